@@ -1,0 +1,1 @@
+//! A connection cache for programs that run their own mio event loop.
