@@ -1,0 +1,125 @@
+//! The smallest honest host: one loop, one cache, a server of its own on loopback.
+//!
+//! Connects, exchanges, gives back, gets the same connection again, exchanges, gives back; then the server hangs up
+//! and the cache evicts.
+
+use conncache::mio::net::TcpStream;
+use conncache::mio::{Events, Poll};
+use conncache::{AggressiveCache, ChannelBindingId, ConnId, Handled, Owner, Peer};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PLAIN: ChannelBindingId = ChannelBindingId(0);
+const ME: Owner = Owner(1);
+const LINES: [&str; 2] = ["first\n", "second\n"];
+
+fn main() -> io::Result<()> {
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let addr = server.local_addr()?;
+    let serving = thread::spawn(move || serve(server));
+
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(256);
+    let mut cache: AggressiveCache<TcpStream> =
+        AggressiveCache::builder().idle_timeout(Duration::from_secs(60)).max_inactive(100).build(poll.registry())?;
+    let peer = Peer::direct("127.0.0.1", addr.port());
+
+    let mut now = Instant::now();
+    let mut asked = 1;
+    let mut answer = Vec::new();
+    let mut current = ask(&mut cache, now, &peer, addr, LINES[0])?;
+    'running: loop {
+        match poll.poll(&mut events, cache.next_deadline().map(|at| at.saturating_duration_since(now))) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            done => done?,
+        }
+        now = Instant::now();
+        for event in &events {
+            match cache.handle_event(event) {
+                Handled::Rejected => println!("not the cache's: {event:?}"),
+                Handled::Quiet => {}
+                Handled::Evicted(evicted) => {
+                    println!("{}: evicted, {}", evicted.id, evicted.reason);
+                    break 'running;
+                }
+                Handled::Active { id, .. } => {
+                    if event.is_writable() && cache.stats().handed_out == 0 && answer.is_empty() {
+                        cache[id].take_error()?.map_or(Ok(()), Err)?;
+                        send(&mut cache[id], LINES[0])?; // at last connected: the first request can go
+                    }
+                    if read_line(&mut cache[id], &mut answer)? {
+                        println!("{id}: answered {:?}", String::from_utf8_lossy(&answer));
+                        answer.clear();
+                        drop(cache.checkin(now, id).map_err(io::Error::other)?);
+                        if asked < LINES.len() {
+                            current = ask(&mut cache, now, &peer, addr, LINES[asked])?;
+                            asked += 1;
+                        }
+                    }
+                }
+            }
+        }
+        while let Some(evicted) = cache.expire(now) {
+            println!("{}: evicted, {}", evicted.id, evicted.reason);
+        }
+    }
+    assert!(cache.get(current).is_none());
+    let stats = cache.stats();
+    println!("opened {}, reused {}, left {}", stats.inserted, stats.handed_out, stats.left_in_all());
+    serving.join().expect("the server doesn't panic")
+}
+
+/// Sends a line on an inactive connection, or opens one, which sends when it is connected.
+fn ask(
+    cache: &mut AggressiveCache<TcpStream>,
+    now: Instant,
+    peer: &Peer,
+    addr: SocketAddr,
+    line: &str,
+) -> io::Result<ConnId> {
+    if let Some(found) = cache.checkout(now, peer, PLAIN, ME) {
+        println!("{}: reused after {:?}", found.id, found.inactive_for);
+        send(&mut cache[found.id], line)?;
+        return Ok(found.id);
+    }
+    let id = cache.insert(now, TcpStream::connect(addr)?, peer, PLAIN, ME)?;
+    println!("{id}: opened to {peer}");
+    Ok(id)
+}
+
+fn send(conn: &mut TcpStream, line: &str) -> io::Result<()> {
+    conn.write_all(line.as_bytes()) // so few bytes always have room
+}
+
+/// Reads until the line is complete, or reading would block.
+fn read_line(conn: &mut TcpStream, line: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 1024];
+    while !line.ends_with(b"\n") {
+        match conn.read(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => line.extend_from_slice(&buffer[..n]),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+/// Answers each line with itself; hangs up after two.
+fn serve(server: TcpListener) -> io::Result<()> {
+    let (mut conn, _) = server.accept()?;
+    let mut line = Vec::new();
+    for _ in LINES {
+        line.clear();
+        while !line.ends_with(b"\n") {
+            let mut byte = [0];
+            conn.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        conn.write_all(&line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Making a cache.
+
+use crate::clock::Clock;
+use crate::connection::Connection;
+use crate::limits::{Jitter, Limits};
+use crate::policy::Policy;
+use crate::stats::Stats;
+use crate::table::Table;
+use crate::tokens::Tokens;
+use crate::watch::Cache;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The settings of a [`Cache`] to be. Started by [`Cache::builder`] or [`Cache::with_policy`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until built"]
+pub struct Builder<C, P> {
+    policy: P,
+    limits: Limits,
+    tokens: Option<Range<usize>>,
+    probe: bool,
+    seed: Option<u64>,
+    capacity: usize,
+    connections: PhantomData<fn() -> C>,
+}
+
+impl<C: Connection, P: Policy> Builder<C, P> {
+    pub(crate) fn new(policy: P) -> Builder<C, P> {
+        Builder {
+            policy,
+            limits: Limits::default(),
+            tokens: None,
+            probe: true,
+            seed: None,
+            capacity: 0,
+            connections: PhantomData,
+        }
+    }
+
+    /// At most so many inactive connections in all: [`Limits::max_inactive`]. Default: any number.
+    pub fn max_inactive(mut self, connections: usize) -> Self {
+        self.limits.max_inactive = Some(connections);
+        self
+    }
+
+    /// At most so many inactive connections to a peer under a channel binding: [`Limits::max_inactive_per_peer`].
+    /// Default: any number.
+    pub fn max_inactive_per_peer(mut self, connections: usize) -> Self {
+        self.limits.max_inactive_per_peer = Some(connections);
+        self
+    }
+
+    /// For how long a connection may be inactive: [`Limits::idle_timeout`]. Default: until the peer hangs up.
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.limits.idle_timeout = Some(time);
+        self
+    }
+
+    /// How old a connection may become: [`Limits::max_lifetime`]. Default: any age.
+    pub fn max_lifetime(mut self, time: Duration) -> Self {
+        self.limits.max_lifetime = Some(time);
+        self
+    }
+
+    /// By how much at most a lifetime is shortened at random: [`Limits::lifetime_jitter`]. Default: not at all.
+    pub fn lifetime_jitter(mut self, time: Duration) -> Self {
+        self.limits.lifetime_jitter = time;
+        self
+    }
+
+    /// How often a connection may be handed out: [`Limits::max_uses`]. Default: any number of times.
+    pub fn max_uses(mut self, hand_outs: u32) -> Self {
+        self.limits.max_uses = Some(hand_outs);
+        self
+    }
+
+    /// All limits at once.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The tokens that are to be the cache's own, for hosts that share out small numbers. Nobody else may use them
+    /// with the same `Poll`.
+    ///
+    /// Of the range's bits, rounded down, a third (rounded down again) tells a slot's generations apart, so that late
+    /// events miss the connection that took the slot; the rest is for slots. A range of 1,000 has 9 bits: 8 generations,
+    /// and room for 125 connections.
+    ///
+    /// Default: a block above all others, claimed from a counter of the process and released when the cache is
+    /// dropped. With 64-bit tokens there are 65,534 such blocks, of 4,294,967,296 slots (of which a cache can use all
+    /// but one) × 65,536 generations; with 32-bit tokens 14 blocks, of 524,288 slots × 512 generations. Tokens below
+    /// 2^48 (2^28) and `usize::MAX` are never claimed.
+    pub fn tokens(mut self, range: Range<usize>) -> Self {
+        self.tokens = Some(range);
+        self
+    }
+
+    /// Whether a connection is looked at when it is about to be handed out. Default: yes. It costs one system call
+    /// (for a plain socket) and is what keeps those from being handed out whose hangup the loop hasn't been told of yet.
+    pub fn probe(mut self, yes: bool) -> Self {
+        self.probe = yes;
+        self
+    }
+
+    /// Makes the jitter repeatable, for tests. Default: random.
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Makes room for so many connections at once. Default: none; room is made as needed.
+    pub fn capacity(mut self, connections: usize) -> Self {
+        self.capacity = connections;
+        self
+    }
+
+    /// Builds the cache; it will watch its connections through the `Poll` of this registry.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value, when limits
+    /// contradict each other or the token range is empty; or the operating system's, when the registry can't be cloned, which
+    /// takes a descriptor.
+    pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
+        self.limits.check()?;
+        let tokens = match self.tokens {
+            Some(range) => Tokens::within(range)?,
+            None => Tokens::claim()?,
+        };
+        Ok(Cache {
+            table: Table::new(self.capacity, tokens.first_generation()),
+            policy: self.policy,
+            limits: self.limits,
+            clock: Clock::default(),
+            jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
+            tokens,
+            registry: registry.try_clone()?,
+            stats: Stats::default(),
+            probing: self.probe,
+            draining: false,
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! The interface, apart from any one implementation of it.
+
+use crate::connection::Connection;
+use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+use crate::outcome::{Changed, Evicted, Found, Handled, Taken};
+use crate::peer::Peer;
+use crate::policy::Policy;
+use crate::state::{ChannelBindingId, ConnId, ConnState, ConnStateRef, Owner};
+use crate::stats::Stats;
+use crate::watch::{Cache, Parked, Parking};
+use mio::event::Event;
+use mio::{Interest, Token};
+use std::any::Any;
+use std::time::Instant;
+
+/// A connection cache, whatever it keeps: what a host's loop needs of one, usable as `dyn`.
+///
+/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is the one of the same name of
+/// [`Cache`](crate::Cache), and described there.
+///
+/// # Laws
+///
+/// Every implementation keeps them:
+///
+/// * A connection is active (one owner's) or inactive from its insertion until it leaves, and leaves once.
+/// * Nobody is handed a connection that somebody has. `find_my_connections` lists just those that an owner has.
+/// * What is handed out leads to the peer, under the channel binding, that was asked for.
+/// * A connection that isn't kept comes back as a value; so does its private data.
+/// * An id that has left is not found, for ever. An error changes nothing.
+pub trait ConnectionCache<C> {
+    /// [`Cache::get_connection_state`](crate::Cache::get_connection_state)
+    fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound>;
+
+    /// [`Cache::set_connection_state`](crate::Cache::set_connection_state)
+    fn set_connection_state(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: &Peer,
+        state: ConnState,
+    ) -> Result<Changed<C>, SetStateError>;
+
+    /// [`Cache::find_inactive_connection`](crate::Cache::find_inactive_connection)
+    #[allow(clippy::type_complexity)]
+    fn find_inactive_connection(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+    ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound>;
+
+    /// [`Cache::find_my_connections`](crate::Cache::find_my_connections)
+    fn find_my_connections(&self, owner: Owner) -> Vec<ConnId>;
+
+    /// [`Cache::close_connection`](crate::Cache::close_connection)
+    fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
+
+    /// [`Cache::close_all`](crate::Cache::close_all)
+    fn close_all(&mut self);
+
+    /// [`Cache::insert`](crate::Cache::insert)
+    fn insert(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+    ) -> Result<ConnId, InsertError<C>>;
+
+    /// [`Cache::get`](crate::Cache::get)
+    fn get(&self, id: ConnId) -> Option<&C>;
+
+    /// [`Cache::get_mut`](crate::Cache::get_mut)
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut C>;
+
+    /// [`Cache::peer`](crate::Cache::peer)
+    fn peer(&self, id: ConnId) -> Option<&Peer>;
+
+    /// [`Cache::remove`](crate::Cache::remove)
+    fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
+
+    /// [`Cache::checkout`](crate::Cache::checkout)
+    fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found>;
+
+    /// [`Cache::checkin`](crate::Cache::checkin)
+    fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError>;
+
+    /// [`Cache::checkin_until`](crate::Cache::checkin_until)
+    fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError>;
+
+    /// [`Cache::park_with`](crate::Cache::park_with)
+    fn park_with(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        parking: Parking,
+    ) -> Result<Parked<C>, ParkError<C>>;
+
+    /// [`Cache::take`](crate::Cache::take)
+    fn take(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        token: Token,
+        interest: Interest,
+    ) -> Result<Option<Taken<C>>, TakeError<C>>;
+
+    /// [`Cache::handle_event`](crate::Cache::handle_event)
+    fn handle_event(&mut self, event: &Event) -> Handled<C>;
+
+    /// [`Cache::next_deadline`](crate::Cache::next_deadline)
+    fn next_deadline(&self) -> Option<Instant>;
+
+    /// [`Cache::expire`](crate::Cache::expire)
+    fn expire(&mut self, now: Instant) -> Option<Evicted<C>>;
+
+    /// [`Cache::shed`](crate::Cache::shed)
+    fn shed(&mut self) -> Option<Evicted<C>>;
+
+    /// [`Cache::close_peer`](crate::Cache::close_peer)
+    fn close_peer(&mut self, peer: &Peer);
+
+    /// [`Cache::drain`](crate::Cache::drain)
+    fn drain(&mut self);
+
+    /// [`Cache::stats`](crate::Cache::stats)
+    fn stats(&self) -> Stats;
+}
+
+impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
+    fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
+        self.get_connection_state(id)
+    }
+
+    fn set_connection_state(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: &Peer,
+        state: ConnState,
+    ) -> Result<Changed<C>, SetStateError> {
+        self.set_connection_state(now, id, peer, state)
+    }
+
+    fn find_inactive_connection(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+    ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
+        self.find_inactive_connection(now, peer, channel)
+    }
+
+    fn find_my_connections(&self, owner: Owner) -> Vec<ConnId> {
+        self.find_my_connections(owner).collect()
+    }
+
+    fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
+        self.close_connection(id)
+    }
+
+    fn close_all(&mut self) {
+        self.close_all();
+    }
+
+    fn insert(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+    ) -> Result<ConnId, InsertError<C>> {
+        self.insert(now, conn, peer, channel, owner)
+    }
+
+    fn get(&self, id: ConnId) -> Option<&C> {
+        self.get(id)
+    }
+
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
+        self.get_mut(id)
+    }
+
+    fn peer(&self, id: ConnId) -> Option<&Peer> {
+        self.peer(id)
+    }
+
+    fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
+        self.remove(id)
+    }
+
+    fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
+        self.checkout(now, peer, channel, owner)
+    }
+
+    fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin(now, id)
+    }
+
+    fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_until(now, id, deadline)
+    }
+
+    fn park_with(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        parking: Parking,
+    ) -> Result<Parked<C>, ParkError<C>> {
+        self.park_with(now, conn, peer, channel, parking)
+    }
+
+    fn take(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        token: Token,
+        interest: Interest,
+    ) -> Result<Option<Taken<C>>, TakeError<C>> {
+        self.take(now, peer, channel, token, interest)
+    }
+
+    fn handle_event(&mut self, event: &Event) -> Handled<C> {
+        self.handle_event(event)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
+        self.expire(now)
+    }
+
+    fn shed(&mut self) -> Option<Evicted<C>> {
+        self.shed()
+    }
+
+    fn close_peer(&mut self, peer: &Peer) {
+        self.close_peer(peer);
+    }
+
+    fn drain(&mut self) {
+        self.drain();
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+}

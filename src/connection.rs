@@ -1,0 +1,84 @@
+//! What the cache has to know of a connection.
+
+use mio::event::Source;
+use std::io::{self, Read};
+
+/// A connection as the cache sees it: something that can be registered, and looked at while nobody uses it.
+///
+/// Implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that
+/// `Box<dyn Connection>` holds connections of several types. Implement it for a type of your own, say a socket with
+/// its buffers and its TLS session, by forwarding all methods of both traits to the socket, and then:
+///
+/// * a layered [`probe`](Connection::probe) asks its session besides, also when the socket is empty: plain text that
+///   the session has already decrypted is unsolicited. It consumes what is no data (TLS 1.3 tickets), takes a
+///   close_notify for closed, and reads a bounded amount. A partial record can't be judged yet: that is quiet;
+/// * buffers that are not empty mean unsolicited.
+pub trait Connection: Source {
+    /// Whether this inactive connection is still fit for use. Called when the loop was told something about it, and
+    /// when it is about to be handed out. Never called while it is active.
+    ///
+    /// It may consume what it finds, since whatever makes it say other than [`Probe::Quiet`] ends the connection.
+    fn probe(&mut self) -> Probe;
+
+    /// Whether the connecting is over and succeeded. Asked when it first becomes inactive: reading a socket that is
+    /// still connecting looks the same as a quiet one. Once true it is not asked again.
+    fn is_connected(&self) -> bool;
+}
+
+/// What a look at an inactive connection found.
+#[derive(Debug)]
+pub enum Probe {
+    /// Open, no error, nothing to read.
+    Quiet,
+    /// The peer has closed, or its half of it.
+    Closed,
+    /// The peer has sent something that nobody asked for, or somebody left it unread.
+    Unsolicited,
+    /// Reading failed, as after a reset.
+    Failed(io::Error),
+}
+
+impl<T: Connection + ?Sized> Connection for Box<T> {
+    fn probe(&mut self) -> Probe {
+        (**self).probe()
+    }
+
+    fn is_connected(&self) -> bool {
+        (**self).is_connected()
+    }
+}
+
+impl Connection for mio::net::TcpStream {
+    fn probe(&mut self) -> Probe {
+        probe_stream(self)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.peer_addr().is_ok()
+    }
+}
+
+#[cfg(unix)]
+impl Connection for mio::net::UnixStream {
+    fn probe(&mut self) -> Probe {
+        probe_stream(self)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.peer_addr().is_ok()
+    }
+}
+
+/// Reads one byte. Any byte ends the connection, so that it may be consumed; a read that would block re-arms the edge
+/// where the platform has none, which a peek would not.
+fn probe_stream(mut stream: impl Read) -> Probe {
+    loop {
+        return match stream.read(&mut [0]) {
+            Ok(0) => Probe::Closed,
+            Ok(_) => Probe::Unsolicited,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Probe::Quiet,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Probe::Failed(error),
+        };
+    }
+}

@@ -1,0 +1,112 @@
+//! The connections that run out at a time of their own: a deadline given with them, or the end of their lifetime.
+//! (Idle time-outs need no place here: their order is that of [`Lru`](crate::lru::Lru).)
+//!
+//! A binary heap with at most one entry for each connection. The entry stays while the connection is used and is put
+//! right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles up.
+
+use crate::clock::Tick;
+use crate::slots::NONE;
+
+#[derive(Default)]
+pub(crate) struct Deadlines {
+    heap: Vec<Entry>,
+    /// Where each slot stands in the heap, or [`NONE`].
+    position: Vec<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    at: Tick,
+    slot: u32,
+}
+
+impl Deadlines {
+    /// The earliest entry.
+    pub(crate) fn first(&self) -> Option<(Tick, u32)> {
+        self.heap.first().map(|entry| (entry.at, entry.slot))
+    }
+
+    /// Makes `at` the entry of `slot`, whether it had one or not.
+    pub(crate) fn set(&mut self, slot: u32, at: Tick) {
+        if self.position.len() <= slot as usize {
+            self.position.resize(slot as usize + 1, NONE);
+        }
+        let position = match self.position[slot as usize] {
+            NONE => {
+                self.heap.push(Entry { at, slot });
+                self.heap.len() - 1
+            }
+            position => position as usize,
+        };
+        self.place(position, Entry { at, slot });
+    }
+
+    /// Takes out the entry of `slot`, if it has one. O(log n), and O(1) on average: most entries are near the bottom.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let Some(&position) = self.position.get(slot as usize) else { return };
+        if position == NONE {
+            return;
+        }
+        self.position[slot as usize] = NONE;
+        let last = self.heap.pop().expect("the slot stands in the heap");
+        if last.slot != slot {
+            self.place(position as usize, last);
+        }
+    }
+
+    /// Puts `entry` where `position` is free, or as far up or down from there as the order wants.
+    fn place(&mut self, mut position: usize, entry: Entry) {
+        while position > 0 && entry.at < self.heap[(position - 1) / 2].at {
+            self.put(position, self.heap[(position - 1) / 2]);
+            position = (position - 1) / 2;
+        }
+        loop {
+            let left = 2 * position + 1;
+            let Some(earlier) = (left..self.heap.len().min(left + 2)).min_by_key(|&child| self.heap[child].at) else {
+                break;
+            };
+            if entry.at <= self.heap[earlier].at {
+                break;
+            }
+            self.put(position, self.heap[earlier]);
+            position = earlier;
+        }
+        self.put(position, entry);
+    }
+
+    fn put(&mut self, position: usize, entry: Entry) {
+        self.heap[position] = entry;
+        self.position[entry.slot as usize] = position as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_first_is_always_the_earliest_of_a_plain_map() {
+        for seed in 0..20 {
+            let (mut random, mut deadlines, mut naive) = (Random::new(seed), Deadlines::default(), BTreeMap::new());
+            for _ in 0..5_000 {
+                let slot = random.below(200) as u32;
+                if random.below(3) == 0 {
+                    deadlines.remove(slot);
+                    naive.remove(&slot);
+                } else {
+                    let at = Tick(random.below(1_000) as u64);
+                    deadlines.set(slot, at);
+                    naive.insert(slot, at);
+                }
+                assert_eq!(deadlines.heap.len(), naive.len(), "seed {seed}");
+                let earliest = naive.values().min().copied();
+                assert_eq!(deadlines.first().map(|(at, _)| at), earliest, "seed {seed}");
+                if let Some((at, slot)) = deadlines.first() {
+                    assert_eq!(naive[&slot], at, "seed {seed}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What goes wrong by the host's doing or the machine's, and what the host still has then.
+
+use crate::outcome::{Evicted, Reason};
+use crate::state::{ConnState, Owner, PrivateData};
+use mio::Token;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// No such connection: it has left, or never was in this cache. (The seed raises `Not_found`.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotFound;
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection not found in the cache")
+    }
+}
+
+impl Error for NotFound {}
+
+/// Why a connection can't take a state. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// There is no such connection.
+    NotFound,
+    /// It was checked in twice.
+    AlreadyInactive,
+    /// It is this other owner's.
+    OwnedBy(Owner),
+    /// It was to be handed out for a peer other than the one it is kept for.
+    OtherPeer,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::NotFound => NotFound.fmt(f),
+            StateError::AlreadyInactive => f.write_str("connection is inactive already"),
+            StateError::OwnedBy(owner) => write!(f, "connection is owned by {}", owner.0),
+            StateError::OtherPeer => f.write_str("connection is kept for another peer"),
+        }
+    }
+}
+
+impl Error for StateError {}
+
+impl From<NotFound> for StateError {
+    fn from(_: NotFound) -> StateError {
+        StateError::NotFound
+    }
+}
+
+/// A state that couldn't be set comes back, with its private data. Nothing has changed.
+#[derive(Debug)]
+pub struct SetStateError {
+    /// Why.
+    pub cause: StateError,
+    /// The state that was asked for.
+    pub state: ConnState,
+}
+
+/// Why a connection couldn't enter or leave the cache.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The cache's token block has no room for another connection.
+    TokensExhausted {
+        /// As many as it has room for.
+        slots: usize,
+    },
+    /// The host's token lies in the cache's own block.
+    TokenOfCache(Token),
+    /// The cache wouldn't keep it.
+    Refused(Reason),
+    /// The operating system refused to register it, as when out of memory or for a source that isn't one.
+    Registry(io::Error),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::TokensExhausted { slots } => {
+                write!(f, "tokens: the cache's block has room for {slots} connections, all taken")
+            }
+            Cause::TokenOfCache(token) => write!(f, "token: {} lies in the cache's own block", token.0),
+            Cause::Refused(reason) => write!(f, "connection refused by the cache: {reason}"),
+            Cause::Registry(error) => write!(f, "connection couldn't be registered: {error}"),
+        }
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Cause::Registry(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Cause> for io::Error {
+    fn from(cause: Cause) -> io::Error {
+        match cause {
+            Cause::Registry(error) => error,
+            cause @ Cause::TokenOfCache(_) => io::Error::new(io::ErrorKind::InvalidInput, cause),
+            cause => io::Error::other(cause),
+        }
+    }
+}
+
+/// A connection that couldn't be inserted comes back.
+pub struct InsertError<C> {
+    /// The connection, unregistered.
+    pub conn: C,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// A connection that couldn't be parked comes back.
+pub struct ParkError<C> {
+    /// The connection, registered as before.
+    pub conn: C,
+    /// The private data that was to be kept with it.
+    pub private: PrivateData,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// A connection couldn't be taken.
+pub struct TakeError<C> {
+    /// Why.
+    pub cause: Cause,
+    /// The connection, if it had to leave the cache: its registration is in doubt. `None` if nothing has changed.
+    pub evicted: Option<Evicted<C>>,
+}
+
+macro_rules! error_with_connection {
+    ($($name:ident),*) => {$(
+        impl<C> fmt::Debug for $name<C> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("cause", &self.cause).finish_non_exhaustive()
+            }
+        }
+
+        impl<C> fmt::Display for $name<C> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.cause.fmt(f)
+            }
+        }
+
+        impl<C> Error for $name<C> {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                self.cause.source()
+            }
+        }
+
+        impl<C> From<$name<C>> for io::Error {
+            fn from(error: $name<C>) -> io::Error {
+                error.cause.into()
+            }
+        }
+    )*};
+}
+
+error_with_connection!(InsertError, ParkError, TakeError);
+
+impl fmt::Display for SetStateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for SetStateError {}

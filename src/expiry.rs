@@ -1,0 +1,118 @@
+//! What ends connections besides their peers: time, limits, and the host's orders.
+
+use crate::buckets::Buckets;
+use crate::clock::Tick;
+use crate::connection::Connection;
+use crate::limits::{ConfigError, Limits};
+use crate::outcome::{Evicted, Reason};
+use crate::peer::Peer;
+use crate::policy::Policy;
+use crate::slots::State;
+use crate::watch::Cache;
+use std::time::Instant;
+
+/// How many deadline entries of connections that were used in the meantime one call puts right.
+const MOST_REARMS: u32 = 64;
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// When to call [`expire`](Cache::expire) next: the time-out for the loop's `poll`. Never later than the first
+    /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has
+    /// been superseded since. `None` if nothing is inactive or nothing can run out.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let oldest = self.table.lru.oldest()?;
+        if self.draining || self.table.buckets.has_queue() || self.table.lru.condemned() > 0 {
+            return self.clock.instant(self.clock.latest());
+        }
+        let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
+            (Some(time), State::Inactive { since, .. }) => since.after(time),
+            _ => Tick::NEVER,
+        };
+        let deadline = self.table.first_deadline().map_or(Tick::NEVER, |(at, _)| at);
+        self.clock.instant(idle.min(deadline))
+    }
+
+    /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none (or, rarely, when
+    /// this call had enough to do with putting deadlines right: then [`next_deadline`](Cache::next_deadline) is still due).
+    ///
+    /// Call it in each turn until it says `None`, or fewer times, to bound the turn's work: what has run out is not
+    /// handed out any more in any case.
+    pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
+        let now = self.clock.advance(now);
+        let oldest = self.table.lru.oldest()?;
+        if self.draining {
+            return Some(self.evict(oldest, Reason::Drained));
+        }
+        if let Some(at) = self.table.buckets.next_surplus() {
+            let bucket = self.table.buckets.get(at);
+            let reason = if bucket.closed { Reason::PeerClosed } else { Reason::MaxInactivePerPeer };
+            return Some(self.evict(bucket.list.oldest, reason));
+        }
+        if self.table.lru.condemned() > 0 {
+            return Some(self.evict(oldest, Reason::MaxInactive));
+        }
+        if let Some(reason) = self.expired(self.table.at(oldest), now) {
+            return Some(self.evict(oldest, reason));
+        }
+        for _ in 0..MOST_REARMS {
+            let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
+            if let Some(reason) = self.expired(self.table.at(slot), now) {
+                return Some(self.evict(slot, reason));
+            }
+            self.table.rearm(slot);
+        }
+        None
+    }
+
+    /// Evicts the connection that has been inactive for longest, to make room when descriptors run out (`EMFILE` in
+    /// the host's `connect` or `accept`). `None` if nothing is inactive.
+    pub fn shed(&mut self) -> Option<Evicted<C>> {
+        let oldest = self.table.lru.oldest()?;
+        Some(self.evict(oldest, Reason::Shed))
+    }
+
+    /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
+    /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when they
+    /// would become inactive. Connections inserted from now on are not concerned.
+    ///
+    /// O(channel bindings in use with the peer).
+    pub fn close_peer(&mut self, peer: &Peer) {
+        self.table.buckets.close(peer);
+    }
+
+    /// Keeps nothing any more, for an orderly end: those inactive come from [`expire`](Cache::expire), those active
+    /// are not kept when they would become inactive. This can't be undone.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether the cache is being [drained](Cache::drain).
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets other limits. What is inactive and over a lowered number is not handed out any more and comes from
+    /// [`expire`](Cache::expire), the one inactive for longest first. Times count from now on for all connections, but for
+    /// [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it is inserted.
+    ///
+    /// O(surplus + peers), a few nanoseconds each, when a number is lowered.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the limits contradict each other; the old ones stay in force.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
+        limits.check()?;
+        if let Some(most) = limits.max_inactive {
+            self.table.lru.keep_newest(most);
+        }
+        if let Some(most) = limits.max_inactive_per_peer {
+            Buckets::keep_newest(&mut self.table.buckets, u32::try_from(most).unwrap_or(u32::MAX));
+        }
+        self.limits = limits;
+        Ok(())
+    }
+}

@@ -1,0 +1,444 @@
+//! Where a connection leads: the key under which inactive connections are kept.
+
+use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+/// Where a connection leads, and through which proxy.
+///
+/// Two connections may stand in for each other only if their peers are equal (and their
+/// [channel bindings](crate::ChannelBindingId) too). Host names compare ASCII-case-insensitively and are kept in
+/// lower case; IPv6 addresses, with or without brackets, are kept in their canonical form. Names are never
+/// resolved: `localhost` and `127.0.0.1` are two peers.
+///
+/// Build a peer once and clone it (a reference count): it carries its hash, made with a key that is random in each
+/// process, so that a look-up hashes nothing and, for clones, compares one pointer.
+///
+/// # Text
+///
+/// [`Display`](fmt::Display) and [`FromStr`] share this grammar:
+///
+/// ```text
+/// HOST:PORT                                Direct
+/// http-proxy://HOST:PORT                   HttpProxy
+/// http-proxy-connect://HOST:PORT/HOST:PORT HttpProxyConnect, proxy/target
+/// socks5://HOST:PORT/HOST:PORT             Socks5, proxy/target
+/// unix://PATH                              Unix
+/// ```
+///
+/// An IPv6 address stands in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong
+/// to the channel binding. A host that doesn't fit the grammar (the constructors take any text) is shown escaped,
+/// what stands before an `@` in it as `***`; such text doesn't parse back.
+///
+/// ```
+/// use conncache::{Hop, Peer};
+///
+/// let peer: Peer = "socks5://127.0.0.1:1080/WWW.Example.org:80".parse()?;
+/// assert_eq!(peer, Peer::socks5(("127.0.0.1", 1080), ("www.example.org", 80)));
+/// assert_eq!(peer.first_hop(), Hop::Tcp("127.0.0.1", 1080));
+/// assert_eq!(peer.target(), Some(("www.example.org", 80)));
+/// # Ok::<(), conncache::ParsePeerError>(())
+/// ```
+#[derive(Clone)]
+pub struct Peer {
+    hash: u64,
+    parts: Arc<Parts>,
+}
+
+/// A [`Peer`] taken apart, for `match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerKind<'a> {
+    /// A server reached without a proxy: host, port.
+    Direct(&'a str, u16),
+    /// An HTTP proxy that is sent requests in absolute form, for any target: host, port.
+    HttpProxy(&'a str, u16),
+    /// A tunnel through an HTTP proxy, opened by `CONNECT`.
+    HttpProxyConnect {
+        /// The proxy's host and port.
+        proxy: (&'a str, u16),
+        /// The tunnel's far end.
+        target: (&'a str, u16),
+    },
+    /// A tunnel through a SOCKS5 proxy.
+    Socks5 {
+        /// The proxy's host and port.
+        proxy: (&'a str, u16),
+        /// The tunnel's far end.
+        target: (&'a str, u16),
+    },
+    /// A Unix-domain socket, by its path.
+    Unix(&'a Path),
+}
+
+/// What has to be connected to in order to reach a [`Peer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop<'a> {
+    /// A TCP connection to this host name or address, and port.
+    Tcp(&'a str, u16),
+    /// A Unix-domain stream socket at this path.
+    Unix(&'a Path),
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct HostPort {
+    host: Box<str>,
+    port: u16,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Parts {
+    Direct(HostPort),
+    HttpProxy(HostPort),
+    HttpProxyConnect(HostPort, HostPort),
+    Socks5(HostPort, HostPort),
+    Unix(PathBuf),
+}
+
+impl Peer {
+    /// A server reached without a proxy.
+    pub fn direct(host: &str, port: u16) -> Peer {
+        Peer::new(Parts::Direct(HostPort::new(host, port)))
+    }
+
+    /// An HTTP proxy that is sent requests in absolute form. One connection serves any target, hence none is named.
+    pub fn http_proxy(host: &str, port: u16) -> Peer {
+        Peer::new(Parts::HttpProxy(HostPort::new(host, port)))
+    }
+
+    /// A tunnel to `target` through an HTTP proxy's `CONNECT`; both are host and port.
+    pub fn http_proxy_connect(proxy: (&str, u16), target: (&str, u16)) -> Peer {
+        Peer::new(Parts::HttpProxyConnect(HostPort::new(proxy.0, proxy.1), HostPort::new(target.0, target.1)))
+    }
+
+    /// A tunnel to `target` through a SOCKS5 proxy; both are host and port.
+    pub fn socks5(proxy: (&str, u16), target: (&str, u16)) -> Peer {
+        Peer::new(Parts::Socks5(HostPort::new(proxy.0, proxy.1), HostPort::new(target.0, target.1)))
+    }
+
+    /// A Unix-domain socket. Paths compare byte for byte, as given. Such a peer can be named on every platform;
+    /// only connecting to it needs Unix.
+    pub fn unix(path: impl Into<PathBuf>) -> Peer {
+        Peer::new(Parts::Unix(path.into()))
+    }
+
+    fn new(parts: Parts) -> Peer {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        let hash = KEY.get_or_init(RandomState::new).hash_one(&parts);
+        Peer { hash, parts: Arc::new(parts) }
+    }
+
+    /// What kind of peer this is, with its parts.
+    pub fn kind(&self) -> PeerKind<'_> {
+        match &*self.parts {
+            Parts::Direct(server) => PeerKind::Direct(&server.host, server.port),
+            Parts::HttpProxy(proxy) => PeerKind::HttpProxy(&proxy.host, proxy.port),
+            Parts::HttpProxyConnect(proxy, target) => {
+                PeerKind::HttpProxyConnect { proxy: proxy.pair(), target: target.pair() }
+            }
+            Parts::Socks5(proxy, target) => PeerKind::Socks5 { proxy: proxy.pair(), target: target.pair() },
+            Parts::Unix(path) => PeerKind::Unix(path),
+        }
+    }
+
+    /// What to connect to: the proxy if there is one, else the server or the socket's path.
+    pub fn first_hop(&self) -> Hop<'_> {
+        match &*self.parts {
+            Parts::Direct(first)
+            | Parts::HttpProxy(first)
+            | Parts::HttpProxyConnect(first, _)
+            | Parts::Socks5(first, _) => Hop::Tcp(&first.host, first.port),
+            Parts::Unix(path) => Hop::Unix(path),
+        }
+    }
+
+    /// The host and port at the connection's far end. `None` for [`http_proxy`](Peer::http_proxy), where each request
+    /// names its own, and for [`unix`](Peer::unix).
+    pub fn target(&self) -> Option<(&str, u16)> {
+        match &*self.parts {
+            Parts::Direct(target) | Parts::HttpProxyConnect(_, target) | Parts::Socks5(_, target) => {
+                Some(target.pair())
+            }
+            Parts::HttpProxy(_) | Parts::Unix(_) => None,
+        }
+    }
+
+    /// The hash made when the peer was built.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The same peer with a hash of the test's choice: real collisions of 64 random bits can't be had.
+    #[cfg(test)]
+    pub(crate) fn with_hash(self, hash: u64) -> Peer {
+        Peer { hash, ..self }
+    }
+}
+
+impl PartialEq for Peer {
+    fn eq(&self, other: &Peer) -> bool {
+        Arc::ptr_eq(&self.parts, &other.parts) || (self.hash == other.hash && self.parts == other.parts)
+    }
+}
+
+impl Eq for Peer {}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.parts {
+            Parts::Direct(server) => write!(f, "{server}"),
+            Parts::HttpProxy(proxy) => write!(f, "http-proxy://{proxy}"),
+            Parts::HttpProxyConnect(proxy, target) => write!(f, "http-proxy-connect://{proxy}/{target}"),
+            Parts::Socks5(proxy, target) => write!(f, "socks5://{proxy}/{target}"),
+            Parts::Unix(path) => {
+                f.write_str("unix://")?;
+                write_escaped(f, &path.to_string_lossy(), |c| !c.is_control())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({self})")
+    }
+}
+
+impl FromStr for Peer {
+    type Err = ParsePeerError;
+
+    fn from_str(text: &str) -> Result<Peer, ParsePeerError> {
+        if let Some(path) = text.strip_prefix("unix://") {
+            return if path.is_empty() { Err(ParsePeerError::NoPath) } else { Ok(Peer::unix(path)) };
+        }
+        if text.contains('@') {
+            return Err(ParsePeerError::UserInfo);
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Peer::new(Parts::Direct(HostPort::parse(text)?)));
+        };
+        let tunnel = || {
+            let (proxy, target) = rest.split_once('/').ok_or(ParsePeerError::NoTarget)?;
+            Ok((HostPort::parse(proxy)?, HostPort::parse(target)?))
+        };
+        match scheme {
+            "http-proxy" => Ok(Peer::new(Parts::HttpProxy(HostPort::parse(rest)?))),
+            "http-proxy-connect" => tunnel().map(|(p, t)| Peer::new(Parts::HttpProxyConnect(p, t))),
+            "socks5" => tunnel().map(|(p, t)| Peer::new(Parts::Socks5(p, t))),
+            _ => Err(ParsePeerError::Kind(scheme.to_owned())),
+        }
+    }
+}
+
+impl HostPort {
+    fn new(host: &str, port: u16) -> HostPort {
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let host = match bare.parse::<Ipv6Addr>() {
+            Ok(address) => address.to_string(),
+            Err(_) => bare.to_ascii_lowercase(),
+        };
+        HostPort { host: host.into(), port }
+    }
+
+    fn parse(text: &str) -> Result<HostPort, ParsePeerError> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').and_then(|(host, after)| Some((host, after.strip_prefix(':')?))),
+            None => text.rsplit_once(':'),
+        }
+        .ok_or_else(|| ParsePeerError::NoPort(text.to_owned()))?;
+        let bracketed = text.starts_with('[');
+        let fits = |c: char| fits_host(c) || (bracketed && c == ':');
+        if host.is_empty() || !host.chars().all(fits) || bracketed != host.contains(':') {
+            return Err(ParsePeerError::Host(host.to_owned()));
+        }
+        match port.parse() {
+            Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => Ok(HostPort::new(host, number)),
+            _ => Err(ParsePeerError::Port(port.to_owned())),
+        }
+    }
+
+    fn pair(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let brackets = self.host.contains(':');
+        if brackets {
+            f.write_char('[')?;
+        }
+        let shown = match self.host.rsplit_once('@') {
+            Some((_secret, host)) => {
+                f.write_str("***@")?;
+                host
+            }
+            None => &self.host,
+        };
+        write_escaped(f, shown, |c| fits_host(c) || c == ':')?;
+        if brackets {
+            f.write_char(']')?;
+        }
+        write!(f, ":{}", self.port)
+    }
+}
+
+/// Whether a host name may contain `c`, as far as the grammar needs to know.
+fn fits_host(c: char) -> bool {
+    !c.is_control() && !c.is_whitespace() && !matches!(c, ':' | '/' | '@' | '[' | ']' | '?' | '#' | '\\')
+}
+
+fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, plain: impl Fn(char) -> bool) -> fmt::Result {
+    text.chars().try_for_each(|c| if plain(c) { f.write_char(c) } else { write!(f, "{}", c.escape_unicode()) })
+}
+
+/// Why a text isn't a [`Peer`]: says which part, and what was found there. Never holds user-info.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParsePeerError {
+    /// The text contains an `@`. It isn't repeated here: what stands before it may be a password.
+    UserInfo,
+    /// The text before `://` names no kind of peer.
+    Kind(String),
+    /// The host is empty or contains a character that no host has.
+    Host(String),
+    /// The port is missing from this host and port.
+    NoPort(String),
+    /// The port is not a number from 0 to 65535.
+    Port(String),
+    /// A tunnel lacks the `/HOST:PORT` it leads to.
+    NoTarget,
+    /// `unix://` without a path.
+    NoPath,
+}
+
+impl fmt::Display for ParsePeerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParsePeerError::UserInfo => {
+                f.write_str("peer: user-info is not allowed here; credentials belong to the channel binding")
+            }
+            ParsePeerError::Kind(found) => write!(
+                f,
+                "peer: kind {found:?} is none of http-proxy, http-proxy-connect, socks5, unix (a direct peer has none)"
+            ),
+            ParsePeerError::Host(found) => write!(f, "peer: host {found:?} is not a host name or address"),
+            ParsePeerError::NoPort(found) => write!(f, "peer: {found:?} lacks a port"),
+            ParsePeerError::Port(found) => write!(f, "peer: port {found:?} is not a number from 0 to 65535"),
+            ParsePeerError::NoTarget => f.write_str("peer: the tunnel's target is missing, as in KIND://PROXY/TARGET"),
+            ParsePeerError::NoPath => f.write_str("peer: the path after unix:// is missing"),
+        }
+    }
+}
+
+impl std::error::Error for ParsePeerError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_its_text() {
+        for peer in [
+            Peer::direct("example.org", 80),
+            Peer::direct("::1", 0),
+            Peer::direct("fe80::1%eth0", 65535),
+            Peer::direct("unix", 80),
+            Peer::http_proxy("10.0.0.1", 3128),
+            Peer::http_proxy_connect(("proxy", 3128), ("2001:db8::1", 443)),
+            Peer::socks5(("::1", 1080), ("bücher.example", 443)),
+            Peer::unix("/run/x y.sock"),
+            Peer::unix("relative/@path"),
+        ] {
+            assert_eq!(peer.to_string().parse(), Ok(peer.clone()), "{peer}");
+        }
+    }
+
+    #[test]
+    fn hosts_compare_without_case_and_addresses_by_value() {
+        assert_eq!(Peer::direct("Example.ORG", 80), Peer::direct("example.org", 80));
+        assert_eq!(Peer::direct("[0:0::1]", 80), Peer::direct("::1", 80));
+        assert_ne!(Peer::direct("example.org", 80), Peer::direct("example.org", 81));
+        assert_ne!(Peer::direct("localhost", 80), Peer::direct("127.0.0.1", 80));
+        assert_ne!(Peer::unix("/Run/x"), Peer::unix("/run/x"));
+    }
+
+    #[test]
+    fn kinds_and_hops_are_never_confused() {
+        let (a, b) = (("a", 1), ("b", 2));
+        let all = [
+            Peer::direct("a", 1),
+            Peer::http_proxy("a", 1),
+            Peer::http_proxy_connect(a, b),
+            Peer::http_proxy_connect(b, a),
+            Peer::socks5(a, b),
+            Peer::socks5(b, a),
+        ];
+        for (i, x) in all.iter().enumerate() {
+            for (j, y) in all.iter().enumerate() {
+                assert_eq!(x == y, i == j, "{x} {y}");
+            }
+        }
+        assert_eq!(all[2].first_hop(), Hop::Tcp("a", 1));
+        assert_eq!(all[2].target(), Some(b));
+        assert_eq!(all[1].target(), None);
+        assert_eq!(all[0].kind(), PeerKind::Direct("a", 1));
+    }
+
+    #[test]
+    fn equal_hashes_do_not_make_equal_peers() {
+        let one = Peer::direct("one", 1).with_hash(7);
+        assert_ne!(one, Peer::direct("two", 1).with_hash(7));
+        assert_eq!(one, Peer::direct("one", 1).with_hash(7));
+    }
+
+    #[test]
+    fn bad_text_is_refused_with_the_field_and_the_value() {
+        for (text, field, value) in [
+            ("example.org", "port", "example.org"),
+            ("example.org:", "port", "\"\""),
+            ("example.org:+80", "port", "+80"),
+            ("example.org:65536", "port", "65536"),
+            (":80", "host", "\"\""),
+            ("::1:80", "host", "::1"),
+            ("[::1]", "port", "[::1]"),
+            ("[::1]80", "port", "[::1]80"),
+            ("[a]:80", "host", "\"a\""),
+            ("a b:80", "host", "a b"),
+            ("a/b:80", "host", "a/b"),
+            ("ftp://a:80", "kind", "ftp"),
+            ("socks5://a:80", "target", "PROXY/TARGET"),
+            ("unix://", "path", "unix"),
+        ] {
+            let error = text.parse::<Peer>().unwrap_err().to_string();
+            assert!(error.contains(field) && error.contains(value), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn user_info_is_refused_and_never_shown() {
+        for text in ["user:hunter2@host:80", "http-proxy://user:hunter2@host:80", "hunter2@://x"] {
+            let error = text.parse::<Peer>().unwrap_err();
+            assert_eq!(error, ParsePeerError::UserInfo);
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+        let peer = Peer::direct("user:hunter2@host", 80);
+        assert_eq!(peer.to_string(), "[***@host]:80");
+        assert!(!format!("{peer:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn control_characters_never_reach_a_log_line() {
+        for peer in [Peer::direct("a\r\nb", 80), Peer::unix("/run/a\r\nb")] {
+            assert!(!peer.to_string().contains(|c: char| c.is_control()), "{peer:?}");
+        }
+    }
+}

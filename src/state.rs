@@ -1,0 +1,283 @@
+//! What is known about a connection: who owns it or under which channel binding it waits, and how it is named.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Names one connection of one cache, for ever: a slot and a 64-bit generation.
+///
+/// The id of a closed connection never comes to name another, neither in this cache nor in another one of the
+/// process; using it is [`NotFound`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) generation: u64,
+    pub(crate) slot: u32,
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:x}", self.slot, self.generation)
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnId({self})")
+    }
+}
+
+/// Who uses an active connection: any value of the host's choice, say the index of its session.
+///
+/// The seed, Ocamlnet's connection cache, uses the pipeline object itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner(pub u64);
+
+/// Tells apart connections to one peer that may not stand in for each other: other TLS settings, another client
+/// certificate, other proxy credentials, another local address.
+///
+/// Choose the numbers yourself, or let an [`Interner`] turn configurations into them (it never makes 0, which is thus
+/// free for "nothing special"). The number may be printed and logged; the configuration behind it never is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelBindingId(pub u32);
+
+impl fmt::Display for ChannelBindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an implementation wants to keep with an inactive connection: a TLS session to resume, a protocol's state.
+///
+/// It moves in when the connection becomes inactive and moves out when it is handed out or evicted. It is never
+/// printed. What isn't `Send` (an `Rc`, say) travels inside the connection type instead.
+pub type PrivateData = Option<Box<dyn Any + Send>>;
+
+/// The state that a connection shall take: used by somebody, or free for reuse.
+pub enum ConnState {
+    /// In use by this owner.
+    Active(Owner),
+    /// Not in use, and watched by the cache. Built by [`ConnState::inactive`].
+    Inactive {
+        /// The channel binding under which it can be found.
+        channel: ChannelBindingId,
+        /// What to keep with it.
+        private: PrivateData,
+        /// A deadline of its own.
+        until: Option<Instant>,
+    },
+}
+
+impl ConnState {
+    /// Inactive under this channel binding, without private data and without a deadline of its own.
+    pub fn inactive(channel: ChannelBindingId) -> ConnState {
+        ConnState::Inactive { channel, private: None, until: None }
+    }
+
+    /// Keeps `data` with the inactive connection. (Data that is boxed already: [`private_data`](Self::private_data).)
+    /// An active connection has none, so there this changes nothing.
+    pub fn private(self, data: impl Any + Send) -> ConnState {
+        self.private_data(Some(Box::new(data)))
+    }
+
+    /// Keeps private data as it came from a hand-out or an eviction.
+    pub fn private_data(mut self, data: PrivateData) -> ConnState {
+        if let ConnState::Inactive { private, .. } = &mut self {
+            *private = data;
+        }
+        self
+    }
+
+    /// From `deadline` on the inactive connection is not handed out any more but evicted, as by HTTP's
+    /// `Keep-Alive: timeout=`. The cache's own limits apply besides: the earliest counts.
+    pub fn until(mut self, deadline: Instant) -> ConnState {
+        if let ConnState::Inactive { until, .. } = &mut self {
+            *until = Some(deadline);
+        }
+        self
+    }
+}
+
+impl fmt::Debug for ConnState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnState::Active(owner) => ConnStateRef::Active(*owner),
+            ConnState::Inactive { channel, private, until } => {
+                ConnStateRef::Inactive { channel: *channel, private: private.as_deref(), until: *until }
+            }
+        }
+        .fmt(f)
+    }
+}
+
+/// The state that a connection has, as lent by the cache.
+#[derive(Clone, Copy)]
+pub enum ConnStateRef<'a> {
+    /// In use by this owner.
+    Active(Owner),
+    /// Not in use, and watched by the cache.
+    Inactive {
+        /// The channel binding under which it can be found.
+        channel: ChannelBindingId,
+        /// The private data kept with it.
+        private: Option<&'a (dyn Any + Send)>,
+        /// The deadline of its own, if one was set.
+        until: Option<Instant>,
+    },
+}
+
+impl ConnStateRef<'_> {
+    /// The owner of an active connection.
+    pub fn owner(&self) -> Option<Owner> {
+        match self {
+            ConnStateRef::Active(owner) => Some(*owner),
+            ConnStateRef::Inactive { .. } => None,
+        }
+    }
+
+    /// Whether nobody uses the connection.
+    pub fn is_inactive(&self) -> bool {
+        self.owner().is_none()
+    }
+}
+
+impl fmt::Debug for ConnStateRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnStateRef::Active(owner) => f.debug_tuple("Active").field(owner).finish(),
+            ConnStateRef::Inactive { channel, private, until } => f
+                .debug_struct("Inactive")
+                .field("channel", &channel.0)
+                .field("private", &private.is_some())
+                .field("until", until)
+                .finish(),
+        }
+    }
+}
+
+/// Turns configurations into [`ChannelBindingId`]s: equal ones into the same id, different ones into different ids.
+///
+/// A configuration is compared whole, and kept until it is [forgotten](Interner::forget). Ids are never reused, not
+/// even those of forgotten configurations, and never 0. `Debug` shows how many there are and nothing of them.
+///
+/// ```
+/// use conncache::Interner;
+///
+/// let mut channels = Interner::new();
+/// let alice = channels.intern(("alice", "secret"))?;
+/// let bob = channels.intern(("bob", "secret"))?;
+/// assert_ne!(alice, bob);
+/// assert_eq!(channels.intern(("alice", "secret"))?, alice);
+/// assert_eq!(channels.get(bob), Some(&("bob", "secret")));
+/// # Ok::<(), conncache::ChannelsExhausted>(())
+/// ```
+pub struct Interner<T> {
+    ids: HashMap<Arc<T>, ChannelBindingId>,
+    configurations: HashMap<ChannelBindingId, Arc<T>>,
+    last: u32,
+}
+
+impl<T: Eq + Hash> Interner<T> {
+    /// An empty interner.
+    pub fn new() -> Interner<T> {
+        Interner::default()
+    }
+
+    /// The id of `configuration`: the one it has, else a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelsExhausted`] once all 4,294,967,295 ids have been given out; known configurations still get theirs.
+    pub fn intern(&mut self, configuration: T) -> Result<ChannelBindingId, ChannelsExhausted> {
+        if let Some(&id) = self.ids.get(&configuration) {
+            return Ok(id);
+        }
+        self.last = self.last.checked_add(1).ok_or(ChannelsExhausted)?;
+        let (id, configuration) = (ChannelBindingId(self.last), Arc::new(configuration));
+        self.ids.insert(Arc::clone(&configuration), id);
+        self.configurations.insert(id, configuration);
+        Ok(id)
+    }
+
+    /// The configuration behind `id`.
+    pub fn get(&self, id: ChannelBindingId) -> Option<&T> {
+        self.configurations.get(&id).map(|configuration| &**configuration)
+    }
+
+    /// Drops the configuration behind `id`; whether there was one. Should it be interned again, it gets a new id, so
+    /// that connections made under the old one are never found for it.
+    pub fn forget(&mut self, id: ChannelBindingId) -> bool {
+        self.configurations.remove(&id).is_some_and(|configuration| self.ids.remove(&configuration).is_some())
+    }
+
+    /// How many configurations are known.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether no configuration is known.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Interner<T> {
+        Interner { ids: HashMap::new(), configurations: HashMap::new(), last: 0 }
+    }
+}
+
+impl<T> fmt::Debug for Interner<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interner").field("len", &self.ids.len()).finish_non_exhaustive()
+    }
+}
+
+/// All ids of an [`Interner`] have been given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelsExhausted;
+
+impl fmt::Display for ChannelsExhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "channel bindings: all {} ids have been given out", u32::MAX)
+    }
+}
+
+impl std::error::Error for ChannelsExhausted {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_configuration_gets_a_new_id() {
+        let mut channels = Interner::new();
+        let first = channels.intern("config").unwrap();
+        assert!(channels.forget(first));
+        assert!(!channels.forget(first));
+        assert_eq!(channels.get(first), None);
+        assert!(channels.is_empty());
+        assert_ne!(channels.intern("config").unwrap(), first);
+    }
+
+    #[test]
+    fn ids_run_out_with_an_error_and_are_never_reused() {
+        let mut channels = Interner { last: u32::MAX - 1, ..Interner::default() };
+        let last = channels.intern("a").unwrap();
+        assert_eq!(channels.intern("b"), Err(ChannelsExhausted));
+        assert_eq!(channels.intern("a"), Ok(last));
+        assert_eq!(channels.len(), 1);
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut channels = Interner::new();
+        channels.intern("hunter2").unwrap();
+        let inactive = ConnState::inactive(ChannelBindingId(3)).private("hunter2");
+        let lent = ConnStateRef::Inactive { channel: ChannelBindingId(3), private: Some(&"hunter2"), until: None };
+        let shown = format!("{channels:?} {inactive:?} {lent:?} {:?}", ConnState::Active(Owner(1)));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}

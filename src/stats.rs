@@ -1,0 +1,47 @@
+//! What the cache has done so far.
+
+use crate::outcome::Reason;
+
+/// Counts since the cache was built. [`inserted`](Stats::inserted) is always
+/// [`active`](Stats::active) + [`inactive`](Stats::inactive) + [`left_in_all`](Stats::left_in_all).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections taken in, by `insert` or `park`.
+    pub inserted: u64,
+    /// Connections in use now.
+    pub active: usize,
+    /// Connections not in use now.
+    pub inactive: usize,
+    /// Hand-outs, by `checkout`, `take` or `set_connection_state`.
+    pub handed_out: u64,
+    /// Times that `checkout` or `take` had nothing to hand out.
+    pub missed: u64,
+    /// Looks at inactive connections.
+    pub probes: u64,
+    /// Connections that looked well until they were about to be handed out: the other side had closed, or sent
+    /// something, and the loop hadn't been told yet. Each is also counted by its reason.
+    pub found_dead: u64,
+    /// Events for connections that had already left.
+    pub stale_events: u64,
+    /// Failed attempts to take a connection out of the host's `Poll`. The connection left all the same.
+    pub deregister_failures: u64,
+    pub(crate) left: [u64; Reason::ALL.len()],
+}
+
+impl Stats {
+    /// How many connections left for this reason.
+    pub fn left(&self, reason: Reason) -> u64 {
+        self.left[reason as usize]
+    }
+
+    /// How many connections left.
+    pub fn left_in_all(&self) -> u64 {
+        self.left.iter().sum()
+    }
+
+    /// Every reason for which connections left, and how many.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.into_iter().map(|reason| (reason, self.left(reason))).filter(|&(_, count)| count > 0)
+    }
+}

@@ -1,0 +1,211 @@
+//! The connection records and every order they stand in, kept in step. Pure: no sockets, no clock, no log.
+//!
+//! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order), and has
+//! at most one entry among the deadlines in either state.
+
+use crate::buckets::{Bucket, Buckets};
+use crate::clock::Tick;
+use crate::deadlines::Deadlines;
+use crate::lru::Lru;
+use crate::owners::Owners;
+use crate::peer::Peer;
+use crate::slots::{NONE, Record, Slots, State};
+use crate::state::{ChannelBindingId, ConnId, Owner, PrivateData};
+
+pub(crate) struct Table<C> {
+    slots: Slots<C>,
+    pub(crate) buckets: Buckets,
+    pub(crate) lru: Lru,
+    owners: Owners,
+    deadlines: Deadlines,
+    next_generation: u64,
+}
+
+/// What a connection leaves behind.
+pub(crate) struct Left<C> {
+    pub(crate) record: Record<C>,
+    pub(crate) peer: Peer,
+    pub(crate) channel: ChannelBindingId,
+}
+
+impl<C> Table<C> {
+    pub(crate) fn new(capacity: usize, first_generation: u64) -> Table<C> {
+        Table {
+            slots: Slots::with_capacity(capacity),
+            buckets: Buckets::default(),
+            lru: Lru::with_capacity(capacity),
+            owners: Owners::default(),
+            deadlines: Deadlines::default(),
+            next_generation: first_generation,
+        }
+    }
+
+    /// The id that the next connection inserted will have. Its slot may be beyond what a `u32` holds.
+    pub(crate) fn next_id(&self) -> Option<ConnId> {
+        let slot = u32::try_from(self.slots.vacant_key()).ok().filter(|&slot| slot != NONE)?;
+        Some(ConnId { generation: self.next_generation, slot })
+    }
+
+    /// Takes in an active connection, under the id announced by [`next_id`](Table::next_id).
+    pub(crate) fn insert(
+        &mut self,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+        lifetime_end: Tick,
+    ) -> u32 {
+        let mut record = Record::new(conn, self.next_generation, owner, lifetime_end);
+        self.next_generation += 1;
+        record.bucket = self.buckets.find_or_add(peer, channel);
+        self.buckets.get_mut(record.bucket).active += 1;
+        let slot = self.slots.insert(record) as u32;
+        self.owners.add(&mut self.slots, owner, slot);
+        slot
+    }
+
+    /// Makes an inactive connection active: since when it was inactive, and its private data.
+    pub(crate) fn activate(&mut self, slot: u32, owner: Owner) -> (Tick, PrivateData) {
+        let record = &mut self.slots[slot as usize];
+        let (since, private) = match std::mem::replace(&mut record.state, State::Active { owner }) {
+            State::Inactive { since, private, .. } => (since, private),
+            State::Active { .. } => unreachable!("only an inactive connection is made active"),
+        };
+        let bucket = self.buckets.get_mut(record.bucket);
+        bucket.inactive -= 1;
+        bucket.active += 1;
+        bucket.surplus = bucket.surplus.min(bucket.inactive);
+        bucket.list.remove(&mut self.slots, slot);
+        self.lru.remove(slot);
+        self.owners.add(&mut self.slots, owner, slot);
+        (since, private)
+    }
+
+    /// Makes an active connection inactive; it is the newest from now on.
+    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, private: PrivateData) {
+        let record = &mut self.slots[slot as usize];
+        let owner = match std::mem::replace(&mut record.state, State::Inactive { since, until, private }) {
+            State::Active { owner } => owner,
+            State::Inactive { .. } => unreachable!("only an active connection is made inactive"),
+        };
+        let (at, due) = (record.bucket, until.min(record.lifetime_end));
+        if due < record.armed {
+            record.armed = due;
+            self.deadlines.set(slot, due);
+        }
+        self.owners.remove(&mut self.slots, owner, slot);
+        let bucket = self.buckets.get_mut(at);
+        bucket.active -= 1;
+        bucket.inactive += 1;
+        bucket.list.push_newest(&mut self.slots, slot);
+        self.lru.push_newest(slot);
+    }
+
+    /// Records an active connection under another peer and channel.
+    pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId) {
+        let from = self.slots[slot as usize].bucket;
+        let bucket = self.buckets.get_mut(from);
+        if bucket.closed {
+            self.slots[slot as usize].flags.peer_closed = true;
+        }
+        bucket.active -= 1;
+        let to = self.buckets.find_or_add(peer, channel);
+        self.buckets.get_mut(to).active += 1;
+        self.slots[slot as usize].bucket = to;
+        self.buckets.release_if_empty(from);
+    }
+
+    /// Takes a connection out, whatever its state.
+    pub(crate) fn remove(&mut self, slot: u32) -> Left<C> {
+        let at = self.slots[slot as usize].bucket;
+        match self.slots[slot as usize].state {
+            State::Active { owner } => {
+                self.owners.remove(&mut self.slots, owner, slot);
+                self.buckets.get_mut(at).active -= 1;
+            }
+            State::Inactive { .. } => {
+                let bucket = self.buckets.get_mut(at);
+                bucket.list.remove(&mut self.slots, slot);
+                bucket.inactive -= 1;
+                bucket.surplus = bucket.surplus.saturating_sub(1);
+                self.lru.remove(slot);
+            }
+        }
+        let record = self.slots.remove(slot as usize);
+        if record.armed != Tick::NEVER {
+            self.deadlines.remove(slot);
+        }
+        let bucket = self.buckets.get(at);
+        let (peer, channel) = (bucket.peer.clone(), bucket.channel);
+        self.buckets.release_if_empty(at);
+        Left { record, peer, channel }
+    }
+
+    /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
+    pub(crate) fn rearm(&mut self, slot: u32) {
+        let record = &mut self.slots[slot as usize];
+        record.armed = match record.state {
+            State::Active { .. } => Tick::NEVER,
+            State::Inactive { until, .. } => until.min(record.lifetime_end),
+        };
+        match record.armed {
+            Tick::NEVER => self.deadlines.remove(slot),
+            at => self.deadlines.set(slot, at),
+        }
+    }
+
+    /// The earliest deadline entry. Never later than the earliest deadline of an inactive connection.
+    pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
+        self.deadlines.first()
+    }
+
+    pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
+        self.slots.get(id.slot as usize).filter(|record| record.generation == id.generation).map(|_| id.slot)
+    }
+
+    pub(crate) fn at(&self, slot: u32) -> &Record<C> {
+        &self.slots[slot as usize]
+    }
+
+    pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record<C> {
+        &mut self.slots[slot as usize]
+    }
+
+    pub(crate) fn try_at(&self, slot: u32) -> Option<&Record<C>> {
+        self.slots.get(slot as usize)
+    }
+
+    pub(crate) fn try_at_mut(&mut self, slot: u32) -> Option<&mut Record<C>> {
+        self.slots.get_mut(slot as usize)
+    }
+
+    pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {
+        self.buckets.get(self.slots[slot as usize].bucket)
+    }
+
+    /// The connection after `slot` in its bucket, towards the oldest.
+    pub(crate) fn older(&self, slot: u32) -> Option<u32> {
+        self.bucket_of(slot).list.older(&self.slots, slot)
+    }
+
+    pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
+        self.owners.list(owner).iter(&self.slots)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<C>)> {
+        self.slots.iter().map(|(slot, record)| (slot as u32, record))
+    }
+
+    /// One more than the highest slot that may be taken.
+    pub(crate) fn slots_end(&self) -> u32 {
+        self.slots.capacity() as u32
+    }
+
+    pub(crate) fn inactive(&self) -> usize {
+        self.lru.condemned() + self.lru.kept()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}

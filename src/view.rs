@@ -1,0 +1,199 @@
+//! Looking into the cache without changing it (but for the connections themselves).
+
+use crate::connection::Connection;
+use crate::error::NotFound;
+use crate::peer::Peer;
+use crate::policy::Policy;
+use crate::slots::{Record, State};
+use crate::state::{ChannelBindingId, ConnId, ConnStateRef, Owner};
+use crate::stats::Stats;
+use crate::watch::Cache;
+use mio::Token;
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+/// How many connections there are of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// In use.
+    pub active: usize,
+    /// Not in use. Those that are to go but haven't come from `expire` yet are counted here, too.
+    pub inactive: usize,
+}
+
+/// A connection's record, as lent by [`Cache::iter`].
+#[non_exhaustive]
+pub struct Entry<'a, C> {
+    /// Its name.
+    pub id: ConnId,
+    /// The connection.
+    pub conn: &'a C,
+    /// Where it leads.
+    pub peer: &'a Peer,
+    /// Its channel binding.
+    pub channel: ChannelBindingId,
+    /// Who has it, or what is kept with it.
+    pub state: ConnStateRef<'a>,
+    /// How often it was handed out.
+    pub uses: u32,
+}
+
+impl<C> fmt::Debug for Entry<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .field("channel", &self.channel.0)
+            .field("state", &self.state)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// The connection, if it is here.
+    pub fn get(&self, id: ConnId) -> Option<&C> {
+        self.record(id).ok().map(|record| &record.conn)
+    }
+
+    /// The connection, if it is here. Its value may be replaced, as plain by TLS, as long as the registered source
+    /// stays the same.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
+        let slot = self.table.slot_of(id)?;
+        Some(&mut self.table.at_mut(slot).conn)
+    }
+
+    /// Where the connection leads.
+    pub fn peer(&self, id: ConnId) -> Option<&Peer> {
+        self.record(id).ok().map(|record| &self.table.buckets.get(record.bucket).peer)
+    }
+
+    /// The connection's channel binding.
+    pub fn channel(&self, id: ConnId) -> Option<ChannelBindingId> {
+        self.record(id).ok().map(|record| self.table.buckets.get(record.bucket).channel)
+    }
+
+    /// The token under which the connection is registered, for hosts that keep events in a form of their own.
+    pub fn token(&self, id: ConnId) -> Option<Token> {
+        self.record(id).ok().and_then(|_| self.tokens.token(id)).map(Token)
+    }
+
+    /// The connection's state; private data is lent.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if it isn't here.
+    pub fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
+        self.record(id).map(|record| self.state_of(record))
+    }
+
+    /// The active connections that `owner` has, in no particular order. O(of them).
+    pub fn find_my_connections(&self, owner: Owner) -> impl Iterator<Item = ConnId> {
+        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot))
+    }
+
+    /// All connections, in no particular order. O(n).
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_, C>> {
+        self.table.iter().map(|(slot, record)| {
+            let bucket = self.table.buckets.get(record.bucket);
+            Entry {
+                id: record.id(slot),
+                conn: &record.conn,
+                peer: &bucket.peer,
+                channel: bucket.channel,
+                state: self.state_of(record),
+                uses: record.uses,
+            }
+        })
+    }
+
+    /// How many connections there are.
+    pub fn counts(&self) -> Counts {
+        let inactive = self.table.inactive();
+        Counts { active: self.table.len() - inactive, inactive }
+    }
+
+    /// How many connections lead to `peer`. O(channel bindings in use with it).
+    pub fn counts_of_peer(&self, peer: &Peer) -> Counts {
+        self.sum(peer, |_| true)
+    }
+
+    /// How many connections lead to `peer` under `channel`. O(channel bindings in use with the peer).
+    pub fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts {
+        self.sum(peer, |of| of == channel)
+    }
+
+    /// All peers and channel bindings with their numbers of connections, in no particular order. One pair may come
+    /// more than once after [`close_peer`](Cache::close_peer). O(of them).
+    pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
+        self.table.buckets.iter().map(|(_, bucket)| {
+            let counts = Counts { active: bucket.active as usize, inactive: bucket.inactive as usize };
+            (&bucket.peer, bucket.channel, counts)
+        })
+    }
+
+    /// What the cache has done so far.
+    pub fn stats(&self) -> Stats {
+        let Counts { active, inactive } = self.counts();
+        Stats { active, inactive, ..self.stats.clone() }
+    }
+
+    fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
+        self.table.slot_of(id).map(|slot| self.table.at(slot)).ok_or(NotFound)
+    }
+
+    fn state_of<'a>(&'a self, record: &'a Record<C>) -> ConnStateRef<'a> {
+        match &record.state {
+            State::Active { owner } => ConnStateRef::Active(*owner),
+            State::Inactive { until, private, .. } => ConnStateRef::Inactive {
+                channel: self.table.buckets.get(record.bucket).channel,
+                private: private.as_deref(),
+                until: self.clock.instant(*until),
+            },
+        }
+    }
+
+    fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {
+        self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)).fold(
+            Counts::default(),
+            |sum, (_, bucket)| Counts {
+                active: sum.active + bucket.active as usize,
+                inactive: sum.inactive + bucket.inactive as usize,
+            },
+        )
+    }
+}
+
+impl<C: Connection, P: Policy> Index<ConnId> for Cache<C, P> {
+    type Output = C;
+
+    /// # Panics
+    ///
+    /// If the connection isn't here.
+    #[track_caller]
+    fn index(&self, id: ConnId) -> &C {
+        match self.get(id) {
+            Some(conn) => conn,
+            None => panic!("connection {id} is not in the cache"),
+        }
+    }
+}
+
+impl<C: Connection, P: Policy> IndexMut<ConnId> for Cache<C, P> {
+    /// # Panics
+    ///
+    /// If the connection isn't here.
+    #[track_caller]
+    fn index_mut(&mut self, id: ConnId) -> &mut C {
+        match self.get_mut(id) {
+            Some(conn) => conn,
+            None => panic!("connection {id} is not in the cache"),
+        }
+    }
+}
+
+impl<C: Connection, P: Policy> fmt::Debug for Cache<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("counts", &self.counts()).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
