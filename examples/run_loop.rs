@@ -5,9 +5,10 @@
 
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
-use conncache::{AggressiveCache, ChannelBindingId, ConnId, Handled, Owner, Peer};
+use conncache::{AggressiveCache, ChannelBindingId, Handled, Owner, Peer};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,9 @@ const LINES: [&str; 2] = ["first\n", "second\n"];
 fn main() -> io::Result<()> {
     let server = TcpListener::bind("127.0.0.1:0")?;
     let addr = server.local_addr()?;
-    let serving = thread::spawn(move || serve(server));
+    let (hang_up, told) = mpsc::channel::<()>();
+    let serving = thread::spawn(move || serve(server, told));
+    let mut hang_up = Some(hang_up);
 
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(256);
@@ -27,9 +30,9 @@ fn main() -> io::Result<()> {
     let peer = Peer::direct("127.0.0.1", addr.port());
 
     let mut now = Instant::now();
-    let mut asked = 1;
-    let mut answer = Vec::new();
-    let mut current = ask(&mut cache, now, &peer, addr, LINES[0])?;
+    let (mut sent, mut answered, mut answer) = (0, 0, Vec::new());
+    let id = cache.insert(now, TcpStream::connect(addr)?, &peer, PLAIN, ME)?;
+    println!("{id}: opened to {peer}");
     'running: loop {
         match poll.poll(&mut events, cache.next_deadline().map(|at| at.saturating_duration_since(now))) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -45,18 +48,27 @@ fn main() -> io::Result<()> {
                     break 'running;
                 }
                 Handled::Active { id, .. } => {
-                    if event.is_writable() && cache.stats().handed_out == 0 && answer.is_empty() {
-                        cache[id].take_error()?.map_or(Ok(()), Err)?;
-                        send(&mut cache[id], LINES[0])?; // at last connected: the first request can go
+                    if sent == 0 && event.is_writable() {
+                        cache[id].take_error()?.map_or(Ok(()), Err)?; // connected, or is it?
+                        send(&mut cache[id], LINES[0])?;
+                        sent = 1;
                     }
-                    if read_line(&mut cache[id], &mut answer)? {
-                        println!("{id}: answered {:?}", String::from_utf8_lossy(&answer));
-                        answer.clear();
-                        drop(cache.checkin(now, id).map_err(io::Error::other)?);
-                        if asked < LINES.len() {
-                            current = ask(&mut cache, now, &peer, addr, LINES[asked])?;
-                            asked += 1;
-                        }
+                    if !read_line(&mut cache[id], &mut answer)? {
+                        continue; // not complete: another event will come
+                    }
+                    println!("{id}: answered {:?}", String::from_utf8_lossy(&answer));
+                    answer.clear();
+                    answered += 1;
+                    if let Some(refused) = cache.checkin(now, id).map_err(io::Error::other)? {
+                        println!("{}: not kept, {}", refused.id, refused.reason);
+                    }
+                    if answered < LINES.len() {
+                        let found = cache.checkout(now, &peer, PLAIN, ME).expect("it is inactive and well");
+                        println!("{}: reused after {:?}", found.id, found.inactive_for);
+                        send(&mut cache[found.id], LINES[sent])?; // at once: no event will say it is writable
+                        sent += 1;
+                    } else {
+                        drop(hang_up.take()); // the server's cue
                     }
                 }
             }
@@ -65,28 +77,9 @@ fn main() -> io::Result<()> {
             println!("{}: evicted, {}", evicted.id, evicted.reason);
         }
     }
-    assert!(cache.get(current).is_none());
     let stats = cache.stats();
     println!("opened {}, reused {}, left {}", stats.inserted, stats.handed_out, stats.left_in_all());
     serving.join().expect("the server doesn't panic")
-}
-
-/// Sends a line on an inactive connection, or opens one, which sends when it is connected.
-fn ask(
-    cache: &mut AggressiveCache<TcpStream>,
-    now: Instant,
-    peer: &Peer,
-    addr: SocketAddr,
-    line: &str,
-) -> io::Result<ConnId> {
-    if let Some(found) = cache.checkout(now, peer, PLAIN, ME) {
-        println!("{}: reused after {:?}", found.id, found.inactive_for);
-        send(&mut cache[found.id], line)?;
-        return Ok(found.id);
-    }
-    let id = cache.insert(now, TcpStream::connect(addr)?, peer, PLAIN, ME)?;
-    println!("{id}: opened to {peer}");
-    Ok(id)
 }
 
 fn send(conn: &mut TcpStream, line: &str) -> io::Result<()> {
@@ -108,8 +101,8 @@ fn read_line(conn: &mut TcpStream, line: &mut Vec<u8>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Answers each line with itself; hangs up after two.
-fn serve(server: TcpListener) -> io::Result<()> {
+/// Answers each line with itself; hangs up when told to.
+fn serve(server: TcpListener, told: Receiver<()>) -> io::Result<()> {
     let (mut conn, _) = server.accept()?;
     let mut line = Vec::new();
     for _ in LINES {
@@ -121,5 +114,6 @@ fn serve(server: TcpListener) -> io::Result<()> {
         }
         conn.write_all(&line)?;
     }
+    let _ = told.recv();
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! doesn't hit the one that took its slot.
 
 use crate::limits::ConfigError;
-use crate::state::ConnId;
+use crate::state::{CACHE_SHIFT, ConnId};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -62,9 +62,9 @@ impl Tokens {
         self.slots
     }
 
-    /// Where this cache's generations start: there is room for 2^40 connections before the next cache's.
+    /// Where this cache's generations start.
     pub(crate) fn first_generation(&self) -> u64 {
-        self.serial << 40
+        self.serial << CACHE_SHIFT
     }
 
     /// The connection's token; `None` if there is no room for its slot.

@@ -23,10 +23,7 @@ fn plain() -> Handshake {
 }
 
 fn with_auth() -> Handshake {
-    let credentials = Credentials {
-        user: USER.into(),
-        password: PASSWORD.into(),
-    };
+    let credentials = Credentials { user: USER.into(), password: PASSWORD.into() };
     http_connect::handshake(HOP, "example.com", 443, Some(&credentials)).unwrap()
 }
 
@@ -47,9 +44,7 @@ fn fails(answer: impl AsRef<[u8]>, reason: &str) {
 fn received(answer: &[u8]) -> Result<Step, String> {
     let mut handshake = plain();
     handshake.sent(REQUEST.len());
-    handshake
-        .received(answer)
-        .map_err(|error| error.to_string())
+    handshake.received(answer).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -99,14 +94,10 @@ fn every_other_status_is_a_failure() {
     for status in 0..1000 {
         let answer = format!("HTTP/1.1 {status:03} It's thus\r\nContent-Length: 3\r\n\r\nwhy");
         let expected = match status {
-            200..=299 => Ok(Step::Done {
-                consumed: answer.len() - 3,
-            }),
+            200..=299 => Ok(Step::Done { consumed: answer.len() - 3 }),
             // The rest is no head.
             100 | 102..=199 => Err(format!("{HOP}: does not answer in HTTP/1 (but with \"w\")")),
-            _ => Err(format!(
-                "{HOP}: no connection to example.com:443: {status:03} It's thus"
-            )),
+            _ => Err(format!("{HOP}: no connection to example.com:443: {status:03} It's thus")),
         };
         assert_eq!(received(answer.as_bytes()), expected);
     }
@@ -120,10 +111,7 @@ fn every_other_status_is_a_failure() {
         ("HTTP/1.1 503  \r\n\r\n", "503"),
         ("HTTP/1.1 302 Found\nLocation: /\n\n", "302 Found"),
     ] {
-        fails(
-            answer,
-            &format!("no connection to example.com:443: {reason}"),
-        );
+        fails(answer, &format!("no connection to example.com:443: {reason}"));
     }
 }
 
@@ -134,10 +122,7 @@ fn a_long_reason_is_cut_and_a_strange_one_left_out() {
         format!("HTTP/1.1 500 {words}\r\n\r\n"),
         format!("no connection to example.com:443: 500 {}", &words[..100]).trim_end(),
     );
-    fails(
-        b"HTTP/1.1 500 \xff\xfe\r\n\r\n",
-        "no connection to example.com:443: 500",
-    );
+    fails(b"HTTP/1.1 500 \xff\xfe\r\n\r\n", "no connection to example.com:443: 500");
 }
 
 #[test]
@@ -175,10 +160,7 @@ fn a_malformed_head_is_refused() {
         fails(answer, text.strip_prefix(&format!("{HOP}: ")).unwrap());
     }
     let many = "X: y\r\n".repeat(129);
-    fails(
-        format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
-        "the head of its answer is malformed: too many headers",
-    );
+    fails(format!("HTTP/1.1 200 OK\r\n{many}\r\n"), "the head of its answer is malformed: too many headers");
 }
 
 /// An answer of `len` bytes with a success for a head.
@@ -191,9 +173,7 @@ fn long_head(len: usize) -> Vec<u8> {
 
 #[test]
 fn the_head_may_have_so_many_bytes_and_no_more() {
-    let too_long = Err(format!(
-        "{HOP}: the head of its answer is over {MAX_HEAD} bytes"
-    ));
+    let too_long = Err(format!("{HOP}: the head of its answer is over {MAX_HEAD} bytes"));
     let longest = long_head(MAX_HEAD);
     let done = Ok(Step::Done { consumed: MAX_HEAD });
     assert_eq!(received(&longest), done);
@@ -209,12 +189,7 @@ fn the_head_may_have_so_many_bytes_and_no_more() {
     let mut slow = plain();
     slow.sent(REQUEST.len());
     let mut results = longest.iter().map(|byte| slow.received(&[*byte]));
-    assert!(
-        results
-            .by_ref()
-            .take(MAX_HEAD - 1)
-            .all(|step| step == Ok(Step::More))
-    );
+    assert!(results.by_ref().take(MAX_HEAD - 1).all(|step| step == Ok(Step::More)));
     assert_eq!(results.next(), Some(Ok(Step::Done { consumed: 1 })));
 }
 
@@ -223,10 +198,7 @@ fn a_success_ahead_of_the_request_is_refused_and_a_failure_is_told() {
     for sent in [0, REQUEST.len() - 1] {
         for (answer, reason) in [
             ("HTTP/1.1 200 OK\r\n\r\n", "answered before it was asked"),
-            (
-                "HTTP/1.1 503 Busy\r\n\r\n",
-                "no connection to example.com:443: 503 Busy",
-            ),
+            ("HTTP/1.1 503 Busy\r\n\r\n", "no connection to example.com:443: 503 Busy"),
         ] {
             let mut handshake = plain();
             handshake.sent(sent);
@@ -262,14 +234,9 @@ fn credentials_are_sent_in_base64() {
         ("\u{fc}", "\u{1f511}~?>", "w7w68J+UkX4/Pg=="),
         (USER, PASSWORD, TOKEN),
     ] {
-        let credentials = Credentials {
-            user: user.into(),
-            password: password.into(),
-        };
+        let credentials = Credentials { user: user.into(), password: password.into() };
         let handshake = http_connect::handshake(HOP, "h", 1, Some(&credentials)).unwrap();
-        let expected = format!(
-            "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nProxy-Authorization: Basic {token}\r\n\r\n"
-        );
+        let expected = format!("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nProxy-Authorization: Basic {token}\r\n\r\n");
         assert_eq!(handshake.outgoing(), expected.as_bytes());
     }
 }
@@ -279,37 +246,16 @@ fn what_can_not_be_sent_is_refused_by_the_name_of_the_field() {
     let long = "x".repeat(256);
     for (host, user, password, reason) in [
         ("", "u", "p", "the name to connect to is empty"),
-        (
-            &long,
-            "u",
-            "p",
-            "the name to connect to is longer than 255 bytes",
-        ),
+        (&long, "u", "p", "the name to connect to is longer than 255 bytes"),
         ("h", "u:", "p", "the user name has a colon in it"),
-        (
-            "h",
-            "u\n",
-            "p",
-            "the user name has a control character in it",
-        ),
+        ("h", "u\n", "p", "the user name has a control character in it"),
         ("h", "u", "\0", "the password has a control character in it"),
     ] {
-        let credentials = Credentials {
-            user: user.into(),
-            password: password.into(),
-        };
+        let credentials = Credentials { user: user.into(), password: password.into() };
         let error = http_connect::handshake(HOP, host, 1, Some(&credentials)).unwrap_err();
         assert_eq!(error.to_string(), format!("{HOP}: {reason}"));
     }
-    for host in [
-        "[::1]",
-        "h:80",
-        "a b",
-        "h\r\nX: y",
-        "u:p@h",
-        "h/",
-        "b\u{fc}cher",
-    ] {
+    for host in ["[::1]", "h:80", "a b", "h\r\nX: y", "u:p@h", "h/", "b\u{fc}cher"] {
         let error = http_connect::handshake(HOP, host, 1, None).unwrap_err();
         let reason = "the name to connect to has a character that is in no name";
         assert_eq!(error.to_string(), format!("{HOP}: {reason}"));
@@ -329,10 +275,7 @@ fn credentials_are_never_shown() {
         }
         shown.push(format!("{handshake:?} {handshake:#?}"));
     }
-    for (user, password) in [
-        (format!("{USER}:"), PASSWORD.to_owned()),
-        (USER.to_owned(), format!("{PASSWORD}\n")),
-    ] {
+    for (user, password) in [(format!("{USER}:"), PASSWORD.to_owned()), (USER.to_owned(), format!("{PASSWORD}\n"))] {
         let credentials = Credentials { user, password };
         shown.push(format!("{credentials:?} {credentials:#?}"));
         let error = http_connect::handshake(HOP, "h", 1, Some(&credentials)).unwrap_err();
@@ -372,12 +315,7 @@ fn garbage_does_no_harm() {
         let mut random = Random::new(seed);
         withstand(&plain, &random.garbage(&pieces), &mut random);
         // Further than the first line.
-        let answer = [
-            b"HTTP/1.1 200 OK",
-            &random.garbage(&pieces)[..],
-            b"\r\n\r\n",
-        ]
-        .concat();
+        let answer = [b"HTTP/1.1 200 OK", &random.garbage(&pieces)[..], b"\r\n\r\n"].concat();
         withstand(&plain, &answer, &mut random);
     }
 }

@@ -82,20 +82,14 @@ fn a_name_without_addresses_is_an_error() {
     let mut resolver = Resolver::with(waker, |_, _| Ok(Vec::new())).unwrap();
     let id = resolver.lookup("bare", 80);
     let found = answers(&mut poll, &mut resolver, 1).remove(&id).unwrap();
-    assert_eq!(
-        found.unwrap_err().to_string(),
-        "bare: the name has no address"
-    );
+    assert_eq!(found.unwrap_err().to_string(), "bare: the name has no address");
 }
 
 #[test]
 fn literals_are_answered_at_once_and_wake_the_loop() {
     let (mut poll, waker) = event_loop();
     let mut resolver = Resolver::with(waker, |_, _| panic!("asked for a literal")).unwrap();
-    for (literal, address) in [
-        ("192.0.2.7", "192.0.2.7:80"),
-        ("2001:db8::1", "[2001:db8::1]:80"),
-    ] {
+    for (literal, address) in [("192.0.2.7", "192.0.2.7:80"), ("2001:db8::1", "[2001:db8::1]:80")] {
         let id = resolver.lookup(literal, 80);
         let (answered, found) = resolver.poll().unwrap();
         assert_eq!(answered, id);
@@ -192,10 +186,7 @@ fn a_resolver_can_go_while_its_threads_are_stuck() {
     is_dropped.recv_timeout(PATIENCE).expect("the drop waits");
     drop(open);
     // All threads have let go of what they had.
-    assert_eq!(
-        ended.recv_timeout(PATIENCE),
-        Err(RecvTimeoutError::Disconnected)
-    );
+    assert_eq!(ended.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
 }
 
 /// An address that refuses connections for as long as the socket lives: bound, not listening.
@@ -210,17 +201,11 @@ const LONG: Duration = Duration::from_secs(3600);
 
 fn register(poll: &Poll, connecting: &mut Connecting) {
     let stream = connecting.stream().expect("an attempt is under way");
-    poll.registry()
-        .register(stream, Token(1), Interest::WRITABLE)
-        .unwrap();
+    poll.registry().register(stream, Token(1), Interest::WRITABLE).unwrap();
 }
 
 /// What a host does, but for the deadline.
-fn drive(
-    poll: &mut Poll,
-    connecting: &mut Connecting,
-    now: Instant,
-) -> Result<TcpStream, ConnectError> {
+fn drive(poll: &mut Poll, connecting: &mut Connecting, now: Instant) -> Result<TcpStream, ConnectError> {
     register(poll, connecting);
     loop {
         wait_for_event(poll);
@@ -255,11 +240,7 @@ fn the_first_address_that_answers_is_taken() {
     let listener = TcpListener::bind(loopback(0)).unwrap();
     let unused = TcpListener::bind(loopback(0)).unwrap();
     unused.set_nonblocking(true).unwrap();
-    let addresses = [
-        refused,
-        listener.local_addr().unwrap(),
-        unused.local_addr().unwrap(),
-    ];
+    let addresses = [refused, listener.local_addr().unwrap(), unused.local_addr().unwrap()];
     let mut connecting = Connecting::start(addresses, LONG, now).unwrap();
     assert_eq!(connecting.deadline(), Some(now + LONG));
     let stream = drive(&mut poll, &mut connecting, now).unwrap();
@@ -283,10 +264,7 @@ fn when_all_refuse_the_error_names_each() {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
     let reasons: Vec<_> = error.failures.iter().map(|failure| &failure.1).collect();
-    assert_eq!(
-        error.to_string(),
-        format!("{one}: {}; {two}: {}", reasons[0], reasons[1])
-    );
+    assert_eq!(error.to_string(), format!("{one}: {}; {two}: {}", reasons[0], reasons[1]));
     assert_over(&mut connecting, now);
 }
 
@@ -341,10 +319,7 @@ fn an_address_that_does_not_answer_is_given_up_at_its_deadline() {
     let mut alone = Connecting::start([silent], LONG, now).unwrap();
     let error = alone.poll(now + LONG).unwrap_err();
     assert_eq!(error.failures[0].1.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(
-        error.to_string(),
-        format!("{silent}: no answer within 3600s")
-    );
+    assert_eq!(error.to_string(), format!("{silent}: no answer within 3600s"));
 }
 
 #[test]

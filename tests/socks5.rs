@@ -15,10 +15,7 @@ const USER: &str = "a-user-nobody-sees";
 const PASSWORD: &str = "a-password-nobody-sees";
 
 fn credentials() -> Credentials {
-    Credentials {
-        user: USER.into(),
-        password: PASSWORD.into(),
-    }
+    Credentials { user: USER.into(), password: PASSWORD.into() }
 }
 
 fn without_auth() -> Handshake {
@@ -62,10 +59,7 @@ fn fails(make: &dyn Fn() -> Handshake, turns: &[Turn], reason: &str) {
 #[test]
 fn every_kind_of_address_in_the_answer_ends_the_handshake() {
     tunnel(&without_auth, &answered(CONNECTED));
-    tunnel(
-        &without_auth,
-        &answered(&[&[5, 0, 0, 4][..], &[0xfe; 16], &[0, 80]].concat()),
-    );
+    tunnel(&without_auth, &answered(&[&[5, 0, 0, 4][..], &[0xfe; 16], &[0, 80]].concat()));
     for len in [0, 1, 2, 9, 255] {
         let name = vec![b'n'; len];
         let answer = [&[5, 0, 0, 3, len as u8][..], &name, &[0, 80]].concat();
@@ -80,11 +74,7 @@ fn the_reserved_byte_may_have_any_value() {
 
 #[test]
 fn user_and_password_are_sent_when_asked_for() {
-    let turns = [
-        turn(&[5, 2, 0, 2], &[5, 2]),
-        auth_turn(&[1, 0]),
-        turn(CONNECT, CONNECTED),
-    ];
+    let turns = [turn(&[5, 2, 0, 2], &[5, 2]), auth_turn(&[1, 0]), turn(CONNECT, CONNECTED)];
     tunnel(&with_auth, &turns);
 }
 
@@ -98,19 +88,13 @@ fn user_and_password_stay_home_when_not_asked_for() {
 fn literals_are_sent_as_addresses_and_names_as_names() {
     let cases: [(&str, &[u8]); 4] = [
         ("192.0.2.7", b"\x05\x01\x00\x01\xc0\x00\x02\x07\x12\x34"),
-        (
-            "2001:db8::1",
-            b"\x05\x01\x00\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x12\x34",
-        ),
+        ("2001:db8::1", b"\x05\x01\x00\x04\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\x12\x34"),
         ("localhost", b"\x05\x01\x00\x03\x09localhost\x12\x34"),
         ("_x.1.2.3.4.", b"\x05\x01\x00\x03\x0b_x.1.2.3.4.\x12\x34"),
     ];
     for (host, request) in cases {
         let make = || socks5::handshake(HOP, host, 0x1234, None).unwrap();
-        tunnel(
-            &make,
-            &[turn(&[5, 1, 0], &[5, 0]), turn(request, CONNECTED)],
-        );
+        tunnel(&make, &[turn(&[5, 1, 0], &[5, 0]), turn(request, CONNECTED)]);
     }
 }
 
@@ -172,8 +156,7 @@ fn every_wrong_version() {
         }
         if version != 1 {
             let turns = [turn(&[5, 2, 0, 2], &[5, 2]), auth_turn(&[version])];
-            let reason =
-                format!("answered the user name and password in version {version}, not in 1");
+            let reason = format!("answered the user name and password in version {version}, not in 1");
             fails(&with_auth, &turns, &reason);
         }
     }
@@ -211,10 +194,7 @@ fn an_answer_ahead_of_its_question_is_refused() {
 fn an_error_from_outside_says_what_was_waited_for() {
     let mut handshake = with_auth();
     let text = |handshake: &Handshake| handshake.interrupted("timed out").to_string();
-    assert_eq!(
-        text(&handshake),
-        format!("{HOP}: timed out, while waiting for the choice of an authentication method")
-    );
+    assert_eq!(text(&handshake), format!("{HOP}: timed out, while waiting for the choice of an authentication method"));
     handshake.sent(4);
     handshake.received(&[5, 2]).unwrap();
     assert_eq!(
@@ -223,19 +203,13 @@ fn an_error_from_outside_says_what_was_waited_for() {
     );
     handshake.sent(handshake.outgoing().len());
     handshake.received(&[1, 0]).unwrap();
-    assert_eq!(
-        text(&handshake),
-        format!("{HOP}: timed out, while waiting for the answer to CONNECT")
-    );
+    assert_eq!(text(&handshake), format!("{HOP}: timed out, while waiting for the answer to CONNECT"));
 }
 
 #[test]
 fn what_can_not_be_sent_is_refused_by_the_name_of_the_field() {
     let refusal = |host: &str, user: &str, password: &str| {
-        let credentials = Credentials {
-            user: user.into(),
-            password: password.into(),
-        };
+        let credentials = Credentials { user: user.into(), password: password.into() };
         let error = socks5::handshake(HOP, host, 1, Some(&credentials)).unwrap_err();
         error.to_string()
     };
@@ -256,15 +230,7 @@ fn what_can_not_be_sent_is_refused_by_the_name_of_the_field() {
         let expected = format!("{HOP}: the {field} is empty");
         assert_eq!(refusal(host, user, password), expected);
     }
-    for host in [
-        "[::1]",
-        "host:80",
-        "a b",
-        "a\0b",
-        "a\r\nb",
-        "user@host",
-        "b\u{fc}cher",
-    ] {
+    for host in ["[::1]", "host:80", "a b", "a\0b", "a\r\nb", "user@host", "b\u{fc}cher"] {
         let expected = format!("{HOP}: the name to connect to has a character that is in no name");
         assert_eq!(refusal(host, "user", "password"), expected);
     }
@@ -273,10 +239,7 @@ fn what_can_not_be_sent_is_refused_by_the_name_of_the_field() {
 #[test]
 fn fields_of_255_bytes_are_sent() {
     let long = "x".repeat(255);
-    let longest = Credentials {
-        user: long.clone(),
-        password: long.clone(),
-    };
+    let longest = Credentials { user: long.clone(), password: long.clone() };
     let make = || socks5::handshake(HOP, &long, 443, Some(&longest)).unwrap();
     let field = [&[255], long.as_bytes()].concat();
     let turns = [
@@ -303,10 +266,7 @@ fn credentials_are_never_shown() {
         }
     }
     // In fields that are refused, too.
-    for (user, password) in [
-        (USER.repeat(20), PASSWORD.into()),
-        (USER.into(), PASSWORD.repeat(20)),
-    ] {
+    for (user, password) in [(USER.repeat(20), PASSWORD.into()), (USER.into(), PASSWORD.repeat(20))] {
         let credentials = Credentials { user, password };
         let error = socks5::handshake(HOP, "host", 1, Some(&credentials)).unwrap_err();
         shown.push(format!("{error} {error:?}"));

@@ -57,12 +57,8 @@ impl Connecting {
         per_address: Duration,
         now: Instant,
     ) -> Result<Self, ConnectError> {
-        let mut connecting = Connecting {
-            untried: addresses.into_iter().collect(),
-            current: None,
-            failures: Vec::new(),
-            per_address,
-        };
+        let mut connecting =
+            Connecting { untried: addresses.into_iter().collect(), current: None, failures: Vec::new(), per_address };
         connecting.try_next(now)?;
         Ok(connecting)
     }
@@ -110,19 +106,13 @@ impl Connecting {
             match TcpStream::connect(address) {
                 Ok(stream) => {
                     let deadline = now + self.per_address;
-                    self.current = Some(Attempt {
-                        address,
-                        stream,
-                        deadline,
-                    });
+                    self.current = Some(Attempt { address, stream, deadline });
                     return Ok(());
                 }
                 Err(error) => self.failures.push((address, error)),
             }
         }
-        Err(ConnectError {
-            failures: std::mem::take(&mut self.failures),
-        })
+        Err(ConnectError { failures: std::mem::take(&mut self.failures) })
     }
 }
 

@@ -42,12 +42,7 @@ impl Handshake {
     /// `hop` is what errors begin with, such as `socks5 127.0.0.1:1080`. It is printed as it is,
     /// so it should hold no credentials. `out` is what to say first.
     pub fn new(hop: &str, out: Vec<u8>, protocol: impl Protocol + Send + 'static) -> Self {
-        Handshake {
-            hop: hop.to_owned(),
-            out,
-            protocol: Box::new(protocol),
-            end: None,
-        }
+        Handshake { hop: hop.to_owned(), out, protocol: Box::new(protocol), end: None }
     }
 
     /// What is to be written to the proxy now; empty when it is the proxy's turn.
@@ -138,10 +133,7 @@ pub struct HandshakeError {
 
 impl HandshakeError {
     pub fn new(hop: &str, reason: impl Into<String>) -> Self {
-        HandshakeError {
-            hop: hop.to_owned(),
-            reason: reason.into(),
-        }
+        HandshakeError { hop: hop.to_owned(), reason: reason.into() }
     }
 }
 

@@ -32,11 +32,7 @@ pub fn handshake(
         Some(credentials) => authorization(credentials).map_err(refuse)?,
     };
     let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
-    let http = HttpConnect {
-        target,
-        head: Vec::new(),
-        received: 0,
-    };
+    let http = HttpConnect { target, head: Vec::new(), received: 0 };
     Ok(Handshake::new(hop, request.into_bytes(), http))
 }
 

@@ -41,9 +41,7 @@ impl Resolver {
     /// Starts the threads. From then on `waker` wakes its loop when [`poll`](Self::poll) has
     /// something to give.
     pub fn new(waker: Arc<mio::Waker>) -> io::Result<Self> {
-        Self::with(waker, |host, port| {
-            (host, port).to_socket_addrs().map(Iterator::collect)
-        })
+        Self::with(waker, |host, port| (host, port).to_socket_addrs().map(Iterator::collect))
     }
 
     /// Asks `look_up` instead of the system. It runs on [`THREADS`] threads and may block, but
@@ -59,26 +57,17 @@ impl Resolver {
         for _ in 0..THREADS {
             let (inbox, outbox) = (inbox.clone(), outbox.clone());
             let (waker, look_up) = (waker.clone(), look_up.clone());
-            thread::Builder::new()
-                .name("resolver".into())
-                .spawn(move || {
-                    while let Some(question) = next_question(&inbox) {
-                        let found = checked(&question.0, look_up(&question.0, question.1));
-                        if outbox.send((question, found)).is_err() {
-                            break; // the resolver is gone
-                        }
-                        wake(&waker);
+            thread::Builder::new().name("resolver".into()).spawn(move || {
+                while let Some(question) = next_question(&inbox) {
+                    let found = checked(&question.0, look_up(&question.0, question.1));
+                    if outbox.send((question, found)).is_err() {
+                        break; // the resolver is gone
                     }
-                })?;
+                    wake(&waker);
+                }
+            })?;
         }
-        Ok(Resolver {
-            waker,
-            questions,
-            answers,
-            waiting: HashMap::new(),
-            ready: VecDeque::new(),
-            next_id: 0,
-        })
+        Ok(Resolver { waker, questions, answers, waiting: HashMap::new(), ready: VecDeque::new(), next_id: 0 })
     }
 
     /// Begins to look up `host` (an IPv6 literal goes without brackets). An address literal needs

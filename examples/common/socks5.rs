@@ -48,13 +48,9 @@ pub fn handshake(
 
 fn auth_request(credentials: &Credentials) -> Result<Vec<u8>, String> {
     let mut request = vec![AUTH_VERSION];
-    let fields = [
-        ("user name", &credentials.user),
-        ("password", &credentials.password),
-    ];
+    let fields = [("user name", &credentials.user), ("password", &credentials.password)];
     for (field, value) in fields {
-        let len = u8::try_from(value.len())
-            .map_err(|_| format!("the {field} is longer than 255 bytes"))?;
+        let len = u8::try_from(value.len()).map_err(|_| format!("the {field} is longer than 255 bytes"))?;
         if len == 0 {
             return Err(format!("the {field} is empty"));
         }
@@ -122,9 +118,7 @@ impl Protocol for Socks5 {
                 return Err(format!("answered in version {version}, not in {VERSION}"));
             }
             (Answer::Auth, &[version]) if version != AUTH_VERSION => {
-                return Err(format!(
-                    "answered the user name and password in version {version}, not in {AUTH_VERSION}"
-                ));
+                return Err(format!("answered the user name and password in version {version}, not in {AUTH_VERSION}"));
             }
             (_, &[_]) => {}
 
@@ -138,26 +132,19 @@ impl Protocol for Socks5 {
                     return Err("accepts neither user name and password nor their absence".into());
                 }
                 (method, _) => {
-                    return Err(format!(
-                        "chose authentication method {method}, which was not offered"
-                    ));
+                    return Err(format!("chose authentication method {method}, which was not offered"));
                 }
             },
 
             (Answer::Auth, &[_, 0]) => self.ask(Answer::Connect, &self.connect.clone(), out),
             (Answer::Auth, &[_, status]) => {
-                return Err(format!(
-                    "refused the user name and password (status {status})"
-                ));
+                return Err(format!("refused the user name and password (status {status})"));
             }
 
             // version, reply, reserved (whatever it is), address type, address, port
             (Answer::Connect, &[_, reply]) if reply != 0 => {
                 let meaning = meaning(reply);
-                return Err(format!(
-                    "no connection to {}: {meaning} (reply {reply})",
-                    self.target
-                ));
+                return Err(format!("no connection to {}: {meaning} (reply {reply})", self.target));
             }
             (Answer::Connect, &[_, _] | &[_, _, _]) => {}
             (Answer::Connect, &[_, _, _, IPV4, ref rest @ ..]) => return Ok(rest.len() == 4 + 2),

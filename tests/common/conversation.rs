@@ -65,10 +65,7 @@ pub fn tunnel(make: &dyn Fn() -> Handshake, turns: &[Turn]) {
             let Outcome::Closed(text) = play(make(), &short, Cut::Nowhere) else {
                 panic!("not closed in turn {turn} after {len} bytes");
             };
-            assert!(
-                text.contains(": closed during the handshake, while waiting for the "),
-                "{text}"
-            );
+            assert!(text.contains(": closed during the handshake, while waiting for the "), "{text}");
         }
     }
 }
