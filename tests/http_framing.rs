@@ -1,0 +1,2 @@
+#[path = "../examples/common/http/mod.rs"]
+mod http;
