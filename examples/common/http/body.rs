@@ -124,18 +124,16 @@ impl Body {
     fn step(&mut self, byte: u8) -> Result<State, Error> {
         self.line += 1;
         let fail = |kind| Err(Error::quoting(kind, &[byte]));
-        match self.state {
-            State::Size | State::SizeDigits | State::SizeSpace | State::Extension
-                if self.line > MAX_CHUNK_LINE =>
-            {
-                return Err(Error::new(Kind::ChunkLineTooLong));
-            }
-            State::Trailer | State::TrailerName | State::TrailerValue
-                if self.line > MAX_TRAILERS =>
-            {
-                return Err(Error::new(Kind::TrailersTooLong));
-            }
-            _ => {}
+        let (limit, kind) = match self.state {
+            State::Size
+            | State::SizeDigits
+            | State::SizeSpace
+            | State::Extension
+            | State::SizeLf => (MAX_CHUNK_LINE, Kind::ChunkLineTooLong),
+            _ => (MAX_TRAILERS, Kind::TrailersTooLong),
+        };
+        if self.line > limit {
+            return Err(Error::new(kind));
         }
         Ok(match (&self.state, byte) {
             (State::Size | State::SizeDigits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {

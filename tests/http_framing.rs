@@ -1,2 +1,0 @@
-#[path = "../examples/common/http/mod.rs"]
-mod http;
