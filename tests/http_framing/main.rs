@@ -277,6 +277,8 @@ fn limits() {
     );
     let zeros = format!("{chunked}{}", "0".repeat(MAX_CHUNK_LINE + 1));
     assert!(response(&zeros).ends_with("error: chunk extensions are too long"));
+    let second = format!("{chunked}1\r\nx\r\n0;{}\r\n\r\n", fill(MAX_CHUNK_LINE - 4));
+    assert!(response(&second).ends_with("end keep | left 0"));
     // The bound is on each line, not on their sum.
     let many = format!(
         "{chunked}{}0\r\n\r\n",
@@ -439,6 +441,7 @@ fn request_head_in_detail() {
         (Framing::Chunked, None)
     );
     assert_eq!(forwarded(head.fields), "");
+    assert!(head.keep_alive && !parser.keep_alive());
 }
 
 #[test]
@@ -495,7 +498,7 @@ fn pipelined_messages_stay_apart() {
         ),
     );
     let mut parser = request::Parser::new();
-    let message = format!("{first}\r\n{second}");
+    let message = format!("\r\n{first}\r\n{second}");
     let mut rest = message.as_bytes();
     let mut paths = Vec::new();
     while paths.len() < 2 || !rest.is_empty() {
@@ -508,6 +511,29 @@ fn pipelined_messages_stay_apart() {
         }
     }
     assert_eq!(paths, ["/a", "/b"]);
+}
+
+/// The last bytes and the end of the connection may come together.
+#[test]
+fn a_complete_body_may_end_with_the_connection() {
+    let message = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+    let mut parser = response::Parser::new("GET");
+    let (head, _) = parser.next(message).unwrap();
+    let event = parser.next(&message[head..]).unwrap();
+    assert!(matches!(event, (1, response::Event::Data(b"x"))));
+    assert_eq!(parser.eof(), Ok(()));
+    assert!(matches!(parser.next(b""), Ok((0, response::Event::End))));
+}
+
+/// A caller that breaks the rules gets nonsense, but no panic.
+#[test]
+fn bytes_that_vanish_do_no_harm() {
+    let mut parser = response::Parser::new("GET");
+    let message = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n";
+    for length in [message.len(), 3, 0, 20, 18] {
+        let _ = parser.next(&message[..length]);
+    }
+    let _ = parser.next(b"HTTP/1.1 200 OK\n\r\n\r\n");
 }
 
 #[test]
@@ -525,7 +551,21 @@ fn errors_stay() {
     let message = b"GET / HTTP/1.1\r\nHost: a\r\nA : b\r\n\r\n";
     let error = parser.next(message).unwrap_err();
     assert_eq!(parser.next(message).unwrap_err(), error);
+    assert_eq!(parser.eof().unwrap_err().kind(), Kind::ClosedInHead);
     assert!(!parser.keep_alive());
+
+    // Whoever asks in spite of the error is not told that nothing came.
+    for message in [
+        "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+        "220 smtp\r\n",
+        "HTTP/1.1 200 OK\n",
+    ] {
+        let mut parser = response::Parser::new("GET");
+        let error = parser.next(message.as_bytes()).unwrap_err();
+        assert_eq!(parser.next(message.as_bytes()).unwrap_err(), error);
+        assert_eq!(parser.eof().unwrap_err().kind(), Kind::ClosedInHead);
+        assert!(!parser.keep_alive());
+    }
 }
 
 #[test]

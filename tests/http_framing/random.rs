@@ -66,13 +66,7 @@ fn assert_strict(message: &[u8]) {
         return;
     };
     let shown = message.escape_ascii();
-    let head = std::str::from_utf8(&message[..used]).map(str::to_owned);
-    let head = head.unwrap_or_else(|_| {
-        message[..used]
-            .escape_ascii()
-            .to_string()
-            .replace("\\r\\n", "\r\n")
-    });
+    let head = String::from_utf8_lossy(&message[..used]);
     let head = head
         .strip_prefix("\r\n")
         .unwrap_or(&head)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::head::is_token_byte;
+
 /// How much of an offending value an error quotes.
 const QUOTED: usize = 64;
 
@@ -110,7 +112,7 @@ impl fmt::Display for Error {
             Kind::ContentLength => "malformed Content-Length",
             Kind::SeveralLengths => "more than one Content-Length",
             Kind::LengthAndCoding => "both Content-Length and Transfer-Encoding",
-            Kind::TransferCoding => "malformed Transfer-Encoding",
+            Kind::TransferCoding => "Transfer-Encoding is not a single chunked",
             Kind::UnknownCoding => "unsupported Transfer-Encoding",
             Kind::CodingInHttp10 => "Transfer-Encoding in an HTTP/1.0 message",
             Kind::TooManyInterim => "too many interim responses",
@@ -135,3 +137,38 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The first line of a head, without its line end.
+pub(super) fn first_line(head: &[u8]) -> &[u8] {
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Finds the header line at fault in a head that httparse refused.
+pub(super) fn faulty_field(head: &[u8]) -> Option<Error> {
+    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let fault = |kind| Some(Error::quoting(kind, line));
+        let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        if line.is_empty() {
+            None
+        } else if blank(line.first()) {
+            fault(Kind::Folded)
+        } else if name.len() < line.len() && blank(name.last()) {
+            fault(Kind::SpaceBeforeColon)
+        } else if name.len() == line.len()
+            || name.is_empty()
+            || !name.iter().copied().all(is_token_byte)
+        {
+            fault(Kind::FieldName)
+        } else if line
+            .iter()
+            .any(|&byte| byte != b'\t' && byte.is_ascii_control())
+        {
+            fault(Kind::FieldValue)
+        } else {
+            None
+        }
+    })
+}

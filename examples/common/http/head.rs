@@ -101,6 +101,8 @@ impl Facts<'_> {
 /// Finds the end of a head and remembers where its lines are.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
+    /// Whether there was a byte of the head.
+    pub started: bool,
     /// Bytes that were searched already for line ends.
     scanned: usize,
     /// Where the line under the search begins.
@@ -110,12 +112,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Whether a part of a head was seen.
-    pub(super) fn started(&self) -> bool {
-        self.scanned > 0
-    }
-
+    /// Gets ready for the next head; keeps the lines of this one.
     pub(super) fn restart(&mut self) {
+        self.started = false;
         self.scanned = 0;
         self.line = 0;
     }
@@ -127,17 +126,13 @@ impl Reader {
     pub(super) fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
         let window = &input[..input.len().min(MAX_HEAD)];
         self.scanned = self.scanned.min(window.len());
-        while let Some(found) = window[self.scanned..]
-            .iter()
-            .position(|&byte| byte == b'\n')
-        {
+        while let Some(found) = find_line_feed(&window[self.scanned..]) {
             let line_feed = self.scanned + found;
             let line = window.get(self.line..line_feed).unwrap_or_default();
             let Some(line) = line.strip_suffix(b"\r") else {
                 return Err(Error::quoting(Kind::LineEnd, line));
             };
             if line.is_empty() {
-                self.restart();
                 return Ok(Some(line_feed + 1));
             }
             self.scanned = line_feed + 1;
@@ -350,6 +345,20 @@ fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// The first LF in `bytes`. Compilers turn the search by blocks, without a way
+/// out in the middle of one, into a few wide comparisons.
+fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 16;
+    let lacks = |block: &&[u8]| {
+        !block
+            .iter()
+            .fold(false, |found, &byte| found | (byte == b'\n'))
+    };
+    let skipped = BLOCK * bytes.chunks_exact(BLOCK).take_while(lacks).count();
+    let found = bytes[skipped..].iter().position(|&byte| byte == b'\n')?;
+    Some(skipped + found)
+}
+
 /// Where `part`, a slice of `head`, begins.
 fn offset(head: &[u8], part: &[u8]) -> u32 {
     (part.as_ptr() as usize - head.as_ptr() as usize) as u32
@@ -358,39 +367,4 @@ fn offset(head: &[u8], part: &[u8]) -> u32 {
 /// Whether `byte` may stand in a header name or a method.
 pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// The first line of a head, without its line end.
-pub(super) fn first_line(head: &[u8]) -> &[u8] {
-    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-/// Finds the header line at fault in a head that httparse refused.
-pub(super) fn faulty_field(head: &[u8]) -> Option<Error> {
-    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let fault = |kind| Some(Error::quoting(kind, line));
-        let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        if line.is_empty() {
-            None
-        } else if blank(line.first()) {
-            fault(Kind::Folded)
-        } else if name.len() < line.len() && blank(name.last()) {
-            fault(Kind::SpaceBeforeColon)
-        } else if name.len() == line.len()
-            || name.is_empty()
-            || !name.iter().copied().all(is_token_byte)
-        {
-            fault(Kind::FieldName)
-        } else if line
-            .iter()
-            .any(|&byte| byte != b'\t' && byte.is_ascii_control())
-        {
-            fault(Kind::FieldValue)
-        } else {
-            None
-        }
-    })
 }

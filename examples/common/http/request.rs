@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::MAX_FIELDS;
 use super::body::{Body, Framing, Piece};
-use super::error::{Error, Kind};
+use super::error::{Error, Kind, faulty_field, first_line};
 use super::head::{self, Fields, Reader, Role, Version};
 
 /// The head of a request.
@@ -96,12 +96,13 @@ impl Parser {
         Ok((used, event))
     }
 
-    /// Tells that the client has sent all that it will. `Ok` means that nothing
-    /// is missing: it stopped between two requests or after a complete one.
+    /// Tells that the client has sent all that it will, once all bytes went
+    /// through `next`. `Ok` means that nothing is missing: it stopped between
+    /// two requests or after a complete one.
     pub fn eof(&mut self) -> Result<(), Error> {
         match &mut self.body {
             Some(body) => body.eof(),
-            None if self.reader.started() => Err(Error::new(Kind::ClosedInHead)),
+            None if self.reader.started => Err(Error::new(Kind::ClosedInHead)),
             None => Ok(()),
         }
     }
@@ -114,6 +115,7 @@ impl Parser {
             start = 2;
         }
         let input = &input[start..];
+        self.reader.started |= !input.is_empty();
         match input.first() {
             // Not worth waiting for the end of the line.
             Some(&byte) if !head::is_token_byte(byte) && !b"\r\n".contains(&byte) => {
@@ -134,7 +136,7 @@ impl Parser {
                 parsed.path.unwrap_or(""),
                 parsed.version,
             ),
-            Ok(_) => return Err(Error::quoting(Kind::RequestLine, head::first_line(head))),
+            Ok(_) => return Err(Error::quoting(Kind::RequestLine, first_line(head))),
             Err(error) => return Err(explain(head, error)),
         };
         let version = if version == Some(0) {
@@ -221,14 +223,14 @@ fn explain(head: &[u8], error: httparse::Error) -> Error {
     if error == httparse::Error::TooManyHeaders {
         return Error::new(Kind::TooManyFields);
     }
-    let line = head::first_line(head);
+    let line = first_line(head);
     let mut parts = line.splitn(3, |&byte| byte == b' ');
     let method = parts.next().unwrap_or_default();
     let target = parts.next().unwrap_or_default();
     let version = parts.next().unwrap_or_default();
     match error {
         httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
-            head::faulty_field(head)
+            faulty_field(head)
         }
         httparse::Error::Version => match version {
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {

@@ -3,8 +3,8 @@
 use std::mem::MaybeUninit;
 
 use super::body::{Body, Framing, Piece};
-use super::error::{Error, Kind};
-use super::head::{self, Fields, Reader, Role, Version};
+use super::error::{Error, Kind, faulty_field, first_line};
+use super::head::{Fields, Reader, Role, Version};
 use super::{MAX_FIELDS, MAX_INTERIM};
 
 /// The head of a response.
@@ -106,8 +106,9 @@ impl Parser {
         Ok((used, event))
     }
 
-    /// Tells that the server has closed the connection. `Ok` means that the
-    /// response is complete; for some, only this tells where they end.
+    /// Tells that the server has closed the connection, once all bytes went
+    /// through `next`. `Ok` means that the response is complete, which for some
+    /// is not known before; `next` then gives `End`.
     ///
     /// [`Kind::ClosedBeforeResponse`] is the one error after which a request
     /// that is safe to repeat deserves another try: a server may close an idle
@@ -115,14 +116,13 @@ impl Parser {
     pub fn eof(&mut self) -> Result<(), Error> {
         match &mut self.body {
             Some(body) => body.eof(),
-            None if self.reader.started() || self.interim > 0 => {
-                Err(Error::new(Kind::ClosedInHead))
-            }
+            None if self.reader.started || self.interim > 0 => Err(Error::new(Kind::ClosedInHead)),
             None => Err(Error::new(Kind::ClosedBeforeResponse)),
         }
     }
 
     fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
+        self.reader.started |= !input.is_empty();
         check_start(input)?;
         let Some(length) = self.reader.find_end(input)? else {
             return Ok((0, Event::More));
@@ -141,7 +141,7 @@ impl Parser {
             Err(error) => return Err(explain(head, error)),
         };
         if status < 100 {
-            return Err(Error::quoting(Kind::StatusLine, head::first_line(head)));
+            return Err(Error::quoting(Kind::StatusLine, first_line(head)));
         }
         let version = if version == Some(0) {
             Version::Http10
@@ -153,7 +153,7 @@ impl Parser {
             .record(head, parsed.headers, version, Role::Response)?;
 
         if status == 101 || (self.connect && (200..300).contains(&status)) {
-            return Err(Error::quoting(Kind::Switched, head::first_line(head)));
+            return Err(Error::quoting(Kind::Switched, first_line(head)));
         }
         let interim = status < 200;
         let framing = if interim || self.head_only || status == 204 || status == 304 {
@@ -165,13 +165,20 @@ impl Parser {
                 .content_length
                 .map_or(Framing::UntilClose, Framing::Length)
         };
+        if interim && self.interim == MAX_INTERIM {
+            return Err(Error::new(Kind::TooManyInterim));
+        }
+        if interim {
+            self.interim += 1;
+            self.reader.restart();
+        }
         self.closing |= facts.close;
         let persistent = facts.persistent(version) && framing != Framing::UntilClose;
         let response = Response {
             version,
             status,
             // Behind "HTTP/1.1 200 "; httparse hides a reason that is not ASCII.
-            reason: head::first_line(head).get(13..).unwrap_or_default(),
+            reason: first_line(head).get(13..).unwrap_or_default(),
             fields: self.reader.fields(head),
             content_length: facts.content_length.filter(|_| !interim && status != 204),
             framing,
@@ -180,10 +187,6 @@ impl Parser {
             keep_alive_max: facts.max,
         };
         if interim {
-            self.interim += 1;
-            if self.interim > MAX_INTERIM {
-                return Err(Error::new(Kind::TooManyInterim));
-            }
             return Ok((length, Event::Interim(response)));
         }
         self.keep_alive = response.keep_alive;
@@ -198,18 +201,18 @@ fn check_start(input: &[u8]) -> Result<(), Error> {
     let start = &input[..input.len().min(16)];
     let enough = start.len() == 16 || start.contains(&b'\n');
     if enough && !start.starts_with(b"HTTP/") {
-        return Err(Error::quoting(Kind::NotHttp, head::first_line(start)));
+        return Err(Error::quoting(Kind::NotHttp, first_line(start)));
     }
     Ok(())
 }
 
 /// Says what httparse disliked.
 fn explain(head: &[u8], error: httparse::Error) -> Error {
-    let line = head::first_line(head);
+    let line = first_line(head);
     match error {
         httparse::Error::TooManyHeaders => Some(Error::new(Kind::TooManyFields)),
         httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
-            head::faulty_field(head)
+            faulty_field(head)
         }
         httparse::Error::Version => Some(Error::quoting(Kind::Version, line)),
         _ => None,
