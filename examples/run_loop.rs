@@ -3,13 +3,13 @@
 //! Connects, exchanges, gives back, gets the same connection again, exchanges, gives back; then the server hangs up
 //! and the cache evicts.
 
+#[path = "common/echo.rs"]
+mod echo;
+
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, ChannelBindingId, Handled, Owner, Peer};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpListener;
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
 use std::time::{Duration, Instant};
 
 const PLAIN: ChannelBindingId = ChannelBindingId(0);
@@ -17,10 +17,7 @@ const ME: Owner = Owner(1);
 const LINES: [&str; 2] = ["first\n", "second\n"];
 
 fn main() -> io::Result<()> {
-    let server = TcpListener::bind("127.0.0.1:0")?;
-    let addr = server.local_addr()?;
-    let (hang_up, told) = mpsc::channel::<()>();
-    let serving = thread::spawn(move || serve(server, told));
+    let (addr, hang_up, serving) = echo::start()?;
     let mut hang_up = Some(hang_up);
 
     let mut poll = Poll::new()?;
@@ -99,21 +96,4 @@ fn read_line(conn: &mut TcpStream, line: &mut Vec<u8>) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Answers each line with itself; hangs up when told to.
-fn serve(server: TcpListener, told: Receiver<()>) -> io::Result<()> {
-    let (mut conn, _) = server.accept()?;
-    let mut line = Vec::new();
-    for _ in LINES {
-        line.clear();
-        while !line.ends_with(b"\n") {
-            let mut byte = [0];
-            conn.read_exact(&mut byte)?;
-            line.push(byte[0]);
-        }
-        conn.write_all(&line)?;
-    }
-    let _ = told.recv();
-    Ok(())
 }

@@ -81,6 +81,26 @@ pub struct Parking {
     pub past: Past,
 }
 
+impl Parking {
+    /// Keeps private data with the connection.
+    pub fn private(mut self, data: PrivateData) -> Parking {
+        self.private = data;
+        self
+    }
+
+    /// From `deadline` on it isn't handed out any more but evicted.
+    pub fn until(mut self, deadline: Instant) -> Parking {
+        self.until = Some(deadline);
+        self
+    }
+
+    /// Counts its age and uses on.
+    pub fn past(mut self, past: Past) -> Parking {
+        self.past = past;
+        self
+    }
+}
+
 /// A parked connection's name, and what had to make room for it.
 #[derive(Debug)]
 #[must_use = "an evicted connection is the host's now"]

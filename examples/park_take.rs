@@ -1,0 +1,100 @@
+//! A host with a table of its own: its sessions own sockets and tokens, and only the inactive ones live in the cache.
+//!
+//! A session connects, exchanges and parks its connection; the next session takes it, under another token, exchanges
+//! and parks it; then the server hangs up and the cache evicts.
+
+#[path = "common/echo.rs"]
+mod echo;
+
+use conncache::mio::net::TcpStream;
+use conncache::mio::{Events, Interest, Poll, Token};
+use conncache::{AggressiveCache, ChannelBindingId, Handled, Parking, Past, Peer};
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Instant;
+
+const PLAIN: ChannelBindingId = ChannelBindingId(0);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// What this host knows of a connection in use. Its index in the table is its token.
+struct Session {
+    conn: TcpStream,
+    past: Past,
+    asked: bool,
+    answer: Vec<u8>,
+}
+
+fn main() -> io::Result<()> {
+    let (addr, hang_up, serving) = echo::start()?;
+    let mut hang_up = Some(hang_up);
+
+    let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(256));
+    // Tokens below 1,000 are the sessions'.
+    let mut cache: AggressiveCache<TcpStream> =
+        AggressiveCache::builder().tokens(1_000..2_000).build(poll.registry())?;
+    let peer = Peer::direct("127.0.0.1", addr.port());
+
+    let mut sessions: Vec<Option<Session>> = Vec::new();
+    let mut conn = TcpStream::connect(addr)?;
+    poll.registry().register(&mut conn, Token(0), BOTH)?;
+    sessions.push(Some(Session::new(conn, Past::default())));
+    println!("session 0: opened to {peer}");
+
+    let mut now = Instant::now();
+    'running: loop {
+        match poll.poll(&mut events, cache.next_deadline().map(|at| at.saturating_duration_since(now))) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            done => done?,
+        }
+        now = Instant::now();
+        for event in &events {
+            match cache.handle_event(event) {
+                Handled::Evicted(evicted) => {
+                    println!("evicted: {}", evicted.reason);
+                    break 'running;
+                }
+                Handled::Quiet | Handled::Active { .. } => {}
+                Handled::Rejected => {
+                    let token = event.token();
+                    let Some(slot) = sessions.get_mut(token.0) else { continue };
+                    if !slot.as_mut().map_or(Ok(false), |session| session.drive(event.is_writable()))? {
+                        continue; // an old event, or more to come
+                    }
+                    let Session { conn, past, answer, .. } = slot.take().expect("it was driven");
+                    println!("session {}: answered {:?}, parks", token.0, String::from_utf8_lossy(&answer));
+                    let parked = cache.park_with(now, conn, &peer, PLAIN, Parking::default().past(past))?;
+                    drop(parked.evicted); // nothing, as there is no limit
+                    let next = sessions.len();
+                    if next == 2 {
+                        drop(hang_up.take()); // the server's cue
+                        continue;
+                    }
+                    let taken = cache.take(now, &peer, PLAIN, Token(next), BOTH)?.expect("it is inactive and well");
+                    println!("session {next}: takes it after {:?}", taken.inactive_for);
+                    sessions.push(Some(Session::new(taken.conn, taken.past)));
+                }
+            }
+        }
+        while cache.expire(now).is_some() {}
+    }
+    serving.join().expect("the server doesn't panic")
+}
+
+impl Session {
+    fn new(conn: TcpStream, past: Past) -> Session {
+        Session { conn, past, asked: false, answer: Vec::new() }
+    }
+
+    /// Asks once that is possible; whether the answer is complete.
+    fn drive(&mut self, writable: bool) -> io::Result<bool> {
+        if !self.asked && writable {
+            self.conn.take_error()?.map_or(Ok(()), Err)?;
+            self.conn.write_all(b"hello\n")?; // so few bytes always have room
+            self.asked = true;
+        }
+        match self.conn.read_to_end(&mut self.answer) {
+            Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(self.answer.ends_with(b"\n")),
+            Err(e) => Err(e),
+        }
+    }
+}
