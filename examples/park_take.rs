@@ -26,7 +26,6 @@ struct Session {
 fn main() -> io::Result<()> {
     let (addr, hang_up, serving) = echo::start()?;
     let mut hang_up = Some(hang_up);
-
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(256));
     // Tokens below 1,000 are the sessions'.
     let mut cache: AggressiveCache<TcpStream> =
