@@ -332,16 +332,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// a limit was lowered: then others will come from `expire`.
     pub(crate) fn make_room(&mut self, at: u32) -> Option<Evicted<C>> {
         let bucket = self.table.buckets.get_mut(at);
+        let mut evicted = None;
         if self.limits.max_inactive_per_peer.is_some_and(|most| bucket.kept() as usize > most) {
             bucket.surplus += 1;
             let oldest = bucket.list.oldest;
-            let evicted = self.evict(oldest, Reason::MaxInactivePerPeer);
+            evicted = Some(self.evict(oldest, Reason::MaxInactivePerPeer));
             self.table.buckets.enqueue(at);
-            return Some(evicted);
         }
-        let most = self.limits.max_inactive?;
-        self.table.lru.keep_newest(most);
-        let oldest = self.table.lru.oldest().filter(|_| self.table.lru.condemned() > 0)?;
-        Some(self.evict(oldest, Reason::MaxInactive))
+        if let Some(most) = self.limits.max_inactive {
+            self.table.lru.keep_newest(most);
+        }
+        if evicted.is_none() && self.table.lru.condemned() > 0 {
+            evicted = self.table.lru.oldest().map(|oldest| self.evict(oldest, Reason::MaxInactive));
+        }
+        evicted
     }
 }

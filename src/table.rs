@@ -40,7 +40,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// The id that the next connection inserted will have. Its slot may be beyond what a `u32` holds.
+    /// The id that the next connection inserted will have; `None` if no slot number is left.
     pub(crate) fn next_id(&self) -> Option<ConnId> {
         let slot = u32::try_from(self.slots.vacant_key()).ok().filter(|&slot| slot != NONE)?;
         Some(ConnId { generation: self.next_generation, slot })

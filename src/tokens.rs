@@ -5,6 +5,7 @@
 //! doesn't hit the one that took its slot.
 
 use crate::limits::ConfigError;
+use crate::slots::NONE;
 use crate::state::{CACHE_SHIFT, ConnId};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -54,7 +55,9 @@ impl Tokens {
 
     fn divide(start: usize, len: usize, serial: u64) -> Tokens {
         let generation_bits = len.ilog2() / 3;
-        Tokens { start, slots: len >> generation_bits, generation_bits, serial, claimed: None }
+        // Slots are numbers of 32 bits, of which the last means none.
+        let slots = (len >> generation_bits).min(NONE as usize);
+        Tokens { start, slots, generation_bits, serial, claimed: None }
     }
 
     /// How many connections have room.
@@ -151,6 +154,7 @@ mod tests {
         assert_eq!((one.slots, one.token(ConnId { slot: 0, generation: 9 })), (1, Some(5)));
         assert_eq!(one.slot(5), Some(0));
         assert!(Tokens::within(5..5).is_err());
+        assert_eq!(Tokens::within(0..usize::MAX).unwrap().slots(), NONE as usize);
     }
 
     #[test]
