@@ -14,7 +14,7 @@ pub(crate) struct Record<C> {
     pub(crate) generation: u64,
     pub(crate) state: State,
     /// Its place in a list: its owner's while active, its bucket's while inactive.
-    links: Links,
+    pub(crate) links: Links,
     pub(crate) bucket: u32,
     /// How often it was handed out.
     pub(crate) uses: u32,
@@ -44,9 +44,9 @@ pub(crate) struct Flags {
 }
 
 #[derive(Clone, Copy)]
-struct Links {
-    newer: u32,
-    older: u32,
+pub(crate) struct Links {
+    pub(crate) newer: u32,
+    pub(crate) older: u32,
 }
 
 /// A list through the records, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking
@@ -113,6 +113,7 @@ impl List {
     }
 
     /// All of the list, newest first.
+    #[cfg(test)]
     pub(crate) fn iter<'a, C>(&self, slots: &'a Slots<C>) -> impl Iterator<Item = u32> + use<'a, C> {
         let list = *self;
         std::iter::successors((!list.is_empty()).then_some(list.newest), move |&slot| list.older(slots, slot))

@@ -189,7 +189,7 @@ impl<C> Table<C> {
     }
 
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
-        self.owners.list(owner).iter(&self.slots)
+        self.owners.iter(&self.slots, owner)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<C>)> {
