@@ -225,7 +225,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(Reason::PeerClosed)
         } else if bucket.kept() == 0 {
             Some(Reason::MaxInactivePerPeer)
-        } else if self.table.lru.is_condemned(slot) {
+        } else if record.flags.condemned {
             Some(Reason::MaxInactive)
         } else if self.limits.max_uses.is_some_and(|most| record.uses >= most) {
             Some(Reason::MaxUses)
@@ -238,10 +238,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn expired(&self, record: &Record<C>, now: Tick) -> Option<Reason> {
         let State::Inactive { since, until, .. } = record.state else { return None };
         let idle_end = self.limits.idle_timeout.map_or(Tick::NEVER, |time| since.after(time));
-        let ends =
-            [(record.lifetime_end, Reason::MaxLifetime), (until, Reason::Deadline), (idle_end, Reason::IdleTimeout)];
-        let (end, reason) = ends.into_iter().min_by_key(|&(end, _)| end)?;
-        (end <= now && end != Tick::NEVER).then_some(reason)
+        let end = record.lifetime_end.min(until).min(idle_end);
+        if end > now || end == Tick::NEVER {
+            None
+        } else if end == record.lifetime_end {
+            Some(Reason::MaxLifetime)
+        } else if end == until {
+            Some(Reason::Deadline)
+        } else {
+            Some(Reason::IdleTimeout)
+        }
     }
 
     /// Makes an inactive connection, found fit, active.
@@ -340,7 +346,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Some(evicted);
         }
         let most = self.limits.max_inactive?;
-        self.table.lru.keep_newest(most);
+        self.table.keep_newest(most);
         let oldest = self.table.lru.oldest().filter(|_| self.table.lru.condemned() > 0)?;
         Some(self.evict(oldest, Reason::MaxInactive))
     }

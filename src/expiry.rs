@@ -107,7 +107,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
         limits.check()?;
         if let Some(most) = limits.max_inactive {
-            self.table.lru.keep_newest(most);
+            self.table.keep_newest(most);
         }
         if let Some(most) = limits.max_inactive_per_peer {
             Buckets::keep_newest(&mut self.table.buckets, u32::try_from(most).unwrap_or(u32::MAX));

@@ -71,12 +71,13 @@ impl<C> Table<C> {
             State::Inactive { since, private, .. } => (since, private),
             State::Active { .. } => unreachable!("only an inactive connection is made active"),
         };
+        let condemned = std::mem::take(&mut record.flags.condemned);
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.inactive -= 1;
         bucket.active += 1;
         bucket.surplus = bucket.surplus.min(bucket.inactive);
         bucket.list.remove(&mut self.slots, slot);
-        self.lru.remove(slot);
+        self.lru.remove(slot, condemned);
         self.owners.add(&mut self.slots, owner, slot);
         (since, private)
     }
@@ -128,7 +129,7 @@ impl<C> Table<C> {
                 bucket.list.remove(&mut self.slots, slot);
                 bucket.inactive -= 1;
                 bucket.surplus = bucket.surplus.saturating_sub(1);
-                self.lru.remove(slot);
+                self.lru.remove(slot, self.slots[slot as usize].flags.condemned);
             }
         }
         let record = self.slots.remove(slot as usize);
@@ -139,6 +140,13 @@ impl<C> Table<C> {
         let (peer, channel) = (bucket.peer.clone(), bucket.channel);
         self.buckets.release_if_empty(at);
         Left { record, peer, channel }
+    }
+
+    /// Condemns the oldest inactive ones until at most `keep` are not.
+    pub(crate) fn keep_newest(&mut self, keep: usize) {
+        while let Some(slot) = self.lru.condemn_over(keep) {
+            self.slots[slot as usize].flags.condemned = true;
+        }
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
