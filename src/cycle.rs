@@ -35,11 +35,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// eight that won't do it is a miss.
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
-        let found = self.find(now, peer, channel).and_then(|slot| self.hand_out(now, slot, owner).ok());
-        if found.is_none() {
-            self.stats.missed += 1;
+        if let Some(slot) = self.find(now, peer, channel) {
+            match self.widen(slot) {
+                Ok(()) => return Some(self.hand_out(now, slot, owner)),
+                Err(fault) => drop(self.evict_faulty(slot, fault)),
+            }
         }
-        found
+        self.stats.missed += 1;
+        None
     }
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
@@ -171,14 +174,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(reason) => Err((reason, None)),
             None => self.probe(slot),
         };
-        let evicted = match fit {
-            Ok(()) => match self.hand_out(now, slot, owner) {
-                Ok(found) => return Changed { private: found.private, evicted: None },
-                Err(evicted) => evicted,
-            },
-            Err(fault) => self.evict_faulty(slot, fault),
-        };
-        Changed { private: None, evicted: Some(evicted) }
+        match fit.and_then(|()| self.widen(slot)) {
+            Ok(()) => Changed { private: self.hand_out(now, slot, owner).private, evicted: None },
+            Err(fault) => Changed { private: None, evicted: Some(self.evict_faulty(slot, fault)) },
+        }
     }
 
     /// The newest inactive connection that is fit for use. Closes those found dead.
@@ -251,19 +250,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Makes an inactive connection, found fit, active.
-    fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Result<Found, Evicted<C>> {
-        let record = self.table.at_mut(slot);
-        if record.flags.read_only {
-            record.flags.read_only = false;
-            self.widen(slot)?;
-        }
+    fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let (since, private) = self.table.activate(slot, owner);
         let record = self.table.at_mut(slot);
         record.uses = record.uses.saturating_add(1);
         self.stats.handed_out += 1;
         let found = Found { id: record.id(slot), inactive_for: now.since(since), uses: record.uses, private };
         debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
-        Ok(found)
+        found
     }
 
     /// Makes an active connection inactive if it is to be kept; what has to go.
