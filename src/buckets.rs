@@ -1,68 +1,69 @@
 //! The inactive connections by peer and channel binding, the newest of each first.
 
+use crate::heads::Heads;
 use crate::peer::Peer;
 use crate::slots::{List, NONE};
 use crate::state::ChannelBindingId;
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 
 /// What all connections to one peer under one channel binding share. It goes with the last of them.
 pub(crate) struct Bucket {
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,
-    /// The inactive ones.
+    /// The inactive ones, but for those condemned.
     pub(crate) list: List,
-    pub(crate) inactive: u32,
+    /// How many those are.
+    pub(crate) kept: u32,
+    /// How many inactive ones are over a lowered limit. They stand in a list of their own.
+    pub(crate) condemned: u32,
     pub(crate) active: u32,
-    /// How many of the oldest inactive ones are to go: over a lowered limit, or all when `closed`. Outside of the
-    /// cache's calls a bucket with a surplus stands in the queue.
-    pub(crate) surplus: u32,
-    /// The peer was closed: nothing is found here any more.
+    /// The peer was closed: nothing is found here any more, and what is in the list is to go.
     pub(crate) closed: bool,
-    queued: bool,
-    /// The next bucket whose key has the same hash.
-    same_key: u32,
-    /// Its neighbours among the buckets whose peers have the same hash.
+    /// The next one in the chain of its key; a closed one is in none.
+    next_by_key: u32,
+    /// Its neighbours in the chain of its peer.
     same_peer: (u32, u32),
 }
 
 impl Bucket {
-    /// How many of the newest may be handed out.
-    pub(crate) fn kept(&self) -> u32 {
-        self.inactive - self.surplus
+    pub(crate) fn inactive(&self) -> u32 {
+        self.kept + self.condemned
     }
 }
 
 #[derive(Default)]
 pub(crate) struct Buckets {
     buckets: Slab<Bucket>,
-    /// The first bucket by the hash of peer and channel. Keys are compared whole, in the bucket.
-    by_key: HashMap<u64, u32, BuildHasherDefault<Identity>>,
-    /// The first bucket by the hash of the peer alone, closed ones included.
-    by_peer: HashMap<u64, u32, BuildHasherDefault<Identity>>,
-    /// Buckets that may have a surplus. An entry may be out of date: its bucket tells.
-    queue: VecDeque<u32>,
+    /// Chains by the hash of peer and channel. Keys are compared whole, in the bucket.
+    by_key: Heads,
+    /// Chains by the hash of the peer alone, closed ones included.
+    by_peer: Heads,
+    /// Closed buckets with connections in their lists. An entry may be out of date: its bucket tells.
+    waiting: VecDeque<u32>,
 }
 
 impl Buckets {
+    #[inline]
     pub(crate) fn get(&self, bucket: u32) -> &Bucket {
         &self.buckets[bucket as usize]
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, bucket: u32) -> &mut Bucket {
         &mut self.buckets[bucket as usize]
     }
 
     /// The bucket of connections that may be handed out for this peer and channel.
+    #[inline]
     pub(crate) fn find(&self, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
-        let mut at = *self.by_key.get(&key_hash(peer, channel))?;
+        let mut at = self.by_key.first(key_hash(peer, channel));
         while at != NONE {
             let bucket = &self.buckets[at as usize];
             if bucket.channel == channel && bucket.peer == *peer {
                 return Some(at);
             }
-            at = bucket.same_key;
+            at = bucket.next_by_key;
         }
         None
     }
@@ -73,56 +74,42 @@ impl Buckets {
         if let Some(found) = self.find(peer, channel) {
             return found;
         }
-        let added = self.buckets.vacant_key() as u32;
-        let same_key = self.by_key.insert(key_hash(peer, channel), added).unwrap_or(NONE);
-        let sibling = self.by_peer.insert(peer.hash(), added).unwrap_or(NONE);
-        if sibling != NONE {
-            self.buckets[sibling as usize].same_peer.0 = added;
+        if self.buckets.len() == self.by_key.room() {
+            self.grow();
         }
-        self.buckets.insert(Bucket {
+        let added = self.buckets.insert(Bucket {
             peer: peer.clone(),
             channel,
             list: List::EMPTY,
-            inactive: 0,
+            kept: 0,
+            condemned: 0,
             active: 0,
-            surplus: 0,
             closed: false,
-            queued: false,
-            same_key,
-            same_peer: (NONE, sibling),
-        });
+            next_by_key: NONE,
+            same_peer: (NONE, NONE),
+        }) as u32;
+        self.link(added);
         added
     }
 
     /// Forgets the bucket if it has no connection left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if bucket.inactive + bucket.active > 0 {
+        if bucket.inactive() + bucket.active > 0 {
             return;
         }
         if !bucket.closed {
             self.unlink_key(at);
         }
-        let bucket = self.buckets.remove(at as usize);
-        let (before, after) = bucket.same_peer;
-        if after != NONE {
-            self.buckets[after as usize].same_peer.0 = before;
-        }
-        match (before, after) {
-            (NONE, NONE) => {
-                self.by_peer.remove(&bucket.peer.hash());
-            }
-            (NONE, after) => {
-                self.by_peer.insert(bucket.peer.hash(), after);
-            }
-            (before, after) => self.buckets[before as usize].same_peer.1 = after,
-        }
+        self.unlink_peer(at);
+        self.buckets.remove(at as usize);
     }
 
     /// All buckets of `peer`, whatever their channel; also those closed.
     pub(crate) fn of_peer(&self, peer: &Peer) -> impl Iterator<Item = (u32, &Bucket)> {
-        let first = self.by_peer.get(&peer.hash()).copied();
-        std::iter::successors(first, |&at| Some(self.buckets[at as usize].same_peer.1).filter(|&next| next != NONE))
+        let some = |at: u32| Some(at).filter(|&at| at != NONE);
+        let next = move |&at: &u32| some(self.buckets[at as usize].same_peer.1);
+        std::iter::successors(some(self.by_peer.first(peer.hash())), next)
             .map(|at| (at, &self.buckets[at as usize]))
             .filter(move |(_, bucket)| bucket.peer == *peer)
     }
@@ -131,97 +118,88 @@ impl Buckets {
         self.buckets.iter().map(|(at, bucket)| (at as u32, bucket))
     }
 
-    /// Makes all buckets of `peer` unfindable, and all that waits in them surplus.
+    /// Makes all buckets of `peer` unfindable.
     pub(crate) fn close(&mut self, peer: &Peer) {
         let open: Vec<u32> = self.of_peer(peer).filter(|(_, bucket)| !bucket.closed).map(|(at, _)| at).collect();
         for at in open {
             self.unlink_key(at);
             let bucket = &mut self.buckets[at as usize];
             bucket.closed = true;
-            bucket.surplus = bucket.inactive;
-            self.enqueue(at);
-        }
-    }
-
-    /// Makes surplus what is over `limit` in any bucket. O(buckets).
-    pub(crate) fn keep_newest(&mut self, limit: u32) {
-        let mut over = Vec::new();
-        for (at, bucket) in &mut self.buckets {
-            let surplus = bucket.inactive.saturating_sub(limit);
-            if surplus > bucket.surplus {
-                bucket.surplus = surplus;
-                over.push(at as u32);
+            if !bucket.list.is_empty() {
+                self.waiting.push_back(at);
             }
         }
-        over.into_iter().for_each(|at| self.enqueue(at));
     }
 
-    /// Sees to it that the bucket's surplus will be found.
-    pub(crate) fn enqueue(&mut self, at: u32) {
-        let bucket = &mut self.buckets[at as usize];
-        if bucket.surplus > 0 && !bucket.queued {
-            bucket.queued = true;
-            self.queue.push_back(at);
-        }
+    /// Whether a closed bucket may have connections in its list.
+    pub(crate) fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
-    /// Whether a bucket may have a surplus.
-    pub(crate) fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
-    }
-
-    /// A bucket that has a surplus.
-    pub(crate) fn next_surplus(&mut self) -> Option<u32> {
-        while let Some(&at) = self.queue.front() {
-            match self.buckets.get_mut(at as usize) {
-                Some(bucket) if bucket.surplus > 0 => return Some(at),
-                Some(bucket) => bucket.queued = false,
-                None => {}
-            }
-            self.queue.pop_front();
+    /// The oldest connection in the list of a closed bucket.
+    pub(crate) fn next_waiting(&mut self) -> Option<u32> {
+        while let Some(&at) = self.waiting.front() {
+            match self.buckets.get(at as usize) {
+                Some(bucket) if bucket.closed && !bucket.list.is_empty() => return Some(bucket.list.oldest),
+                _ => self.waiting.pop_front(),
+            };
         }
         None
     }
 
+    fn link(&mut self, at: u32) {
+        let bucket = &mut self.buckets[at as usize];
+        if !bucket.closed {
+            let first = self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel));
+            bucket.next_by_key = std::mem::replace(first, at);
+        }
+        let after = std::mem::replace(self.by_peer.first_mut(bucket.peer.hash()), at);
+        bucket.same_peer = (NONE, after);
+        if after != NONE {
+            self.buckets[after as usize].same_peer.0 = at;
+        }
+    }
+
+    /// Keys differ, so that few are in one chain.
     fn unlink_key(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        let (hash, next) = (key_hash(&bucket.peer, bucket.channel), bucket.same_key);
-        let first = self.by_key[&hash];
-        if first != at {
-            let mut before = first;
-            while self.buckets[before as usize].same_key != at {
-                before = self.buckets[before as usize].same_key;
-            }
-            self.buckets[before as usize].same_key = next;
-        } else if next == NONE {
-            self.by_key.remove(&hash);
-        } else {
-            self.by_key.insert(hash, next);
+        let (first, next) = (self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel)), bucket.next_by_key);
+        if *first == at {
+            *first = next;
+            return;
         }
+        let mut before = *first;
+        while self.buckets[before as usize].next_by_key != at {
+            before = self.buckets[before as usize].next_by_key;
+        }
+        self.buckets[before as usize].next_by_key = next;
+    }
+
+    /// A peer may have many buckets, hence a chain is linked both ways.
+    fn unlink_peer(&mut self, at: u32) {
+        let bucket = &self.buckets[at as usize];
+        let (before, after) = bucket.same_peer;
+        match before {
+            NONE => *self.by_peer.first_mut(bucket.peer.hash()) = after,
+            before => self.buckets[before as usize].same_peer.1 = after,
+        }
+        if after != NONE {
+            self.buckets[after as usize].same_peer.0 = before;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.by_key.double();
+        self.by_peer.double();
+        let all: Vec<u32> = self.iter().map(|(at, _)| at).collect();
+        all.into_iter().for_each(|at| self.link(at));
     }
 }
 
 /// The peer's hash is random already; channels are the host's own numbers.
 fn key_hash(peer: &Peer, channel: ChannelBindingId) -> u64 {
     peer.hash().wrapping_add(u64::from(channel.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-}
-
-/// Takes a hash as it is.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are hashes: one u64");
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]
@@ -271,8 +249,6 @@ mod tests {
                     assert_eq!(listed, expected, "seed {seed}");
                 }
                 assert_eq!(buckets.buckets.len(), naive.len(), "seed {seed}");
-                assert_eq!(buckets.by_peer.is_empty(), naive.is_empty(), "seed {seed}");
-                assert_eq!(buckets.by_key.is_empty(), naive.iter().all(|b| b.3), "seed {seed}");
             }
         }
     }

@@ -23,14 +23,20 @@ impl Tick {
 #[derive(Default)]
 pub(crate) struct Clock {
     base: Option<Instant>,
+    /// The last `now`: the calls of one turn share it, and only the first has to subtract.
+    told: Option<Instant>,
     latest: u64,
 }
 
 impl Clock {
     /// The tick of the host's `now`, or the latest one seen if that is later.
+    #[inline]
     pub(crate) fn advance(&mut self, now: Instant) -> Tick {
-        let base = *self.base.get_or_insert(now);
-        self.latest = self.latest.max(nanos(now.saturating_duration_since(base)));
+        if self.told != Some(now) {
+            self.told = Some(now);
+            let base = *self.base.get_or_insert(now);
+            self.latest = self.latest.max(nanos(now.saturating_duration_since(base)));
+        }
         Tick(self.latest)
     }
 

@@ -35,11 +35,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// eight that won't do it is a miss.
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
-        let found = self.find(now, peer, channel).and_then(|slot| self.hand_out(now, slot, owner).ok());
-        if found.is_none() {
-            self.stats.missed += 1;
+        if let Some(slot) = self.find(now, peer, channel) {
+            match self.widen(slot) {
+                Ok(()) => return Some(self.hand_out(now, slot, owner)),
+                Err(fault) => drop(self.evict_faulty(slot, fault)),
+            }
         }
-        found
+        self.stats.missed += 1;
+        None
     }
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
@@ -171,30 +174,24 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(reason) => Err((reason, None)),
             None => self.probe(slot),
         };
-        let evicted = match fit {
-            Ok(()) => match self.hand_out(now, slot, owner) {
-                Ok(found) => return Changed { private: found.private, evicted: None },
-                Err(evicted) => evicted,
-            },
-            Err(fault) => self.evict_faulty(slot, fault),
-        };
-        Changed { private: None, evicted: Some(evicted) }
+        match fit.and_then(|()| self.widen(slot)) {
+            Ok(()) => Changed { private: self.hand_out(now, slot, owner).private, evicted: None },
+            Err(fault) => Changed { private: None, evicted: Some(self.evict_faulty(slot, fault)) },
+        }
     }
 
     /// The newest inactive connection that is fit for use. Closes those found dead.
     pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
         let bucket = self.table.buckets.find(peer, channel)?;
-        let mut next = Some(self.table.buckets.get(bucket).list.newest);
-        let mut passed = 0;
+        let list = self.table.buckets.get(bucket).list;
+        let mut next = (!list.is_empty()).then_some(list.newest);
         for _ in 0..MOST_LOOKS {
-            // The next one, if any, keeps the bucket from being released.
-            let slot = next.filter(|_| passed < self.table.buckets.get(bucket).kept())?;
+            let slot = next?;
             let fit = match self.unfit(slot, now) {
                 None => self.probe(slot),
                 Some(Reason::MaxUses) => Err((Reason::MaxUses, None)),
                 // Still to come from `expire`. Those behind it may have a later deadline.
                 Some(_) => {
-                    passed += 1;
                     next = self.table.older(slot);
                     continue;
                 }
@@ -223,10 +220,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(Reason::Drained)
         } else if bucket.closed {
             Some(Reason::PeerClosed)
-        } else if bucket.kept() == 0 {
-            Some(Reason::MaxInactivePerPeer)
-        } else if self.table.lru.is_condemned(slot) {
-            Some(Reason::MaxInactive)
+        } else if record.flags.condemned.is_some() {
+            record.flags.condemned
         } else if self.limits.max_uses.is_some_and(|most| record.uses >= most) {
             Some(Reason::MaxUses)
         } else {
@@ -238,26 +233,27 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn expired(&self, record: &Record<C>, now: Tick) -> Option<Reason> {
         let State::Inactive { since, until, .. } = record.state else { return None };
         let idle_end = self.limits.idle_timeout.map_or(Tick::NEVER, |time| since.after(time));
-        let ends =
-            [(record.lifetime_end, Reason::MaxLifetime), (until, Reason::Deadline), (idle_end, Reason::IdleTimeout)];
-        let (end, reason) = ends.into_iter().min_by_key(|&(end, _)| end)?;
-        (end <= now && end != Tick::NEVER).then_some(reason)
+        let end = record.lifetime_end.min(until).min(idle_end);
+        if end > now || end == Tick::NEVER {
+            None
+        } else if end == record.lifetime_end {
+            Some(Reason::MaxLifetime)
+        } else if end == until {
+            Some(Reason::Deadline)
+        } else {
+            Some(Reason::IdleTimeout)
+        }
     }
 
     /// Makes an inactive connection, found fit, active.
-    fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Result<Found, Evicted<C>> {
-        let record = self.table.at_mut(slot);
-        if record.flags.read_only {
-            record.flags.read_only = false;
-            self.widen(slot)?;
-        }
+    fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let (since, private) = self.table.activate(slot, owner);
         let record = self.table.at_mut(slot);
         record.uses = record.uses.saturating_add(1);
         self.stats.handed_out += 1;
         let found = Found { id: record.id(slot), inactive_for: now.since(since), uses: record.uses, private };
         debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
-        Ok(found)
+        found
     }
 
     /// Makes an active connection inactive if it is to be kept; what has to go.
@@ -316,7 +312,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             channel: bucket.channel,
             uses: facts.uses,
             inactive: self.table.inactive(),
-            inactive_to_peer: bucket.inactive as usize,
+            inactive_to_peer: bucket.inactive() as usize,
         };
         match self.policy.on_inactive(&candidate) {
             Verdict::Close => Err(Reason::Policy),
@@ -330,21 +326,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Enforces the limits on numbers after a connection became inactive; what has to go. One at most is over, unless
     /// a limit was lowered: then others will come from `expire`.
-    pub(crate) fn make_room(&mut self, at: u32) -> Option<Evicted<C>> {
-        let bucket = self.table.buckets.get_mut(at);
-        let mut evicted = None;
-        if self.limits.max_inactive_per_peer.is_some_and(|most| bucket.kept() as usize > most) {
-            bucket.surplus += 1;
-            let oldest = bucket.list.oldest;
-            evicted = Some(self.evict(oldest, Reason::MaxInactivePerPeer));
-            self.table.buckets.enqueue(at);
+    pub(crate) fn make_room(&mut self, bucket: u32) -> Option<Evicted<C>> {
+        if let Some(most) = self.limits.max_inactive_per_peer {
+            self.table.keep_newest_in(bucket, most);
         }
         if let Some(most) = self.limits.max_inactive {
-            self.table.lru.keep_newest(most);
+            self.table.keep_newest(most);
         }
-        if evicted.is_none() && self.table.lru.condemned() > 0 {
-            evicted = self.table.lru.oldest().map(|oldest| self.evict(oldest, Reason::MaxInactive));
-        }
-        evicted
+        self.table.next_condemned().map(|(slot, reason)| self.evict(slot, reason))
     }
 }

@@ -1,6 +1,5 @@
 //! What ends connections besides their peers: time, limits, and the host's orders.
 
-use crate::buckets::Buckets;
 use crate::clock::Tick;
 use crate::connection::Connection;
 use crate::limits::{ConfigError, Limits};
@@ -19,10 +18,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has
     /// been superseded since. `None` if nothing is inactive or nothing can run out.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let oldest = self.table.lru.oldest()?;
-        if self.draining || self.table.buckets.has_queue() || self.table.lru.condemned() > 0 {
+        if self.table.inactive() == 0 {
+            return None;
+        }
+        if self.draining || self.table.buckets.is_any_waiting() || self.table.lru.condemned() > 0 {
             return self.clock.instant(self.clock.latest());
         }
+        let oldest = self.table.lru.oldest_kept()?;
         let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
             (Some(time), State::Inactive { since, .. }) => since.after(time),
             _ => Tick::NEVER,
@@ -38,18 +40,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// handed out any more in any case.
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
-        let oldest = self.table.lru.oldest()?;
         if self.draining {
-            return Some(self.evict(oldest, Reason::Drained));
+            return self.table.oldest_inactive().map(|slot| self.evict(slot, Reason::Drained));
         }
-        if let Some(at) = self.table.buckets.next_surplus() {
-            let bucket = self.table.buckets.get(at);
-            let reason = if bucket.closed { Reason::PeerClosed } else { Reason::MaxInactivePerPeer };
-            return Some(self.evict(bucket.list.oldest, reason));
+        if let Some(slot) = self.table.buckets.next_waiting() {
+            return Some(self.evict(slot, Reason::PeerClosed));
         }
-        if self.table.lru.condemned() > 0 {
-            return Some(self.evict(oldest, Reason::MaxInactive));
+        if let Some((slot, reason)) = self.table.next_condemned() {
+            return Some(self.evict(slot, reason));
         }
+        let oldest = self.table.lru.oldest_kept()?;
         if let Some(reason) = self.expired(self.table.at(oldest), now) {
             return Some(self.evict(oldest, reason));
         }
@@ -66,8 +66,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Evicts the connection that has been inactive for longest, to make room when descriptors run out (`EMFILE` in
     /// the host's `connect` or `accept`). `None` if nothing is inactive.
     pub fn shed(&mut self) -> Option<Evicted<C>> {
-        let oldest = self.table.lru.oldest()?;
-        Some(self.evict(oldest, Reason::Shed))
+        self.table.oldest_inactive().map(|slot| self.evict(slot, Reason::Shed))
     }
 
     /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
@@ -107,10 +106,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
         limits.check()?;
         if let Some(most) = limits.max_inactive {
-            self.table.lru.keep_newest(most);
+            self.table.keep_newest(most);
         }
         if let Some(most) = limits.max_inactive_per_peer {
-            Buckets::keep_newest(&mut self.table.buckets, u32::try_from(most).unwrap_or(u32::MAX));
+            let buckets: Vec<u32> = self.table.buckets.iter().map(|(at, _)| at).collect();
+            buckets.into_iter().for_each(|at| self.table.keep_newest_in(at, most));
         }
         self.limits = limits;
         Ok(())

@@ -125,6 +125,7 @@ mod cycle;
 mod deadlines;
 mod error;
 mod expiry;
+mod heads;
 mod limits;
 mod lru;
 mod outcome;

@@ -1,60 +1,82 @@
 //! Which active connections each owner has.
 
-use crate::slots::{List, Slots};
+use crate::heads::Heads;
+use crate::slots::{Links, NONE, Slots, State};
 use crate::state::Owner;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
 
-/// Lists of connections by owner. An owner without a connection has no entry.
+/// The active connections, in chains by their owners' hashes. Owners have no entries of their own.
 #[derive(Default)]
 pub(crate) struct Owners {
-    lists: HashMap<Owner, List, BuildHasherDefault<Mixer>>,
+    heads: Heads,
+    len: usize,
 }
 
 impl Owners {
+    #[inline]
     pub(crate) fn add<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        self.lists.entry(owner).or_insert(List::EMPTY).push_newest(slots, slot);
+        if self.len == self.heads.room() {
+            self.grow(slots);
+        }
+        self.len += 1;
+        self.push(slots, owner, slot);
     }
 
     /// Takes `slot`, which `owner` has, from it.
+    #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        if let Entry::Occupied(mut entry) = self.lists.entry(owner) {
-            entry.get_mut().remove(slots, slot);
-            if entry.get().is_empty() {
-                entry.remove();
-            }
+        self.len -= 1;
+        let Links { newer, older } = slots[slot as usize].links;
+        match newer {
+            NONE => *self.heads.first_mut(hash(owner)) = older,
+            newer => slots[newer as usize].links.older = older,
+        }
+        if older != NONE {
+            slots[older as usize].links.newer = newer;
         }
     }
 
-    pub(crate) fn list(&self, owner: Owner) -> List {
-        self.lists.get(&owner).copied().unwrap_or(List::EMPTY)
+    /// All that `owner` has. O(of them), on average.
+    pub(crate) fn iter<C>(&self, slots: &Slots<C>, owner: Owner) -> impl Iterator<Item = u32> {
+        let older = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
+        let first = Some(self.heads.first(hash(owner))).filter(|&slot| slot != NONE);
+        std::iter::successors(first, older).filter(move |&slot| owner_of(slots, slot) == Some(owner))
     }
 
-    /// How many owners have a connection.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.lists.len()
+    #[inline]
+    fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
+        let older = std::mem::replace(self.heads.first_mut(hash(owner)), slot);
+        slots[slot as usize].links = Links { newer: NONE, older };
+        if older != NONE {
+            slots[older as usize].links.newer = slot;
+        }
+    }
+
+    #[cold]
+    fn grow<C>(&mut self, slots: &mut Slots<C>) {
+        for mut slot in self.heads.double() {
+            while slot != NONE {
+                let older = slots[slot as usize].links.older;
+                if let Some(owner) = owner_of(slots, slot) {
+                    self.push(slots, owner, slot);
+                }
+                slot = older;
+            }
+        }
+    }
+}
+
+fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
+    match slots[slot as usize].state {
+        State::Active { owner } => Some(owner),
+        State::Inactive { .. } => None,
     }
 }
 
 /// Owners are the host's own numbers, not an attacker's: one multiplication spreads them well enough.
-#[derive(Default)]
-struct Mixer(u64);
-
-impl Hasher for Mixer {
-    fn write_u64(&mut self, owner: u64) {
-        let product = u128::from(owner) * 0x9e37_79b9_7f4a_7c15;
-        self.0 = (product as u64) ^ (product >> 64) as u64;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("an owner hashes as one u64");
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+#[inline]
+fn hash(owner: Owner) -> u64 {
+    let product = u128::from(owner.0) * 0x9e37_79b9_7f4a_7c15;
+    (product as u64) ^ (product >> 64) as u64
 }
 
 #[cfg(test)]
@@ -62,32 +84,40 @@ mod tests {
     use super::*;
     use crate::clock::Tick;
     use crate::slots::Record;
+    use crate::testing::Random;
 
     #[test]
-    fn an_entry_goes_with_its_owners_last_connection() {
-        let (mut slots, mut owners) = (Slots::new(), Owners::default());
-        for slot in 0..3 {
-            slots.insert(Record::new((), 0, Owner(7), Tick::NEVER));
-            owners.add(&mut slots, Owner(7), slot);
+    fn each_owner_has_what_a_plain_list_would_say() {
+        for seed in 0..20 {
+            let (mut random, mut slots, mut owners) = (Random::new(seed), Slots::new(), Owners::default());
+            let mut naive: Vec<(Owner, u32)> = Vec::new();
+            for _ in 0..1_000 {
+                if random.below(5) < 2 && !naive.is_empty() {
+                    let (owner, slot) = naive.remove(random.below(naive.len()));
+                    owners.remove(&mut slots, owner, slot);
+                    slots.remove(slot as usize);
+                } else {
+                    let owner = Owner(random.below(30) as u64);
+                    let slot = slots.insert(Record::new((), 0, owner, Tick::NEVER)) as u32;
+                    owners.add(&mut slots, owner, slot);
+                    naive.push((owner, slot));
+                }
+                for owner in (0..30).map(Owner) {
+                    let mut found: Vec<u32> = owners.iter(&slots, owner).collect();
+                    found.sort();
+                    let mut known: Vec<u32> = naive.iter().filter(|(o, _)| *o == owner).map(|&(_, s)| s).collect();
+                    known.sort();
+                    assert_eq!(found, known, "seed {seed}");
+                }
+            }
         }
-        owners.remove(&mut slots, Owner(7), 1);
-        assert!(owners.list(Owner(7)).iter(&slots).eq([2, 0]));
-        owners.remove(&mut slots, Owner(7), 2);
-        owners.remove(&mut slots, Owner(7), 0);
-        assert!(owners.list(Owner(7)).is_empty());
-        assert_eq!(owners.len(), 0);
     }
 
     #[test]
     fn owners_that_are_addresses_or_small_numbers_do_not_collide() {
         use std::collections::HashSet;
         for step in [1, 64, 4096, 1 << 40] {
-            let hash = |owner: u64| {
-                let mut mixer = Mixer::default();
-                mixer.write_u64(owner);
-                mixer.finish() & 0xffff
-            };
-            let distinct: HashSet<u64> = (0..1_000).map(|i| hash(i * step)).collect();
+            let distinct: HashSet<u64> = (0..1_000).map(|i| hash(Owner(i * step)) & 0xffff).collect();
             assert!(distinct.len() > 950, "step {step}: {}", distinct.len());
         }
     }

@@ -178,6 +178,7 @@ impl Peer {
 }
 
 impl PartialEq for Peer {
+    #[inline]
     fn eq(&self, other: &Peer) -> bool {
         Arc::ptr_eq(&self.parts, &other.parts) || (self.hash == other.hash && self.parts == other.parts)
     }

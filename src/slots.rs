@@ -1,6 +1,7 @@
 //! The connection records, and lists of them that are linked through the records themselves.
 
 use crate::clock::Tick;
+use crate::outcome::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use slab::Slab;
 
@@ -14,7 +15,7 @@ pub(crate) struct Record<C> {
     pub(crate) generation: u64,
     pub(crate) state: State,
     /// Its place in a list: its owner's while active, its bucket's while inactive.
-    links: Links,
+    pub(crate) links: Links,
     pub(crate) bucket: u32,
     /// How often it was handed out.
     pub(crate) uses: u32,
@@ -30,7 +31,7 @@ pub(crate) enum State {
     Inactive { since: Tick, until: Tick, private: PrivateData },
 }
 
-/// What was found out about a connection once and holds for the rest of its life.
+/// What is known of a connection besides; all but the last hold for the rest of its life.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags {
     /// The connecting is over: it needn't be asked again.
@@ -41,16 +42,37 @@ pub(crate) struct Flags {
     pub(crate) read_only: bool,
     /// Its peer was closed: it is not kept any more, whatever peer it goes by.
     pub(crate) peer_closed: bool,
+    /// Inactive, and to go for this reason: a limit on numbers was lowered.
+    pub(crate) condemned: Option<Reason>,
 }
 
+/// The neighbours in a list.
 #[derive(Clone, Copy)]
-struct Links {
-    newer: u32,
-    older: u32,
+pub(crate) struct Links {
+    pub(crate) newer: u32,
+    pub(crate) older: u32,
 }
 
-/// A list through the records, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking
-/// out the newest thus touches no other record.
+/// Where the links of each slot are.
+pub(crate) trait Linked {
+    fn links(&self, slot: u32) -> Links;
+    fn links_mut(&mut self, slot: u32) -> &mut Links;
+}
+
+impl<C> Linked for Slots<C> {
+    #[inline]
+    fn links(&self, slot: u32) -> Links {
+        self[slot as usize].links
+    }
+
+    #[inline]
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self[slot as usize].links
+    }
+}
+
+/// A list of slots, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking out the
+/// newest thus touches no other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List {
     pub(crate) newest: u32,
@@ -84,36 +106,39 @@ impl List {
         self.newest == NONE
     }
 
-    pub(crate) fn push_newest<C>(&mut self, slots: &mut Slots<C>, slot: u32) {
-        slots[slot as usize].links.older = self.newest;
+    #[inline]
+    pub(crate) fn push_newest(&mut self, slots: &mut impl Linked, slot: u32) {
+        slots.links_mut(slot).older = self.newest;
         match self.newest {
             NONE => self.oldest = slot,
-            newest => slots[newest as usize].links.newer = slot,
+            newest => slots.links_mut(newest).newer = slot,
         }
         self.newest = slot;
     }
 
     /// Takes `slot`, which is in this list, out of it.
-    pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, slot: u32) {
-        let Links { newer, older } = slots[slot as usize].links;
+    #[inline]
+    pub(crate) fn remove(&mut self, slots: &mut impl Linked, slot: u32) {
+        let Links { newer, older } = slots.links(slot);
         match (self.newest == slot, self.oldest == slot) {
             (true, true) => *self = List::EMPTY,
             (true, false) => self.newest = older,
             (false, true) => self.oldest = newer,
             (false, false) => {
-                slots[newer as usize].links.older = older;
-                slots[older as usize].links.newer = newer;
+                slots.links_mut(newer).older = older;
+                slots.links_mut(older).newer = newer;
             }
         }
     }
 
     /// The one after `slot`, towards the oldest.
-    pub(crate) fn older<C>(&self, slots: &Slots<C>, slot: u32) -> Option<u32> {
-        (slot != self.oldest).then(|| slots[slot as usize].links.older)
+    pub(crate) fn older(&self, slots: &impl Linked, slot: u32) -> Option<u32> {
+        (slot != self.oldest).then(|| slots.links(slot).older)
     }
 
     /// All of the list, newest first.
-    pub(crate) fn iter<'a, C>(&self, slots: &'a Slots<C>) -> impl Iterator<Item = u32> + use<'a, C> {
+    #[cfg(test)]
+    pub(crate) fn iter(&self, slots: &impl Linked) -> impl Iterator<Item = u32> {
         let list = *self;
         std::iter::successors((!list.is_empty()).then_some(list.newest), move |&slot| list.older(slots, slot))
     }

@@ -7,6 +7,7 @@ use crate::buckets::{Bucket, Buckets};
 use crate::clock::Tick;
 use crate::deadlines::Deadlines;
 use crate::lru::Lru;
+use crate::outcome::Reason;
 use crate::owners::Owners;
 use crate::peer::Peer;
 use crate::slots::{NONE, Record, Slots, State};
@@ -71,12 +72,8 @@ impl<C> Table<C> {
             State::Inactive { since, private, .. } => (since, private),
             State::Active { .. } => unreachable!("only an inactive connection is made active"),
         };
-        let bucket = self.buckets.get_mut(record.bucket);
-        bucket.inactive -= 1;
-        bucket.active += 1;
-        bucket.surplus = bucket.surplus.min(bucket.inactive);
-        bucket.list.remove(&mut self.slots, slot);
-        self.lru.remove(slot);
+        self.buckets.get_mut(record.bucket).active += 1;
+        self.unlist(slot);
         self.owners.add(&mut self.slots, owner, slot);
         (since, private)
     }
@@ -96,7 +93,7 @@ impl<C> Table<C> {
         self.owners.remove(&mut self.slots, owner, slot);
         let bucket = self.buckets.get_mut(at);
         bucket.active -= 1;
-        bucket.inactive += 1;
+        bucket.kept += 1;
         bucket.list.push_newest(&mut self.slots, slot);
         self.lru.push_newest(slot);
     }
@@ -123,13 +120,7 @@ impl<C> Table<C> {
                 self.owners.remove(&mut self.slots, owner, slot);
                 self.buckets.get_mut(at).active -= 1;
             }
-            State::Inactive { .. } => {
-                let bucket = self.buckets.get_mut(at);
-                bucket.list.remove(&mut self.slots, slot);
-                bucket.inactive -= 1;
-                bucket.surplus = bucket.surplus.saturating_sub(1);
-                self.lru.remove(slot);
-            }
+            State::Inactive { .. } => self.unlist(slot),
         }
         let record = self.slots.remove(slot as usize);
         if record.armed != Tick::NEVER {
@@ -139,6 +130,57 @@ impl<C> Table<C> {
         let (peer, channel) = (bucket.peer.clone(), bucket.channel);
         self.buckets.release_if_empty(at);
         Left { record, peer, channel }
+    }
+
+    /// Takes an inactive connection out of the lists it stands in.
+    #[inline]
+    fn unlist(&mut self, slot: u32) {
+        let record = &mut self.slots[slot as usize];
+        let condemned = record.flags.condemned.take().is_some();
+        let bucket = self.buckets.get_mut(record.bucket);
+        if condemned {
+            bucket.condemned -= 1;
+        } else {
+            bucket.kept -= 1;
+            bucket.list.remove(&mut self.slots, slot);
+        }
+        self.lru.remove(slot, condemned);
+    }
+
+    /// Condemns the oldest inactive ones until at most `most` are kept.
+    pub(crate) fn keep_newest(&mut self, most: usize) {
+        while self.lru.kept() > most {
+            let Some(oldest) = self.lru.oldest_kept() else { return };
+            self.condemn(oldest, Reason::MaxInactive);
+        }
+    }
+
+    /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
+    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) {
+        while self.buckets.get(bucket).kept as usize > most {
+            self.condemn(self.buckets.get(bucket).list.oldest, Reason::MaxInactivePerPeer);
+        }
+    }
+
+    fn condemn(&mut self, slot: u32, reason: Reason) {
+        let record = &mut self.slots[slot as usize];
+        record.flags.condemned = Some(reason);
+        let bucket = self.buckets.get_mut(record.bucket);
+        bucket.kept -= 1;
+        bucket.condemned += 1;
+        bucket.list.remove(&mut self.slots, slot);
+        self.lru.condemn(slot);
+    }
+
+    /// An inactive connection over a lowered limit, and which.
+    pub(crate) fn next_condemned(&self) -> Option<(u32, Reason)> {
+        let slot = self.lru.oldest_condemned()?;
+        Some((slot, self.slots[slot as usize].flags.condemned?))
+    }
+
+    /// The inactive connection to go first: one condemned, else the one inactive for longest.
+    pub(crate) fn oldest_inactive(&self) -> Option<u32> {
+        self.lru.oldest_condemned().or(self.lru.oldest_kept())
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
@@ -189,7 +231,7 @@ impl<C> Table<C> {
     }
 
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
-        self.owners.list(owner).iter(&self.slots)
+        self.owners.iter(&self.slots, owner)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<C>)> {

@@ -127,7 +127,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// more than once after [`close_peer`](Cache::close_peer). O(of them).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
         self.table.buckets.iter().map(|(_, bucket)| {
-            let counts = Counts { active: bucket.active as usize, inactive: bucket.inactive as usize };
+            let counts = Counts { active: bucket.active as usize, inactive: bucket.inactive() as usize };
             (&bucket.peer, bucket.channel, counts)
         })
     }
@@ -158,7 +158,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Counts::default(),
             |sum, (_, bucket)| Counts {
                 active: sum.active + bucket.active as usize,
-                inactive: sum.inactive + bucket.inactive as usize,
+                inactive: sum.inactive + bucket.inactive() as usize,
             },
         )
     }

@@ -346,15 +346,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// Registers a connection that was parked for writing, too.
-    pub(crate) fn widen(&mut self, slot: u32) -> Result<(), Evicted<C>> {
+    /// Registers a connection for writing, too, if it was parked.
+    pub(crate) fn widen(&mut self, slot: u32) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
-        let token = self.tokens.token(record.id(slot)).map(Token);
-        let Some(token) = token else { return Ok(()) };
-        match self.registry.reregister(&mut record.conn, token, BOTH) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.evict_faulty(slot, (Reason::Failed, Some(error)))),
+        if !std::mem::take(&mut record.flags.read_only) {
+            return Ok(());
         }
+        let Some(token) = self.tokens.token(record.id(slot)).map(Token) else { return Ok(()) };
+        self.registry.reregister(&mut record.conn, token, BOTH).map_err(|error| (Reason::Failed, Some(error)))
     }
 
     /// Takes a connection out of the table and counts it.

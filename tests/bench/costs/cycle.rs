@@ -1,0 +1,103 @@
+//! C1 and C5: the bookkeeping of a cycle, beside a bare map's.
+
+use crate::fixtures::{BareMap, Ours, Settings, order};
+use crate::measure::{Spread, allocations, nanos};
+use crate::report::{Effort, Report};
+use std::time::{Duration, Instant};
+
+const CONNECTIONS: [(usize, usize); 8] =
+    [(1, 1), (1, 16), (1, 1_000), (100, 1), (100, 16), (100, 1_000), (10_000, 1), (10_000, 10)];
+
+const SETTINGS: [Settings; 3] = [
+    |builder| builder,
+    |builder| builder.probe(false),
+    |builder| {
+        let (minute, many) = (Duration::from_secs(60), 1_000_000);
+        let builder = builder.idle_timeout(minute).max_lifetime(60 * minute).lifetime_jitter(minute);
+        builder.max_uses(u32::MAX).max_inactive(many).max_inactive_per_peer(many)
+    },
+];
+
+pub fn c1(report: &mut Report, effort: Effort) {
+    report.heading(
+        "C1  checkout + checkin, bookkeeping alone, against a bare map's pop + push",
+        "ratio <= 0.85, no allocation",
+    );
+    report.line(format_args!(
+        "{:>15}  {:>6}  {:>6}  {:<17}  {:<17}  {:<17}  {:<17}  {}",
+        "peers x each", "map ns", "ours", "ratio", "probe off", "all limits on", "+ Instant::now()", "allocations"
+    ));
+    for (peers, each) in CONNECTIONS {
+        let order = order(effort.of(20_000, 100_000), peers);
+        let mut rounds: [Vec<f64>; 5] = Default::default();
+        let mut allocated = 0;
+        // Tables made anew lie elsewhere in memory and have other hash keys.
+        for _ in 0..effort.of(1, 5) {
+            let mut map = BareMap::new(peers, each);
+            let mut ours = SETTINGS.map(|settings| Ours::new(peers, each, settings));
+            map.cycle(&order);
+            // Until the order of age has made all the room that it needs.
+            for _ in 0..1 + 3 * peers * each / order.len() {
+                ours.iter_mut().for_each(|ours| ours.cycle(&order));
+            }
+            let before = allocations();
+            let mut times = [[0.0; 5]; 9];
+            for times in times.iter_mut().take(effort.of(3, 9)) {
+                let [plain, unprobed, limited] = &mut ours;
+                *times = [
+                    nanos(order.len(), || map.cycle(&order)),
+                    nanos(order.len(), || plain.cycle(&order)),
+                    nanos(order.len(), || unprobed.cycle(&order)),
+                    nanos(order.len(), || limited.cycle(&order)),
+                    nanos(order.len(), || plain.cycle_at(&order, Instant::now)),
+                ];
+            }
+            allocated += allocations() - before;
+            for times in times.iter().take(effort.of(3, 9)) {
+                rounds.iter_mut().zip(times).for_each(|(rounds, &time)| rounds.push(time));
+            }
+        }
+        let [map, plain, unprobed, limited, clocked] = &rounds;
+        let ratio = Spread::of_ratios(plain, map);
+        report.verdict(
+            ratio.median <= 0.85 && allocated == 0,
+            format_args!(
+                "{peers:>7} x {each:>5}  {:>6.1}  {:>6.1}  {ratio:<17}  {:<17}  {:<17}  {:<17}  {allocated}",
+                Spread::of(map.iter().copied()).median,
+                Spread::of(plain.iter().copied()).median,
+                Spread::of_ratios(unprobed, map),
+                Spread::of_ratios(limited, map),
+                Spread::of_ratios(clocked, map),
+            ),
+        );
+    }
+}
+
+pub fn c5(report: &mut Report, effort: Effort) {
+    const PEERS: usize = 1_000;
+    let many = effort.of(100, 1_000);
+    report.heading("C5  the ratio of C1 with 1,000,000 inactive connections, against that with 1,000", "at most 2");
+    let order = order(effort.of(20_000, 100_000), PEERS);
+    let mut sizes = [1, many].map(|each| (BareMap::new(PEERS, each), Ours::new(PEERS, each, SETTINGS[0])));
+    let mut ratios: [Vec<f64>; 2] = Default::default();
+    for round in 0..effort.of(4, 32) {
+        for ((map, ours), ratios) in sizes.iter_mut().zip(&mut ratios) {
+            let map = nanos(order.len(), || map.cycle(&order));
+            let ours = nanos(order.len(), || ours.cycle(&order));
+            // The first round warms up.
+            if round > 0 {
+                ratios.push(ours / map);
+            }
+        }
+    }
+    let [few, many_ratios] = &ratios;
+    let growth = Spread::of_ratios(many_ratios, few);
+    report.verdict(
+        growth.median <= 2.0,
+        format_args!(
+            "{PEERS} peers: {} with 1 each, {} with {many} each; quotient {growth}",
+            Spread::of(few.iter().copied()),
+            Spread::of(many_ratios.iter().copied()),
+        ),
+    );
+}

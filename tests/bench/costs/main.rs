@@ -1,0 +1,23 @@
+//! What the cache costs, beside what it can't cost less than: a bare map, a bare `recv`, a raw mio loop.
+//!
+//! `cargo bench` takes about two minutes; `cargo bench -- --quick` takes seconds and says less.
+
+mod cycle;
+mod fixtures;
+mod measure;
+mod report;
+
+use report::{Effort, Report};
+
+#[global_allocator]
+static ALLOCATOR: measure::Counting = measure::Counting;
+
+fn main() {
+    // Cargo's own test runs are not for measuring.
+    let normal = std::env::args().any(|arg| arg == "--bench") && std::env::args().all(|arg| arg != "--quick");
+    let (effort, mut report) = (if normal { Effort::Normal } else { Effort::Quick }, Report::default());
+    println!("medians of all rounds, [first and third quartile]; what is compared was measured in turns");
+    cycle::c1(&mut report, effort);
+    cycle::c5(&mut report, effort);
+    report.summary();
+}
