@@ -110,7 +110,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         if let Some(most) = limits.max_inactive_per_peer {
             let buckets: Vec<u32> = self.table.buckets.iter().map(|(at, _)| at).collect();
-            buckets.into_iter().for_each(|at| self.table.keep_newest_in(at, most));
+            for at in buckets {
+                self.table.keep_newest_in(at, most);
+            }
         }
         self.limits = limits;
         Ok(())
