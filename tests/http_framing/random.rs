@@ -67,18 +67,9 @@ fn assert_strict(message: &[u8]) {
     };
     let shown = message.escape_ascii();
     let head = String::from_utf8_lossy(&message[..used]);
-    let head = head
-        .strip_prefix("\r\n")
-        .unwrap_or(&head)
-        .strip_suffix("\r\n\r\n")
-        .unwrap();
+    let head = head.strip_prefix("\r\n").unwrap_or(&head).strip_suffix("\r\n\r\n").unwrap();
     let lines: Vec<&str> = head.split("\r\n").collect();
-    assert!(
-        !head
-            .replace("\r\n", "")
-            .contains(|c: char| c != '\t' && c.is_ascii_control()),
-        "{shown}"
-    );
+    assert!(!head.replace("\r\n", "").contains(|c: char| c != '\t' && c.is_ascii_control()), "{shown}");
     assert_eq!(lines[0].split(' ').count(), 3, "{shown}");
     let mut counts = [0; 3];
     for line in &lines[1..] {
@@ -88,10 +79,7 @@ fn assert_strict(message: &[u8]) {
             "host" => counts[0] += 1,
             "content-length" => {
                 counts[1] += 1;
-                assert!(
-                    value.trim().bytes().all(|byte| byte.is_ascii_digit()),
-                    "{shown}"
-                );
+                assert!(value.trim().bytes().all(|byte| byte.is_ascii_digit()), "{shown}");
             }
             "transfer-encoding" => {
                 counts[2] += 1;
@@ -101,10 +89,7 @@ fn assert_strict(message: &[u8]) {
             _ => {}
         }
     }
-    assert!(
-        counts[0] == 1 || (counts[0] == 0 && lines[0].ends_with(" HTTP/1.0")),
-        "{shown}"
-    );
+    assert!(counts[0] == 1 || (counts[0] == 0 && lines[0].ends_with(" HTTP/1.0")), "{shown}");
     assert!(counts[1] + counts[2] <= 1, "{shown}");
 }
 
@@ -114,10 +99,7 @@ fn random_bytes_and_mutations() {
     const ROUNDS: usize = 20_000;
     println!("seed {SEED:#x}");
     let mut random = Random(SEED);
-    let responses: Vec<_> = GOOD_RESPONSES
-        .iter()
-        .map(|case| case.1.as_bytes())
-        .collect();
+    let responses: Vec<_> = GOOD_RESPONSES.iter().map(|case| case.1.as_bytes()).collect();
     let requests: Vec<_> = GOOD_REQUESTS.iter().map(|case| case.0.as_bytes()).collect();
     let mut accepted = 0;
     for round in 0..ROUNDS {
@@ -133,26 +115,15 @@ fn random_bytes_and_mutations() {
             let shown = format!("{} cut at {cuts:?}", message.escape_ascii());
             for method in ["GET", "HEAD"] {
                 let whole = run(response::Parser::new(method), &message, &[]);
-                assert_eq!(
-                    run(response::Parser::new(method), &message, &cuts),
-                    whole,
-                    "{shown}"
-                );
+                assert_eq!(run(response::Parser::new(method), &message, &cuts), whole, "{shown}");
                 accepted += usize::from(whole.contains("| end"));
             }
             let whole = run(request::Parser::new(), &message, &[]);
-            assert_eq!(
-                run(request::Parser::new(), &message, &cuts),
-                whole,
-                "{shown}"
-            );
+            assert_eq!(run(request::Parser::new(), &message, &cuts), whole, "{shown}");
             accepted += usize::from(whole.contains("| end"));
             assert_strict(&message);
         }
     }
     // Neither all refused nor all accepted, or the mutations are no test.
-    assert!(
-        (ROUNDS / 10..ROUNDS * 5).contains(&accepted),
-        "{accepted} accepted"
-    );
+    assert!((ROUNDS / 10..ROUNDS * 5).contains(&accepted), "{accepted} accepted");
 }

@@ -70,11 +70,7 @@ impl Body {
             Framing::Chunked => (State::Size, 0),
             Framing::UntilClose => (State::UntilClose, 0),
         };
-        Body {
-            state,
-            left,
-            line: 0,
-        }
+        Body { state, left, line: 0 }
     }
 
     /// Returns how many bytes of `input` are used up, and what they were.
@@ -125,11 +121,9 @@ impl Body {
         self.line += 1;
         let fail = |kind| Err(Error::quoting(kind, &[byte]));
         let (limit, kind) = match self.state {
-            State::Size
-            | State::SizeDigits
-            | State::SizeSpace
-            | State::Extension
-            | State::SizeLf => (MAX_CHUNK_LINE, Kind::ChunkLineTooLong),
+            State::Size | State::SizeDigits | State::SizeSpace | State::Extension | State::SizeLf => {
+                (MAX_CHUNK_LINE, Kind::ChunkLineTooLong)
+            }
             _ => (MAX_TRAILERS, Kind::TrailersTooLong),
         };
         if self.line > limit {
@@ -156,11 +150,7 @@ impl Body {
 
             (State::SizeLf, b'\n') => {
                 self.line = 0;
-                if self.left == 0 {
-                    State::Trailer
-                } else {
-                    State::Data
-                }
+                if self.left == 0 { State::Trailer } else { State::Data }
             }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => {

@@ -69,10 +69,7 @@ impl Error {
 
     pub(super) fn closed_in_body(missing: Option<u64>) -> Self {
         let quote = missing.map(|bytes| format!("{bytes} bytes short"));
-        Error {
-            kind: Kind::ClosedInBody,
-            quote,
-        }
+        Error { kind: Kind::ClosedInBody, quote }
     }
 
     pub fn kind(&self) -> Kind {
@@ -157,15 +154,9 @@ pub(super) fn faulty_field(head: &[u8]) -> Option<Error> {
             fault(Kind::Folded)
         } else if name.len() < line.len() && blank(name.last()) {
             fault(Kind::SpaceBeforeColon)
-        } else if name.len() == line.len()
-            || name.is_empty()
-            || !name.iter().copied().all(is_token_byte)
-        {
+        } else if name.len() == line.len() || name.is_empty() || !name.iter().copied().all(is_token_byte) {
             fault(Kind::FieldName)
-        } else if line
-            .iter()
-            .any(|&byte| byte != b'\t' && byte.is_ascii_control())
-        {
+        } else if line.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
             fault(Kind::FieldValue)
         } else {
             None

@@ -62,11 +62,7 @@ struct Span {
 impl Span {
     fn field<'a>(&self, head: &'a [u8]) -> Field<'a> {
         let part = |at: u32, len: u32| &head[at as usize..][..len as usize];
-        Field {
-            name: part(self.name, self.name_len),
-            value: part(self.value, self.value_len),
-            forward: self.forward,
-        }
+        Field { name: part(self.name, self.name_len), value: part(self.value, self.value_len), forward: self.forward }
     }
 }
 
@@ -147,10 +143,7 @@ impl Reader {
 
     /// The lines of the head that was recorded last.
     pub(super) fn fields<'a>(&'a self, head: &'a [u8]) -> Fields<'a> {
-        Fields {
-            head,
-            spans: &self.spans,
-        }
+        Fields { head, spans: &self.spans }
     }
 
     /// Remembers where the lines are, and reads those that matter for framing.
@@ -189,8 +182,7 @@ impl Reader {
                 }
                 Name::Host => facts.host = Some(value),
                 Name::Expect => {
-                    facts.expect_continue |=
-                        list(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
+                    facts.expect_continue |= list(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
                 }
                 Name::HopByHop | Name::Other => {}
             }
@@ -220,9 +212,7 @@ impl Reader {
 
     /// Marks the lines that the `Connection` lines name as not forwarded.
     fn mark_named(&mut self, headers: &[httparse::Header<'_>]) {
-        let connection = headers
-            .iter()
-            .filter(|header| Name::of(header.name) == Name::Connection);
+        let connection = headers.iter().filter(|header| Name::of(header.name) == Name::Connection);
         for option in connection.flat_map(|header| list(header.value)) {
             for (header, span) in headers.iter().zip(&mut self.spans) {
                 span.forward &= !option.eq_ignore_ascii_case(header.name.as_bytes());
@@ -253,10 +243,7 @@ impl Name {
             4 => &[("host", Name::Host)],
             6 => &[("expect", Name::Expect)],
             7 => &[("upgrade", Name::HopByHop), ("trailer", Name::HopByHop)],
-            10 => &[
-                ("connection", Name::Connection),
-                ("keep-alive", Name::KeepAlive),
-            ],
+            10 => &[("connection", Name::Connection), ("keep-alive", Name::KeepAlive)],
             14 => &[("content-length", Name::ContentLength)],
             16 => &[("proxy-connection", Name::HopByHop)],
             17 => &[("transfer-encoding", Name::TransferEncoding)],
@@ -264,9 +251,7 @@ impl Name {
             19 => &[("proxy-authorization", Name::HopByHop)],
             _ => &[],
         };
-        let found = candidates
-            .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let found = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
         found.map_or(Name::Other, |&(_, known)| known)
     }
 }
@@ -301,11 +286,7 @@ fn transfer_encoding(chunked: &mut bool, value: &[u8]) -> Result<(), Error> {
     let ends = list(value).last().is_some_and(is_chunked);
     let once = list(value).filter(|item| is_chunked(item)).count() == 1;
     let framed = !*chunked && ends && once && list(value).count() > 1;
-    let kind = if framed {
-        Kind::UnknownCoding
-    } else {
-        Kind::TransferCoding
-    };
+    let kind = if framed { Kind::UnknownCoding } else { Kind::TransferCoding };
     Err(Error::quoting(kind, value))
 }
 
@@ -349,11 +330,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// out in the middle of one, into a few wide comparisons.
 fn find_line_feed(bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 16;
-    let lacks = |block: &&[u8]| {
-        !block
-            .iter()
-            .fold(false, |found, &byte| found | (byte == b'\n'))
-    };
+    let lacks = |block: &&[u8]| !block.iter().fold(false, |found, &byte| found | (byte == b'\n'));
     let skipped = BLOCK * bytes.chunks_exact(BLOCK).take_while(lacks).count();
     let found = bytes[skipped..].iter().position(|&byte| byte == b'\n')?;
     Some(skipped + found)

@@ -131,22 +131,14 @@ impl Parser {
         let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Request::new(&mut []);
         let (method, target, version) = match parsed.parse_with_uninit_headers(head, &mut slots) {
-            Ok(httparse::Status::Complete(read)) if read == length => (
-                parsed.method.unwrap_or(""),
-                parsed.path.unwrap_or(""),
-                parsed.version,
-            ),
+            Ok(httparse::Status::Complete(read)) if read == length => {
+                (parsed.method.unwrap_or(""), parsed.path.unwrap_or(""), parsed.version)
+            }
             Ok(_) => return Err(Error::quoting(Kind::RequestLine, first_line(head))),
             Err(error) => return Err(explain(head, error)),
         };
-        let version = if version == Some(0) {
-            Version::Http10
-        } else {
-            Version::Http11
-        };
-        let facts = self
-            .reader
-            .record(head, parsed.headers, version, Role::Request)?;
+        let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let facts = self.reader.record(head, parsed.headers, version, Role::Request)?;
 
         let Some((authority, path)) = split_target(method, target) else {
             return Err(Error::quoting(Kind::Target, target.as_bytes()));
@@ -182,10 +174,7 @@ impl Parser {
 /// Splits a request target into host and path, or returns `None` for a target
 /// that this method cannot have.
 fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
-    if !target
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'#')
-    {
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return None;
     }
     if method == "CONNECT" {
@@ -229,9 +218,7 @@ fn explain(head: &[u8], error: httparse::Error) -> Error {
     let target = parts.next().unwrap_or_default();
     let version = parts.next().unwrap_or_default();
     match error {
-        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
-            faulty_field(head)
-        }
+        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => faulty_field(head),
         httparse::Error::Version => match version {
             [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
                 Some(Error::quoting(Kind::Version, version))

@@ -77,10 +77,7 @@ impl Parser {
     pub fn reset(&mut self, method: &str) {
         let mut reader = std::mem::take(&mut self.reader);
         reader.restart();
-        *self = Parser {
-            reader,
-            ..Parser::new(method)
-        };
+        *self = Parser { reader, ..Parser::new(method) };
     }
 
     /// Whether the connection can carry another request. False until the
@@ -134,23 +131,15 @@ impl Parser {
         let mut parsed = httparse::Response::new(&mut []);
         let read = config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots);
         let (status, version) = match read {
-            Ok(httparse::Status::Complete(read)) if read == length => {
-                (parsed.code.unwrap_or(0), parsed.version)
-            }
+            Ok(httparse::Status::Complete(read)) if read == length => (parsed.code.unwrap_or(0), parsed.version),
             Ok(_) => (0, None),
             Err(error) => return Err(explain(head, error)),
         };
         if status < 100 {
             return Err(Error::quoting(Kind::StatusLine, first_line(head)));
         }
-        let version = if version == Some(0) {
-            Version::Http10
-        } else {
-            Version::Http11
-        };
-        let facts = self
-            .reader
-            .record(head, parsed.headers, version, Role::Response)?;
+        let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let facts = self.reader.record(head, parsed.headers, version, Role::Response)?;
 
         if status == 101 || (self.connect && (200..300).contains(&status)) {
             return Err(Error::quoting(Kind::Switched, first_line(head)));
@@ -161,9 +150,7 @@ impl Parser {
         } else if facts.chunked {
             Framing::Chunked
         } else {
-            facts
-                .content_length
-                .map_or(Framing::UntilClose, Framing::Length)
+            facts.content_length.map_or(Framing::UntilClose, Framing::Length)
         };
         if interim && self.interim == MAX_INTERIM {
             return Err(Error::new(Kind::TooManyInterim));
@@ -211,9 +198,7 @@ fn explain(head: &[u8], error: httparse::Error) -> Error {
     let line = first_line(head);
     match error {
         httparse::Error::TooManyHeaders => Some(Error::new(Kind::TooManyFields)),
-        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
-            faulty_field(head)
-        }
+        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => faulty_field(head),
         httparse::Error::Version => Some(Error::quoting(Kind::Version, line)),
         _ => None,
     }
