@@ -18,6 +18,8 @@ pub(crate) struct Bucket {
     /// How many of the oldest inactive ones are to go: over a lowered limit, or all when `closed`. Outside of the
     /// cache's calls a bucket with a surplus stands in the queue.
     pub(crate) surplus: u32,
+    /// The newest of the surplus, while there is any.
+    pub(crate) newest_surplus: u32,
     /// The peer was closed: nothing is found here any more.
     pub(crate) closed: bool,
     queued: bool,
@@ -86,6 +88,7 @@ impl Buckets {
             inactive: 0,
             active: 0,
             surplus: 0,
+            newest_surplus: NONE,
             closed: false,
             queued: false,
             same_key,
@@ -139,21 +142,9 @@ impl Buckets {
             let bucket = &mut self.buckets[at as usize];
             bucket.closed = true;
             bucket.surplus = bucket.inactive;
+            bucket.newest_surplus = bucket.list.newest;
             self.enqueue(at);
         }
-    }
-
-    /// Makes surplus what is over `limit` in any bucket. O(buckets).
-    pub(crate) fn keep_newest(&mut self, limit: u32) {
-        let mut over = Vec::new();
-        for (at, bucket) in &mut self.buckets {
-            let surplus = bucket.inactive.saturating_sub(limit);
-            if surplus > bucket.surplus {
-                bucket.surplus = surplus;
-                over.push(at as u32);
-            }
-        }
-        over.into_iter().for_each(|at| self.enqueue(at));
     }
 
     /// Sees to it that the bucket's surplus will be found.

@@ -223,7 +223,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(Reason::Drained)
         } else if bucket.closed {
             Some(Reason::PeerClosed)
-        } else if bucket.kept() == 0 {
+        } else if self.table.is_surplus(slot) {
             Some(Reason::MaxInactivePerPeer)
         } else if self.table.lru.is_condemned(slot) {
             Some(Reason::MaxInactive)
@@ -331,16 +331,23 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Enforces the limits on numbers after a connection became inactive; what has to go. One at most is over, unless
     /// a limit was lowered: then others will come from `expire`.
     pub(crate) fn make_room(&mut self, at: u32) -> Option<Evicted<C>> {
-        let bucket = self.table.buckets.get_mut(at);
-        if self.limits.max_inactive_per_peer.is_some_and(|most| bucket.kept() as usize > most) {
-            bucket.surplus += 1;
-            let oldest = bucket.list.oldest;
-            let evicted = self.evict(oldest, Reason::MaxInactivePerPeer);
-            self.table.buckets.enqueue(at);
-            return Some(evicted);
+        let (all, of_peer) = (self.limits.max_inactive, self.limits.max_inactive_per_peer);
+        let bucket = self.table.buckets.get(at);
+        let evicted = match of_peer {
+            Some(most) if bucket.kept() as usize > most => {
+                let oldest = bucket.list.oldest;
+                self.table.keep_newest(at, most);
+                let evicted = self.evict(oldest, Reason::MaxInactivePerPeer);
+                self.table.buckets.enqueue(at);
+                Some(evicted)
+            }
+            _ => None,
+        };
+        // Even so: what went may have been surplus before, and didn't make room then.
+        self.table.lru.keep_newest(all.unwrap_or(usize::MAX));
+        if evicted.is_some() {
+            return evicted;
         }
-        let most = self.limits.max_inactive?;
-        self.table.lru.keep_newest(most);
         let oldest = self.table.lru.oldest().filter(|_| self.table.lru.condemned() > 0)?;
         Some(self.evict(oldest, Reason::MaxInactive))
     }

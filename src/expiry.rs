@@ -1,6 +1,5 @@
 //! What ends connections besides their peers: time, limits, and the host's orders.
 
-use crate::buckets::Buckets;
 use crate::clock::Tick;
 use crate::connection::Connection;
 use crate::limits::{ConfigError, Limits};
@@ -110,7 +109,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.lru.keep_newest(most);
         }
         if let Some(most) = limits.max_inactive_per_peer {
-            Buckets::keep_newest(&mut self.table.buckets, u32::try_from(most).unwrap_or(u32::MAX));
+            let all: Vec<u32> = self.table.buckets.iter().map(|(at, _)| at).collect();
+            for at in all {
+                self.table.keep_newest(at, most);
+                self.table.buckets.enqueue(at);
+            }
         }
         self.limits = limits;
         Ok(())

@@ -96,6 +96,11 @@ impl Lru {
         self.condemned > 0 && self.index(self.sequence[slot as usize]) < self.index(self.boundary)
     }
 
+    /// Whether `slot` came after `other`; both are in the order.
+    pub(crate) fn is_newer(&self, slot: u32, other: u32) -> bool {
+        self.index(self.sequence[slot as usize]) > self.index(self.sequence[other as usize])
+    }
+
     fn index(&self, sequence: u32) -> usize {
         sequence.wrapping_sub(self.first) as usize
     }

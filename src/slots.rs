@@ -112,6 +112,11 @@ impl List {
         (slot != self.oldest).then(|| slots[slot as usize].links.older)
     }
 
+    /// The one before `slot`, which is not the newest.
+    pub(crate) fn newer<C>(&self, slots: &Slots<C>, slot: u32) -> u32 {
+        slots[slot as usize].links.newer
+    }
+
     /// All of the list, newest first.
     pub(crate) fn iter<'a, C>(&self, slots: &'a Slots<C>) -> impl Iterator<Item = u32> + use<'a, C> {
         let list = *self;

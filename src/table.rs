@@ -66,6 +66,7 @@ impl<C> Table<C> {
 
     /// Makes an inactive connection active: since when it was inactive, and its private data.
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) -> (Tick, PrivateData) {
+        self.unmark(slot);
         let record = &mut self.slots[slot as usize];
         let (since, private) = match std::mem::replace(&mut record.state, State::Active { owner }) {
             State::Inactive { since, private, .. } => (since, private),
@@ -74,7 +75,6 @@ impl<C> Table<C> {
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.inactive -= 1;
         bucket.active += 1;
-        bucket.surplus = bucket.surplus.min(bucket.inactive);
         bucket.list.remove(&mut self.slots, slot);
         self.lru.remove(slot);
         self.owners.add(&mut self.slots, owner, slot);
@@ -124,10 +124,10 @@ impl<C> Table<C> {
                 self.buckets.get_mut(at).active -= 1;
             }
             State::Inactive { .. } => {
+                self.unmark(slot);
                 let bucket = self.buckets.get_mut(at);
                 bucket.list.remove(&mut self.slots, slot);
                 bucket.inactive -= 1;
-                bucket.surplus = bucket.surplus.saturating_sub(1);
                 self.lru.remove(slot);
             }
         }
@@ -139,6 +139,36 @@ impl<C> Table<C> {
         let (peer, channel) = (bucket.peer.clone(), bucket.channel);
         self.buckets.release_if_empty(at);
         Left { record, peer, channel }
+    }
+
+    /// Makes the oldest of a bucket surplus until at most `keep` are not.
+    pub(crate) fn keep_newest(&mut self, bucket: u32, keep: usize) {
+        let bucket = self.buckets.get_mut(bucket);
+        while bucket.kept() as usize > keep {
+            bucket.newest_surplus = match bucket.surplus {
+                0 => bucket.list.oldest,
+                _ => bucket.list.newer(&self.slots, bucket.newest_surplus),
+            };
+            bucket.surplus += 1;
+        }
+    }
+
+    /// Whether an inactive connection is one of its bucket's surplus.
+    pub(crate) fn is_surplus(&self, slot: u32) -> bool {
+        let bucket = self.bucket_of(slot);
+        bucket.surplus > 0 && !self.lru.is_newer(slot, bucket.newest_surplus)
+    }
+
+    /// Takes an inactive connection, which is about to be no longer that, out of its bucket's surplus.
+    fn unmark(&mut self, slot: u32) {
+        if self.is_surplus(slot) {
+            let older = self.older(slot).unwrap_or(NONE);
+            let bucket = self.buckets.get_mut(self.slots[slot as usize].bucket);
+            bucket.surplus -= 1;
+            if bucket.newest_surplus == slot {
+                bucket.newest_surplus = older;
+            }
+        }
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
