@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub const PEERS: usize = 3;
 pub const CHANNELS: u32 = 2;
-const STEPS: usize = 2_000;
+const STEPS: usize = 3_000;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -34,12 +34,12 @@ fn play(seed: u64, mut random: Random, limits: Limits, probing: bool, policies: 
 
 #[test]
 fn without_limits_the_cache_does_what_the_reference_does() {
-    for_seeds(0..30, |seed| play(seed, Random::new(seed), Limits::default(), true, Policies::Keep, false));
+    for_seeds(0..60, |seed| play(seed, Random::new(seed), Limits::default(), true, Policies::Keep, false));
 }
 
 #[test]
 fn within_small_limits_the_cache_does_what_the_reference_does() {
-    for_seeds(1_000..1_050, |seed| {
+    for_seeds(1_000..1_100, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
         play(seed, random, limits, true, Policies::Keep, false);
@@ -48,7 +48,7 @@ fn within_small_limits_the_cache_does_what_the_reference_does() {
 
 #[test]
 fn under_a_moody_policy_the_cache_does_what_the_reference_does() {
-    for_seeds(2_000..2_030, |seed| {
+    for_seeds(2_000..2_060, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
         play(seed, random, limits, true, Policies::Moody, false);
@@ -57,7 +57,7 @@ fn under_a_moody_policy_the_cache_does_what_the_reference_does() {
 
 #[test]
 fn with_few_tokens_and_no_probe_the_cache_does_what_the_reference_does() {
-    for_seeds(3_000..3_020, |seed| {
+    for_seeds(3_000..3_040, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
         let probing = random.one_in(2);

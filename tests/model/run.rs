@@ -94,20 +94,22 @@ pub struct Run {
 pub fn some_limits(random: &mut Random) -> Limits {
     let mut limits = Limits::default();
     if !random.one_in(3) {
-        limits.max_inactive = Some(random.pick(&[0, 1, 2, 5, 5, 9, 20]));
+        limits.max_inactive = Some(random.pick(&[0, 1, 2, 5, 5, 5, 9, 9, 9, 20, 20, 20]));
     }
     if !random.one_in(3) {
         let most = limits.max_inactive.unwrap_or(10);
-        limits.max_inactive_per_peer = Some(random.pick(&[0, 1, 2, 3, 3, 5]).min(most));
+        limits.max_inactive_per_peer = Some(random.pick(&[0, 1, 2, 2, 3, 3, 3, 5, 5, 5]).min(most));
     }
     if !random.one_in(3) {
-        limits.idle_timeout = Some(random.pick(&[Duration::ZERO, ms(5), ms(30), ms(30), ms(100), Duration::MAX]));
+        limits.idle_timeout =
+            Some(random.pick(&[Duration::ZERO, ms(5), ms(30), ms(30), ms(100), ms(100), ms(300), Duration::MAX]));
     }
     if random.one_in(2) {
-        limits.max_lifetime = Some(random.pick(&[Duration::ZERO, ms(50), ms(300), ms(300), Duration::MAX]));
+        limits.max_lifetime =
+            Some(random.pick(&[Duration::ZERO, ms(50), ms(300), ms(300), ms(300), ms(900), Duration::MAX]));
     }
     if random.one_in(2) {
-        limits.max_uses = Some(random.pick(&[0, 1, 3, 3, 8]));
+        limits.max_uses = Some(random.pick(&[0, 1, 3, 3, 3, 8, 8, 8]));
     }
     limits
 }
@@ -175,8 +177,8 @@ impl Run {
         DROPPED.with_borrow_mut(Vec::clear);
         self.mood(random);
         match random.below(100) {
-            0..14 => self.insert(random),
-            14..30 => self.checkout(random),
+            0..20 => self.insert(random),
+            20..30 => self.checkout(random),
             30..50 => self.checkin(random),
             50..58 => self.set_inactive(random),
             58..62 => self.set_active(random),
@@ -206,7 +208,7 @@ impl Run {
 
     /// Time goes on, mostly; the policy makes up its mind.
     fn mood(&mut self, random: &mut Random) {
-        if random.one_in(3) {
+        if random.one_in(8) {
             self.wall += random.below(12) as Time * MS;
         }
         let mut mind = self.mind.borrow_mut();
@@ -215,7 +217,7 @@ impl Run {
         if self.moody {
             self.naive.verdict_until = (self.wall + random.below(40) as Time * MS).saturating_sub(5 * MS);
             let until = self.start + Duration::from_nanos(self.naive.verdict_until);
-            mind.verdict = random.pick(&[None, Some(Verdict::Close), Some(Verdict::KeepUntil(until))]);
+            mind.verdict = random.pick(&[None, None, None, Some(Verdict::Close), Some(Verdict::KeepUntil(until))]);
             self.naive.verdict = mind.verdict;
         }
     }
@@ -238,6 +240,10 @@ impl Run {
     }
 
     fn key(&self, random: &mut Random) -> (usize, u32) {
+        if let Some(id) = self.some_inactive(random).filter(|_| random.one_in(2)) {
+            let conn = &self.naive.conns[self.naive.at(id).unwrap()];
+            return (conn.peer, conn.channel);
+        }
         (random.below(PEERS), random.below(CHANNELS as usize) as u32)
     }
 
