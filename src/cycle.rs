@@ -324,15 +324,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Enforces the limits on numbers after a connection became inactive; what has to go. One at most is over, unless
-    /// a limit was lowered: then others will come from `expire`.
+    /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most.
     pub(crate) fn make_room(&mut self, bucket: u32) -> Option<Evicted<C>> {
-        if let Some(most) = self.limits.max_inactive_per_peer {
-            self.table.keep_newest_in(bucket, most);
-        }
-        if let Some(most) = self.limits.max_inactive {
-            self.table.keep_newest(most);
-        }
-        self.table.next_condemned().map(|(slot, reason)| self.evict(slot, reason))
+        let of_peer = self.limits.max_inactive_per_peer.and_then(|most| self.table.keep_newest_in(bucket, most));
+        let of_all = self.limits.max_inactive.and_then(|most| self.table.keep_newest(most));
+        let (slot, reason) = of_peer.or(of_all)?;
+        Some(self.evict(slot, reason))
     }
 }

@@ -109,8 +109,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.keep_newest(most);
         }
         if let Some(most) = limits.max_inactive_per_peer {
-            let buckets: Vec<u32> = self.table.buckets.iter().map(|(at, _)| at).collect();
-            buckets.into_iter().for_each(|at| self.table.keep_newest_in(at, most));
+            let open = self.table.buckets.iter().filter(|(_, bucket)| !bucket.closed);
+            let buckets: Vec<u32> = open.map(|(at, _)| at).collect();
+            for at in buckets {
+                self.table.keep_newest_in(at, most);
+            }
         }
         self.limits = limits;
         Ok(())

@@ -147,22 +147,27 @@ impl<C> Table<C> {
         self.lru.remove(slot, condemned);
     }
 
-    /// Condemns the oldest inactive ones until at most `most` are kept.
-    pub(crate) fn keep_newest(&mut self, most: usize) {
+    /// Condemns the oldest inactive ones until at most `most` are kept; the last that had to be.
+    #[inline]
+    pub(crate) fn keep_newest(&mut self, most: usize) -> Option<(u32, Reason)> {
+        let mut last = None;
         while self.lru.kept() > most {
-            let Some(oldest) = self.lru.oldest_kept() else { return };
-            self.condemn(oldest, Reason::MaxInactive);
+            last = Some(self.condemn(self.lru.oldest_kept()?, Reason::MaxInactive));
         }
+        last
     }
 
-    /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
-    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) {
+    /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there; the last that had to be.
+    #[inline]
+    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) -> Option<(u32, Reason)> {
+        let mut last = None;
         while self.buckets.get(bucket).kept as usize > most {
-            self.condemn(self.buckets.get(bucket).list.oldest, Reason::MaxInactivePerPeer);
+            last = Some(self.condemn(self.buckets.get(bucket).list.oldest, Reason::MaxInactivePerPeer));
         }
+        last
     }
 
-    fn condemn(&mut self, slot: u32, reason: Reason) {
+    fn condemn(&mut self, slot: u32, reason: Reason) -> (u32, Reason) {
         let record = &mut self.slots[slot as usize];
         record.flags.condemned = Some(reason);
         let bucket = self.buckets.get_mut(record.bucket);
@@ -170,6 +175,7 @@ impl<C> Table<C> {
         bucket.condemned += 1;
         bucket.list.remove(&mut self.slots, slot);
         self.lru.condemn(slot);
+        (slot, reason)
     }
 
     /// An inactive connection over a lowered limit, and which.
