@@ -87,8 +87,8 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     /// with the same `Poll`.
     ///
     /// Of the range's bits, rounded down, a third (rounded down again) tells a slot's generations apart, so that late
-    /// events miss the connection that took the slot; the rest is for slots. A range of 1,000 has 9 bits: 8 generations,
-    /// and room for 125 connections.
+    /// events miss the connection that took the slot; the rest is for slots. A range of 1,000 has 9 bits: 8
+    /// generations, and room for 125 connections.
     ///
     /// Default: a block above all others, claimed from a counter of the process and released when the cache is
     /// dropped. With 64-bit tokens there are 65,534 such blocks, of 4,294,967,296 slots (of which a cache can use all
@@ -99,8 +99,8 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// Whether a connection is looked at when it is about to be handed out. Default: yes. It costs one system call
-    /// (for a plain socket) and is what keeps those from being handed out whose hangup the loop hasn't been told of yet.
+    /// Whether a connection is looked at when it is about to be handed out. Default: yes. It costs one system call (for
+    /// a plain socket) and is what keeps those from being handed out whose hangup the loop hasn't been told of yet.
     pub fn probe(mut self, yes: bool) -> Self {
         self.probe = yes;
         self
@@ -122,9 +122,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value, when limits
-    /// contradict each other or the token range is empty; or the operating system's, when the registry can't be cloned, which
-    /// takes a descriptor.
+    /// A [`ConfigError`](crate::ConfigError) (as an error of kind `InvalidInput`) that names the setting and its value,
+    /// when limits contradict each other or the token range is empty; or the operating system's, when the registry
+    /// can't be cloned, which takes a descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
         self.limits.check()?;
         let tokens = match self.tokens {

@@ -15,8 +15,8 @@ use std::time::Instant;
 
 /// A connection cache, whatever it keeps: what a host's loop needs of one, usable as `dyn`.
 ///
-/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is the one of the same name of
-/// [`Cache`](crate::Cache), and described there.
+/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is the one of the same name
+/// of [`Cache`](crate::Cache), and described there.
 ///
 /// # Laws
 ///

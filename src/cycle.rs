@@ -145,8 +145,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, with its private data, which stays with it.
-    /// It is looked at, and not taken: ask again in the next turn.
+    /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, with its private data, which
+    /// stays with it. It is looked at, and not taken: ask again in the next turn.
     ///
     /// # Errors
     ///

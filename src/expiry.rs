@@ -33,8 +33,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.clock.instant(idle.min(deadline))
     }
 
-    /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none (or, rarely, when
-    /// this call had enough to do with putting deadlines right: then [`next_deadline`](Cache::next_deadline) is still due).
+    /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none
+    /// (or, rarely, when this call had enough to do with putting deadlines right: then
+    /// [`next_deadline`](Cache::next_deadline) is still due).
     ///
     /// Call it in each turn until it says `None`, or fewer times, to bound the turn's work: what has run out is not
     /// handed out any more in any case.
@@ -70,8 +71,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
-    /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when they
-    /// would become inactive. Connections inserted from now on are not concerned.
+    /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when
+    /// they would become inactive. Connections inserted from now on are not concerned.
     ///
     /// O(channel bindings in use with the peer).
     pub fn close_peer(&mut self, peer: &Peer) {
@@ -95,8 +96,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Sets other limits. What is inactive and over a lowered number is not handed out any more and comes from
-    /// [`expire`](Cache::expire), the one inactive for longest first. Times count from now on for all connections, but for
-    /// [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it is inserted.
+    /// [`expire`](Cache::expire), the one inactive for longest first. Times count from now on for all connections, but
+    /// for [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it is inserted.
     ///
     /// O(surplus + peers), a few nanoseconds each, when a number is lowered.
     ///

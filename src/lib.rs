@@ -77,8 +77,8 @@
 //! # Guarantees
 //!
 //! * **Alive.** A connection is handed out only if a look at it, in this moment, finds it quiet (plain sockets: open,
-//!   no error, nothing to read), it is within every limit however late `expire` runs, and its peer and channel binding equal
-//!   those asked for, compared whole. The look can be [switched off](Builder::probe).
+//!   no error, nothing to read), it is within every limit however late `expire` runs, and its peer and channel binding
+//!   equal those asked for, compared whole. The look can be [switched off](Builder::probe).
 //! * **Watched.** An inactive connection of whose hangup, reset or bytes the loop has been told is evicted in that
 //!   turn. One whose read side was reported closed while it was active is never kept.
 //! * **One owner.** Nobody is handed a connection that another has. A [`ConnId`] never comes to name another
@@ -94,14 +94,14 @@
 //!   or log line.
 //!
 //! What nobody can guarantee: a peer may close in the moment after the look. So the hand-out says for how long the
-//! connection was [inactive](Found::inactive_for), and a request that may be repeated should be, once, on a newly opened
-//! connection. A route that silently drops packets shows itself by time alone.
+//! connection was [inactive](Found::inactive_for), and a request that may be repeated should be, once, on a newly
+//! opened connection. A route that silently drops packets shows itself by time alone.
 //!
 //! # Costs
 //!
 //! Every operation is O(1) in the number of connections and peers, amortised; entries in the order of deadlines cost
-//! O(log n) at worst, on average O(1). A cycle of checkout and checkin allocates nothing once warm, and makes one system call: the
-//! look. A connection is registered once in its life.
+//! O(log n) at worst, on average O(1). A cycle of checkout and checkin allocates nothing once warm, and makes one
+//! system call: the look. A connection is registered once in its life.
 //!
 //! # In scope, out of scope
 //!

@@ -10,7 +10,7 @@ use std::time::Instant;
 /// Names one connection of one cache, for ever: a slot and a 64-bit generation.
 ///
 /// The id of a closed connection never comes to name another, neither in this cache nor in another one of the
-/// process; using it is [`NotFound`].
+/// process; using it is [`NotFound`](crate::NotFound).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) generation: u64,

@@ -256,8 +256,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Hands a connection out for good, if there is one fit for use: moves its registration to the host's `token` with
-    /// this `interest`, by one system call besides the probe. The counterpart of [`park`](Cache::park); connections that were
-    /// inserted can be taken, too.
+    /// this `interest`, by one system call besides the probe. The counterpart of [`park`](Cache::park); connections
+    /// that were inserted can be taken, too.
     ///
     /// # Errors
     ///
@@ -336,7 +336,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         now.after(lifetime.saturating_sub(self.jitter.up_to(self.limits.lifetime_jitter)))
     }
 
-    /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform wants that.
+    /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform
+    /// wants that.
     pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
         if !record.flags.connected || EDGE_IS_EMULATED {
