@@ -109,7 +109,7 @@ impl BareMap {
             map.map
                 .entry(map.keys[connection % peers].clone())
                 .or_default()
-                .push(connection << 32 | connection % peers);
+                .push((connection << 32) | (connection % peers));
         }
         map
     }
