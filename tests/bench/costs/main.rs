@@ -21,6 +21,7 @@ fn main() -> std::io::Result<()> {
     let (effort, mut report) = (if normal { Effort::Normal } else { Effort::Quick }, Report::default());
     println!("medians of all rounds, [first and third quartile]; what is compared was measured in turns");
     cycle::c1(&mut report, effort);
+    cycle::overlapping(&mut report, effort);
     sockets::c2(&mut report, effort)?;
     memory::bytes(&mut report);
     scale::operations(&mut report, effort);

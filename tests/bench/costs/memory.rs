@@ -54,11 +54,11 @@ fn over(peers: usize, settings: Settings, owners: bool) -> f64 {
         assert!(matches!(cache.checkin(now, id), Ok(None)));
     }
     // What use does to it: nothing that stays.
-    let mut ours = Ours { cache, peers, now };
+    let mut ours = Ours { cache, peers, now, owner: ME };
     for _ in 0..3 {
         ours.cycle(&order);
     }
-    let Ours { mut cache, peers, now } = ours;
+    let Ours { mut cache, peers, now, .. } = ours;
     if owners {
         for connection in 0..CONNECTIONS {
             let owner = Owner(connection as u64);

@@ -3,7 +3,7 @@
 use crate::fixtures::{ME, PLAIN, loopback, order};
 use crate::measure::{Spread, nanos, per_operation, timed};
 use crate::report::{Effort, Report};
-use conncache::mio::event::Source;
+use conncache::mio::event::{Event, Source};
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Interest, Poll, Registry, Token};
 use conncache::{AggressiveCache, ConnId, Connection, Handled, Peer, Probe, Reason};
@@ -132,22 +132,18 @@ fn raw_loop(sockets: usize) -> io::Result<Duration> {
     }
     settle(&mut poll, &mut events, sockets, |_| {})?;
     drop(far_ends);
-    let mut closed: Vec<TcpStream> = Vec::with_capacity(sockets);
-    let time = timed(|| {
-        while closed.len() < sockets {
-            poll.poll(&mut events, Some(Duration::from_secs(10))).expect("a poll");
-            assert!(!events.is_empty(), "{} of {sockets} hangups were told", closed.len());
-            for event in &events {
-                let stream: &mut TcpStream = table.get_mut(event.token().0).expect("a known token");
-                match stream.read(&mut [0]) {
-                    Ok(0) => {
-                        let mut stream = table.remove(event.token().0);
-                        poll.registry().deregister(&mut stream).expect("a registered socket");
-                        closed.push(stream);
-                    }
-                    Ok(_) => panic!("nobody sent anything"),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-                }
+    let time = hangups(&mut poll, &mut events, sockets, |poll, event| {
+        let stream: &mut TcpStream = table.get_mut(event.token().0).expect("a known token");
+        match stream.read(&mut [0]) {
+            Ok(0) => {
+                let mut stream = table.remove(event.token().0);
+                poll.registry().deregister(&mut stream).expect("a registered socket");
+                Some(stream)
+            }
+            Ok(_) => panic!("nobody sent anything"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                None
             }
         }
     });
@@ -166,31 +162,36 @@ fn cache_loop(sockets: usize) -> io::Result<Duration> {
     }
     settle(&mut poll, &mut events, sockets, |event| assert!(matches!(cache.handle_event(event), Handled::Quiet)))?;
     drop(far_ends);
-    let mut closed: Vec<TcpStream> = Vec::with_capacity(sockets);
-    let time = timed(|| {
-        while closed.len() < sockets {
-            poll.poll(&mut events, Some(Duration::from_secs(10))).expect("a poll");
-            assert!(!events.is_empty(), "{} of {sockets} hangups were told", closed.len());
-            for event in &events {
-                match cache.handle_event(event) {
-                    Handled::Evicted(evicted) => closed.push(evicted.conn),
-                    Handled::Quiet => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
+    let time = hangups(&mut poll, &mut events, sockets, |_, event| match cache.handle_event(event) {
+        Handled::Evicted(evicted) => Some(evicted.conn),
+        Handled::Quiet => None,
+        other => panic!("{other:?}"),
     });
     assert_eq!(cache.stats().left(Reason::HungUp), sockets as u64);
     Ok(time)
 }
 
-/// Takes the events that tell that new sockets are writable.
-fn settle(
+/// The time it takes to turn all hangups into closed connections, which are dropped after that.
+fn hangups(
     poll: &mut Poll,
     events: &mut Events,
     sockets: usize,
-    mut each: impl FnMut(&conncache::mio::event::Event),
-) -> io::Result<()> {
+    mut each: impl FnMut(&Poll, &Event) -> Option<TcpStream>,
+) -> Duration {
+    let mut closed: Vec<TcpStream> = Vec::with_capacity(sockets);
+    timed(|| {
+        while closed.len() < sockets {
+            poll.poll(events, Some(Duration::from_secs(10))).expect("a poll");
+            assert!(!events.is_empty(), "{} of {sockets} hangups were told", closed.len());
+            for event in &*events {
+                closed.extend(each(poll, event));
+            }
+        }
+    })
+}
+
+/// Takes the events that tell that new sockets are writable.
+fn settle(poll: &mut Poll, events: &mut Events, sockets: usize, mut each: impl FnMut(&Event)) -> io::Result<()> {
     let mut told = 0;
     while told < sockets {
         poll.poll(events, Some(Duration::from_secs(10)))?;
