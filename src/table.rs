@@ -36,7 +36,7 @@ impl<C> Table<C> {
             buckets: Buckets::default(),
             lru: Lru::with_capacity(capacity),
             owners: Owners::default(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::with_capacity(capacity),
             next_generation: first_generation,
         }
     }

@@ -87,7 +87,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.record(id).map(|record| self.state_of(record))
     }
 
-    /// The active connections that `owner` has, in no particular order. O(of them).
+    /// The active connections that `owner` has, in no particular order. O(of them) on average.
     pub fn find_my_connections(&self, owner: Owner) -> impl Iterator<Item = ConnId> {
         self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot))
     }

@@ -1,6 +1,6 @@
 //! C1 and C5: the bookkeeping of a cycle, beside a bare map's.
 
-use crate::fixtures::{BareMap, Ours, Settings, order};
+use crate::fixtures::{BareMap, Ours, Pool, Settings, order};
 use crate::measure::{Spread, allocations, nanos};
 use crate::report::{Effort, Report};
 use std::time::{Duration, Instant};
@@ -70,6 +70,34 @@ pub fn c1(report: &mut Report, effort: Effort) {
                 Spread::of_ratios(clocked, map),
             ),
         );
+    }
+}
+
+/// Not promised, but what a busy host sees: others are out meanwhile, and what comes back is cold.
+pub fn overlapping(report: &mut Report, effort: Effort) {
+    report.heading("    the same with as many connections out at a time, an owner to each", "none, for comparison");
+    for (peers, each, out) in
+        [(100, 16, 256), (100, 1_000, 256), (100, 1_000, 5_000), (10_000, 10, 1_000), (10_000, 10, 10_000)]
+    {
+        let order = order(effort.of(20_000, 100_000), peers);
+        let (mut map, mut ours) = (BareMap::new(peers, each), Ours::new(peers, each, SETTINGS[0]));
+        let (mut theirs, mut times, mut hits) = (Vec::new(), Vec::new(), [0, 0]);
+        for round in 0..effort.of(4, 30) {
+            let map = nanos(order.len(), || hits[0] += map.overlapping(&order, out));
+            let ours = nanos(order.len(), || hits[1] += ours.overlapping(&order, out));
+            // The first round warms up.
+            if round > 0 {
+                theirs.push(map);
+                times.push(ours);
+            }
+        }
+        assert_eq!(hits[0], hits[1], "both find the same");
+        report.line(format_args!(
+            "{peers:>5} x {each:>5}, {out:>6} out  {:>6.1}  {:>6.1}  {}",
+            Spread::of(theirs.iter().copied()).median,
+            Spread::of(times.iter().copied()).median,
+            Spread::of_ratios(&times, &theirs),
+        ));
     }
 }
 

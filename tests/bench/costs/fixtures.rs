@@ -4,7 +4,7 @@ use conncache::mio::event::Source;
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Interest, Poll, Registry, Token};
 use conncache::{AggressiveCache, Builder, ChannelBindingId, ConnId, Connection, Owner, Peer, Probe};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::time::Instant;
@@ -49,6 +49,7 @@ pub struct Ours {
     pub cache: ScriptedCache,
     pub peers: Vec<Peer>,
     pub now: Instant,
+    pub owner: Owner,
 }
 
 impl Ours {
@@ -57,7 +58,7 @@ impl Ours {
         let poll = Poll::new().expect("a poll");
         let builder = settings(AggressiveCache::builder().capacity(peers.len() * each));
         let cache = builder.build(poll.registry()).expect("a cache");
-        let mut ours = Ours { cache, peers, now: Instant::now() };
+        let mut ours = Ours { cache, peers, now: Instant::now(), owner: ME };
         // In turns, so that the connections to one peer don't lie side by side.
         for connection in 0..ours.peers.len() * each {
             ours.add(connection % ours.peers.len());
@@ -95,6 +96,59 @@ impl Ours {
     }
 }
 
+/// How a pool is used when connections stay out for a while: at most `out` of them, the first one out comes back first.
+pub trait Pool {
+    type Taken;
+    /// A connection to the peer, if one is in.
+    fn take(&mut self, peer: u32) -> Option<Self::Taken>;
+    fn put(&mut self, taken: Self::Taken);
+
+    /// How many were taken; all are back in the end.
+    fn overlapping(&mut self, order: &[u32], out: usize) -> usize {
+        let (mut taken, mut hits) = (VecDeque::with_capacity(out), 0);
+        for &peer in order {
+            if taken.len() == out {
+                taken.pop_front().into_iter().for_each(|first| self.put(first));
+            }
+            let found = self.take(peer);
+            hits += usize::from(found.is_some());
+            taken.extend(found);
+        }
+        taken.into_iter().for_each(|rest| self.put(rest));
+        hits
+    }
+}
+
+impl Pool for Ours {
+    type Taken = ConnId;
+
+    fn take(&mut self, peer: u32) -> Option<ConnId> {
+        // Each is somebody else's.
+        self.owner.0 += 1;
+        let found = self.cache.checkout(self.now, &self.peers[peer as usize], PLAIN, self.owner)?;
+        assert_eq!(self.cache[found.id].leads_to, peer as usize);
+        Some(found.id)
+    }
+
+    fn put(&mut self, id: ConnId) {
+        assert!(matches!(self.cache.checkin(self.now, id), Ok(None)));
+    }
+}
+
+impl Pool for BareMap {
+    type Taken = usize;
+
+    fn take(&mut self, peer: u32) -> Option<usize> {
+        let found = self.map.get_mut(&self.keys[peer as usize]).and_then(Vec::pop)?;
+        assert_eq!(found as u32, peer);
+        Some(found)
+    }
+
+    fn put(&mut self, found: usize) {
+        self.map.get_mut(&self.keys[found as u32 as usize]).expect("a known peer").push(found);
+    }
+}
+
 /// The least that any pool does: a map to stacks of connection numbers.
 pub struct BareMap {
     map: HashMap<(String, u16, u32), Vec<usize>>,
@@ -109,7 +163,7 @@ impl BareMap {
             map.map
                 .entry(map.keys[connection % peers].clone())
                 .or_default()
-                .push(connection << 32 | connection % peers);
+                .push((connection << 32) | (connection % peers));
         }
         map
     }
