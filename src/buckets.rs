@@ -210,10 +210,10 @@ mod tests {
     #[test]
     fn buckets_are_found_by_the_whole_key_even_if_all_hashes_collide() {
         let peers: Vec<Peer> = (0..4).map(|i| Peer::direct("host", i).with_hash(42)).collect();
-        for seed in 0..20 {
+        for seed in 0..5 {
             let (mut random, mut buckets) = (Random::new(seed), Buckets::default());
             let mut naive: Vec<(usize, u32, u32, bool)> = Vec::new();
-            for _ in 0..2_000 {
+            for _ in 0..600 {
                 let (peer, channel) = (random.below(4), random.below(3) as u32);
                 let known = naive.iter().position(|&(p, c, _, closed)| (p, c) == (peer, channel) && !closed);
                 let found = buckets.find(&peers[peer], ChannelBindingId(channel));
