@@ -1,8 +1,8 @@
 //! What happens to a TLS connection that nobody uses, and to one that leaves the cache.
 
 use crate::support::*;
-use crate::tls::trust::Trust;
 use crate::tls::{MOST_WITHOUT_DATA, TlsConnection};
+use crate::trust::Trust;
 use crate::wire::*;
 use conncache::{Connection, Probe, Reason};
 use std::io::{ErrorKind, Read, Write};
@@ -56,6 +56,19 @@ fn fin_without_close_notify_is_a_hangup() {
     let (_, server) = bed.open_inactive();
     drop(server);
     assert_eq!(bed.evicted().reason, Reason::HungUp);
+}
+
+#[test]
+fn an_end_that_the_loop_was_not_told_of_is_found_at_the_hand_out() {
+    let mut bed = Bed::new();
+    let (id, server) = bed.open_inactive();
+    drop(server);
+    let patience = Patience::new();
+    while !matches!(bed.cache.get_mut(id).unwrap().socket().peek(&mut [0]), Ok(0)) {
+        patience.spend();
+    }
+    assert!(bed.checkout().is_none());
+    assert_eq!(bed.cache.stats().left(Reason::HungUp), 1);
 }
 
 #[test]
@@ -334,6 +347,14 @@ fn one_evicted_by_the_host_says_goodbye() {
     bed.cache.drain();
     drop(bed.cache.expire(Instant::now()).unwrap());
     server.sees_goodbye();
+}
+
+#[test]
+fn there_is_no_goodbye_before_there_is_a_session() {
+    let mut conn = TlsConnection::plain(Wire::open());
+    conn.start_tls(HOST, &Trust::Anybody.config().unwrap()).unwrap();
+    conn.goodbye();
+    assert_eq!(conn.socket().outgoing, b"");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The TLS connection of the examples: in a cache, against servers driven by hand.
 
-#[path = "../../examples/common/tls/mod.rs"]
+#[path = "../../examples/common/tls.rs"]
 mod tls;
+#[path = "../../examples/common/trust.rs"]
+mod trust;
 
 mod inactive;
 mod session;

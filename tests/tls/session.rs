@@ -2,13 +2,13 @@
 
 use crate::support::*;
 use crate::tls::TlsConnection;
-use crate::tls::trust::Trust;
+use crate::trust::Trust;
 use crate::wire::*;
 use conncache::{ConnState, Interner};
 use rcgen::CertificateParams;
 use rustls::{ClientConfig, ServerConfig, ServerConnection};
 use std::cell::Cell;
-use std::io::{self, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -204,7 +204,7 @@ fn a_failed_handshake_fails_again() {
     assert!(client.handshake().is_err());
     assert!(client.handshake().is_err());
     assert!(client.write(b"x").is_err());
-    assert!(io::Read::read(&mut client, &mut [0]).is_err());
+    assert!(client.read(&mut [0]).is_err());
 }
 
 #[test]
@@ -243,6 +243,36 @@ fn the_handshake_may_come_and_go_by_single_bytes() {
         (conn.socket().arrived, conn.socket().room) = (usize::MAX, usize::MAX);
         answers(conn, &mut far);
     }
+}
+
+#[test]
+fn the_handshake_is_not_over_before_its_last_byte_is_sent() {
+    let mut conn = TlsConnection::plain(Wire::open());
+    conn.start_tls(HOST, &Trust::Anybody.config().unwrap()).unwrap();
+    assert!(!conn.handshake().unwrap());
+    let mut server = ServerConnection::new(Arc::new(Authority::new().server(TLS13))).unwrap();
+    deliver(&mut server, &std::mem::take(&mut conn.socket().outgoing));
+    conn.socket().incoming.extend(drain(&mut server));
+    conn.socket().room = 3;
+    assert!(!conn.handshake().unwrap());
+    conn.socket().room = usize::MAX;
+    assert!(conn.handshake().unwrap());
+    deliver(&mut server, &std::mem::take(&mut conn.socket().outgoing));
+    assert!(!server.is_handshaking());
+}
+
+#[test]
+fn reading_and_writing_go_on_with_the_handshake_but_wait_for_its_end() {
+    let mut conn = TlsConnection::plain(Wire::open());
+    conn.start_tls(HOST, &Trust::Anybody.config().unwrap()).unwrap();
+    assert_eq!(conn.write(b"early").unwrap_err().kind(), ErrorKind::WouldBlock);
+    let mut server = ServerConnection::new(Arc::new(Authority::new().server(TLS13))).unwrap();
+    deliver(&mut server, &std::mem::take(&mut conn.socket().outgoing));
+    conn.socket().incoming.extend(drain(&mut server));
+    assert_eq!(conn.read(&mut [0; 5]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    deliver(&mut server, &std::mem::take(&mut conn.socket().outgoing));
+    assert!(!server.is_handshaking());
+    say(&mut conn, b"in time");
 }
 
 fn answers(mut conn: TlsConnection<Wire>, far: &mut ServerConnection) {

@@ -1,8 +1,8 @@
 //! Reading and writing, as the host sees it.
 
 use crate::support::*;
-use crate::tls::trust::Trust;
 use crate::tls::{MOST_WITHOUT_DATA, TlsConnection};
+use crate::trust::Trust;
 use crate::wire::*;
 use conncache::{Connection, Probe};
 use std::io::{ErrorKind, Read, Write};
@@ -84,6 +84,18 @@ fn what_the_socket_does_not_take_is_kept_bounded_and_in_order() {
         }
     }
     assert!(heard == data);
+}
+
+#[test]
+fn no_amount_of_data_is_too_much() {
+    let (mut conn, mut server) = over_wire();
+    for _ in 0..100 {
+        server.writer().write_all(&[b'x'; 10_000]).unwrap();
+        let answer = drain(&mut server);
+        conn.socket().incoming.extend(answer);
+        hear(&mut conn, &[b'x'; 10_000]);
+    }
+    assert!(matches!(conn.probe(), Probe::Quiet));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Servers driven by hand, in the test's own thread: what they say, and when, is the test's to decide.
 
 use crate::tls::TlsConnection;
-use crate::tls::trust::Trust;
+use crate::trust::Trust;
 use crate::wire::drain;
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use crate::tls::TlsConnection;
-use crate::tls::trust::Trust;
+use crate::trust::Trust;
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};

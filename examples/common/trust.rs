@@ -1,5 +1,7 @@
 //! Whom to believe that it is who it says: the part of the TLS settings that tells channel bindings apart.
 
+#![allow(dead_code)] // no single program needs all of it
+
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -12,8 +14,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 /// Whose certificates are accepted.
 ///
 /// Two of these are equal if they accept the same, so that an [`Interner`](conncache::Interner) makes them channel
-/// bindings: a connection that was opened believing anybody is never found by those who don't. (Connections without TLS need one of
-/// their own: `Option<Trust>` does that.) There is no `Debug`, like for all that is behind a channel binding.
+/// bindings: a connection that was opened believing anybody is never found by those who don't. (Connections without
+/// TLS need a binding of their own: `Option<Trust>` gives it.) There is no `Debug`, like for all that is behind a
+/// channel binding.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// The authorities that browsers trust, as compiled in.

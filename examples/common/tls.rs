@@ -16,8 +16,6 @@
 
 #![allow(dead_code)] // no single program needs all of it
 
-pub mod trust;
-
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -158,8 +156,8 @@ impl<S: Connection + Read + Write> Read for TlsConnection<S> {
     }
 }
 
-/// `WouldBlock` while the bytes of an earlier `write` wait for the socket: one write's are kept, and of a long one a part
-/// is taken, so that no more piles up than the session's buffer holds (64 KiB).
+/// `WouldBlock` while the bytes of an earlier `write` wait for the socket. Only one write's are kept, and of a long one
+/// a part is taken (64 KiB), so that no more piles up.
 impl<S: Connection + Read + Write> Write for TlsConnection<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &mut self.tls {
@@ -194,8 +192,8 @@ struct Tls {
 impl Tls {
     /// The verdict on an inactive connection. The order of the questions matters:
     ///
-    /// 1. The owner's own leftovers, and then the session's: data may be decrypted already, or the session closed,
-    ///    with not a byte left in the socket.
+    /// 1. The owner's own leftovers, and then the session's: data may be decrypted already, with not a byte left in the
+    ///    socket.
     /// 2. Then the socket, read until it would block, for only this arms the edge again; so no other way leads to
     ///    `Quiet`. Each piece goes through the session, which keeps what tickets it finds.
     ///
@@ -214,14 +212,13 @@ impl Tls {
         loop {
             match self.session.process_new_packets() {
                 Ok(state) if state.plaintext_bytes_to_read() > 0 => return Probe::Unsolicited,
-                // Whether or not the socket is closed as well, the peer will answer no more.
-                Ok(state) if state.peer_has_closed() => return Probe::Closed,
                 Ok(_) if self.without_data > MOST_WITHOUT_DATA => return Probe::Unsolicited,
                 Ok(_) => {}
                 // A fatal alert, or what doesn't decrypt.
                 Err(error) => return Probe::Failed(self.explain(&error)),
             }
             match self.session.read_tls(socket) {
+                // Also after close_notify, whether or not the socket is closed as well: no answer will come.
                 Ok(0) => return Probe::Closed,
                 Ok(n) => self.without_data += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -304,7 +301,6 @@ impl Tls {
 
     /// Reads from the socket once, and lets the session see it; how many bytes there were.
     fn receive(&mut self, socket: &mut (impl Read + Write)) -> io::Result<usize> {
-        let handshaking = self.session.is_handshaking();
         let read = loop {
             match self.session.read_tls(socket) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -318,7 +314,6 @@ impl Tls {
             return Err(self.explain(&error));
         }
         match read {
-            Ok(n) if handshaking => Ok(n),
             Ok(n) => {
                 self.without_data += n;
                 Ok(n)
