@@ -1,5 +1,6 @@
 //! What happens to a TLS connection that nobody uses, and to one that leaves the cache.
 
+use crate::certificates::{Authority, HOST};
 use crate::support::*;
 use crate::tls::{MOST_WITHOUT_DATA, TlsConnection};
 use crate::trust::Trust;

@@ -1,5 +1,6 @@
 //! Handshakes: who is believed, what is resumed, what is said when it fails.
 
+use crate::certificates::{Authority, HOST};
 use crate::support::*;
 use crate::tls::TlsConnection;
 use crate::trust::Trust;

@@ -1,5 +1,6 @@
 //! Reading and writing, as the host sees it.
 
+use crate::certificates::Authority;
 use crate::support::*;
 use crate::tls::{MOST_WITHOUT_DATA, TlsConnection};
 use crate::trust::Trust;

@@ -1,5 +1,6 @@
 //! Both ends over memory: what arrives, and what there is room for, is the test's to decide.
 
+use crate::certificates::{Authority, HOST};
 use crate::support::*;
 use crate::tls::TlsConnection;
 use crate::trust::Trust;
