@@ -329,6 +329,12 @@ impl Tls {
                 "its certificate was issued by nobody who is trusted here".to_owned()
             }
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => "it doesn't speak TLS".to_owned(),
+            // Known by its name alone: its type is not rustls's own.
+            rustls::Error::InvalidCertificate(CertificateError::Other(why))
+                if why.to_string().contains("CaUsedAsEndEntity") =>
+            {
+                "its certificate is an authority's own, and not for a server".to_owned()
+            }
             rustls::Error::InvalidCertificate(why) => why.to_string(),
             rustls::Error::AlertReceived(alert) => format!("it gave up: {alert:?}"),
             other => other.to_string(),

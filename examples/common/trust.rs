@@ -21,7 +21,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 pub enum Trust {
     /// The authorities that browsers trust, as compiled in.
     WebRoots,
-    /// These authorities and no others: the content of a PEM file.
+    /// These authorities and no others: the content of a PEM file. A server's own self-signed certificate may be among
+    /// them, if it isn't marked as an authority's: `openssl req -x509` does that unless told otherwise by
+    /// `-addext basicConstraints=critical,CA:FALSE`.
     Authorities(Vec<u8>),
     /// **Anybody at all.** Whoever sits on the way can read and change everything, and nothing will tell. Only the
     /// time to find out why a certificate is refused is a time for it.

@@ -1,12 +1,13 @@
 //! Handshakes: who is believed, what is resumed, what is said when it fails.
 
-use crate::certificates::{Authority, HOST};
+use crate::certificates::{Authority, HOST, server_config};
 use crate::support::*;
 use crate::tls::TlsConnection;
 use crate::trust::Trust;
 use crate::wire::*;
 use conncache::{ConnState, Interner};
-use rcgen::CertificateParams;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, ServerConfig, ServerConnection};
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -143,6 +144,29 @@ fn a_certificate_of_an_unknown_authority_is_refused() {
     let expected = "tls with localhost: its certificate was issued by nobody who is trusted here";
     for trust in [Trust::WebRoots, Authority::new().trust()] {
         assert_eq!(failure(HOST, &trust.config().unwrap(), Authority::new().server(TLS13)), expected);
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_is_accepted_by_those_who_have_it_unless_it_is_marked_as_an_authority_s() {
+    for marked in [false, true] {
+        let mut params = CertificateParams::new([HOST.to_owned()]).unwrap();
+        if marked {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = PrivateKeyDer::try_from(issuer.key().serialize_der()).unwrap();
+        let server = server_config(TLS13, issuer.der().clone(), key);
+        let config = Trust::Authorities(issuer.pem().into_bytes()).config().unwrap();
+        if marked {
+            let why = failure(HOST, &config, server);
+            assert_eq!(why, "tls with localhost: its certificate is an authority's own, and not for a server");
+        } else {
+            let bed: Bed = Bed::new();
+            let (mut conn, mut far) = bed.connect(&config, &Arc::new(server));
+            far.say(b"hello");
+            hear(&mut conn, b"hello");
+        }
     }
 }
 
