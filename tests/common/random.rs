@@ -1,5 +1,7 @@
 //! Randomness that can be repeated.
 
+#![allow(dead_code)] // Not every test needs all of it.
+
 use std::ops::Range;
 
 /// A small generator (xorshift64*): the same seed, the same test.
