@@ -19,6 +19,7 @@ use crate::tokens::Tokens;
 use log::{debug, trace, warn};
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
+use std::fmt;
 use std::io;
 use std::time::Instant;
 
@@ -102,7 +103,6 @@ impl Parking {
 }
 
 /// A parked connection's name, and what had to make room for it.
-#[derive(Debug)]
 #[must_use = "an evicted connection is the host's now"]
 #[non_exhaustive]
 pub struct Parked<C> {
@@ -110,6 +110,12 @@ pub struct Parked<C> {
     pub id: ConnId,
     /// Another connection that had to go because of a limit.
     pub evicted: Option<Evicted<C>>,
+}
+
+impl<C> fmt::Debug for Parked<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parked").field("id", &self.id).field("evicted", &self.evicted).finish()
+    }
 }
 
 impl<C: Connection, P: Policy + Default> Cache<C, P> {
