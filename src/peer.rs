@@ -49,7 +49,7 @@ pub struct Peer {
 }
 
 /// A [`Peer`] taken apart, for `match`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PeerKind<'a> {
     /// A server reached without a proxy: host, port.
     Direct(&'a str, u16),
@@ -74,7 +74,7 @@ pub enum PeerKind<'a> {
 }
 
 /// What has to be connected to in order to reach a [`Peer`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hop<'a> {
     /// A TCP connection to this host name or address, and port.
     Tcp(&'a str, u16),
@@ -213,6 +213,28 @@ impl fmt::Debug for Peer {
     }
 }
 
+impl fmt::Debug for PeerKind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, hosts): (_, &[&(&str, u16)]) = match self {
+            PeerKind::Direct(host, port) => ("Direct", &[&(*host, *port)]),
+            PeerKind::HttpProxy(host, port) => ("HttpProxy", &[&(*host, *port)]),
+            PeerKind::HttpProxyConnect { proxy, target } => ("HttpProxyConnect", &[proxy, target]),
+            PeerKind::Socks5 { proxy, target } => ("Socks5", &[proxy, target]),
+            PeerKind::Unix(path) => return f.debug_tuple("Unix").field(path).finish(),
+        };
+        show_hosts(f, name, hosts)
+    }
+}
+
+impl fmt::Debug for Hop<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hop::Tcp(host, port) => show_hosts(f, "Tcp", &[&(*host, *port)]),
+            Hop::Unix(path) => f.debug_tuple("Unix").field(path).finish(),
+        }
+    }
+}
+
 impl FromStr for Peer {
     type Err = ParsePeerError;
 
@@ -290,6 +312,14 @@ impl fmt::Display for HostPort {
         }
         write!(f, ":{}", self.port)
     }
+}
+
+fn show_hosts(f: &mut fmt::Formatter<'_>, name: &str, hosts: &[&(&str, u16)]) -> fmt::Result {
+    let mut tuple = f.debug_tuple(name);
+    for (host, port) in hosts {
+        tuple.field(&format_args!("{}", HostPort { host: (*host).into(), port: *port }));
+    }
+    tuple.finish()
 }
 
 /// Whether a host name may contain `c`, as far as the grammar needs to know.
