@@ -1,0 +1,598 @@
+//! Limits, misuse and faults: each has a defined answer, and an error changes nothing.
+
+#[path = "common/light.rs"]
+mod light;
+#[path = "common/scripted.rs"]
+mod scripted;
+
+use conncache::mio::event::Source;
+use conncache::mio::{Interest, Poll, Token};
+use conncache::{
+    AggressiveCache, Cache, Candidate, Cause, ChannelBindingId, ConnId, ConnState, Connection, Counts, Handled, Limits,
+    NotFound, Owner, Parking, Peer, Probe, Reason, StateError, Verdict,
+};
+use light::Light;
+use scripted::Scripted;
+use std::io;
+use std::time::{Duration, Instant};
+
+const PLAIN: ChannelBindingId = ChannelBindingId(0);
+const TLS: ChannelBindingId = ChannelBindingId(1);
+const ME: Owner = Owner(1);
+const SECOND: Duration = Duration::from_secs(1);
+const INSTANT: Duration = Duration::from_nanos(1);
+
+struct Host {
+    _poll: Poll,
+    cache: AggressiveCache<Light>,
+    peer: Peer,
+    now: Instant,
+}
+
+fn host(set: impl FnOnce(&mut Limits)) -> Host {
+    let poll = Poll::new().unwrap();
+    let cache = AggressiveCache::builder().limits(limits(set)).build(poll.registry()).unwrap();
+    Host { _poll: poll, cache, peer: Peer::direct("host", 80), now: Instant::now() }
+}
+
+fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    limits
+}
+
+impl Host {
+    fn insert(&mut self) -> ConnId {
+        self.cache.insert(self.now, Light, &self.peer, PLAIN, ME).unwrap()
+    }
+
+    fn keep(&mut self) -> ConnId {
+        let id = self.insert();
+        assert_eq!(self.checkin(id), None);
+        id
+    }
+
+    fn keep_many(&mut self, count: usize) -> Vec<ConnId> {
+        (0..count).map(|_| self.keep()).collect()
+    }
+
+    fn checkin(&mut self, id: ConnId) -> Option<(ConnId, Reason)> {
+        self.cache.checkin(self.now, id).unwrap().map(|evicted| (evicted.id, evicted.reason))
+    }
+
+    fn checkout(&mut self) -> Option<ConnId> {
+        self.cache.checkout(self.now, &self.peer, PLAIN, ME).map(|found| found.id)
+    }
+
+    fn expire(&mut self) -> Option<(ConnId, Reason)> {
+        self.cache.expire(self.now).map(|evicted| (evicted.id, evicted.reason))
+    }
+
+    fn expire_all(&mut self) -> Vec<(ConnId, Reason)> {
+        std::iter::from_fn(|| self.expire()).collect()
+    }
+}
+
+// Limits on numbers
+
+#[test]
+fn over_max_inactive_the_one_inactive_for_longest_goes() {
+    let mut host = host(|l| l.max_inactive = Some(2));
+    let first = host.keep();
+    let other = Peer::direct("other", 1);
+    let second = host.cache.insert(host.now, Light, &other, TLS, ME).unwrap();
+    assert_eq!(host.checkin(second), None, "exactly at the limit");
+    let third = host.insert();
+    assert_eq!(host.checkin(third), Some((first, Reason::MaxInactive)));
+    assert_eq!(host.cache.counts().inactive, 2);
+}
+
+#[test]
+fn over_max_inactive_per_peer_the_buckets_oldest_goes_never_the_newcomer() {
+    let mut host = host(|l| l.max_inactive_per_peer = Some(2));
+    let other = host.cache.insert(host.now, Light, &host.peer, TLS, ME).unwrap();
+    assert_eq!(host.checkin(other), None);
+    let kept = host.keep_many(2);
+    let newcomer = host.insert();
+    assert_eq!(host.checkin(newcomer), Some((kept[0], Reason::MaxInactivePerPeer)));
+    assert_eq!((host.checkout(), host.checkout(), host.checkout()), (Some(newcomer), Some(kept[1]), None));
+}
+
+#[test]
+fn zero_keeps_nothing_and_says_which_limit_it_was() {
+    type Set = fn(&mut Limits);
+    let zeros: [(Set, Reason); 5] = [
+        (|l| l.max_inactive = Some(0), Reason::MaxInactive),
+        (|l| l.max_inactive_per_peer = Some(0), Reason::MaxInactivePerPeer),
+        (|l| l.idle_timeout = Some(Duration::ZERO), Reason::IdleTimeout),
+        (|l| l.max_lifetime = Some(Duration::ZERO), Reason::MaxLifetime),
+        (|l| l.max_uses = Some(0), Reason::MaxUses),
+    ];
+    for (zero, reason) in zeros {
+        let mut host = host(zero);
+        let id = host.insert();
+        assert_eq!(host.checkin(id), Some((id, reason)));
+        let refused = host.cache.park(host.now, Light, &host.peer, PLAIN, Some(Box::new(5))).unwrap_err();
+        assert!(matches!(refused.cause, Cause::Refused(why) if why == reason), "{refused}");
+        assert!(refused.private.is_some());
+        assert_eq!(host.cache.counts(), Counts::default());
+    }
+}
+
+#[test]
+fn one_use_is_one_hand_out() {
+    let mut host = host(|l| l.max_uses = Some(2));
+    let id = host.keep();
+    for _ in 0..2 {
+        assert_eq!(host.checkout(), Some(id));
+        let left = host.checkin(id);
+        assert_eq!(left, (host.cache.counts().inactive == 0).then_some((id, Reason::MaxUses)));
+    }
+    assert_eq!(host.cache.counts(), Counts::default());
+}
+
+// Limits of time
+
+#[test]
+fn an_idle_time_out_is_kept_to_the_nanosecond_and_restarts_with_each_use() {
+    let mut host = host(|l| l.idle_timeout = Some(SECOND));
+    let id = host.keep();
+    let start = host.now;
+    assert_eq!(host.cache.next_deadline(), Some(start + SECOND));
+    host.now = start + SECOND - INSTANT;
+    assert_eq!((host.expire(), host.checkout()), (None, Some(id)));
+    assert_eq!(host.checkin(id), None);
+    host.now = start + SECOND;
+    assert_eq!(host.expire(), None);
+    host.now = start + 2 * SECOND - INSTANT;
+    assert_eq!((host.checkout(), host.expire()), (None, Some((id, Reason::IdleTimeout))));
+}
+
+#[test]
+fn a_lifetime_counts_from_the_insertion_whatever_happens() {
+    let mut host = host(|l| l.max_lifetime = Some(SECOND));
+    let id = host.insert();
+    let start = host.now;
+    host.now = start + SECOND - INSTANT;
+    assert_eq!(host.checkin(id), None);
+    assert_eq!(host.cache.next_deadline(), Some(start + SECOND));
+    assert_eq!(host.checkout(), Some(id));
+    host.now = start + SECOND;
+    assert_eq!(host.checkin(id), Some((id, Reason::MaxLifetime)), "it ends when it would become inactive");
+}
+
+#[test]
+fn a_lifetime_goes_with_a_connection_that_is_taken_and_parked() {
+    let mut host = host(|l| (l.max_lifetime, l.max_uses) = (Some(SECOND), Some(3)));
+    host.keep();
+    let taken = host.cache.take(host.now, &host.peer, PLAIN, Token(1), Interest::READABLE).unwrap().unwrap();
+    assert_eq!(taken.past.uses(), 1);
+    let mut parking = Parking::default();
+    parking.past = taken.past;
+    let start = host.now;
+    host.now += SECOND - INSTANT;
+    assert!(host.cache.park_with(host.now, taken.conn, &host.peer, PLAIN, parking).unwrap().evicted.is_none());
+    assert_eq!(host.cache.next_deadline(), Some(start + SECOND));
+    host.now += INSTANT;
+    assert_eq!(host.expire().unwrap().1, Reason::MaxLifetime);
+}
+
+#[test]
+fn the_earliest_of_all_deadlines_counts_and_gives_the_reason() {
+    let mut host = host(|l| (l.idle_timeout, l.max_lifetime) = (Some(3 * SECOND), Some(5 * SECOND)));
+    let id = host.insert();
+    assert!(host.cache.checkin_until(host.now, id, host.now + 2 * SECOND).unwrap().is_none());
+    let start = host.now;
+    host.now = start + 9 * SECOND;
+    assert_eq!(host.expire(), Some((id, Reason::Deadline)), "however late");
+    let id = host.insert();
+    let late = host.now - INSTANT;
+    let refused = host.cache.checkin_until(host.now, id, late).unwrap().unwrap();
+    assert_eq!((refused.id, refused.reason), (id, Reason::Deadline), "a deadline that has passed");
+}
+
+#[test]
+fn never_is_a_time_out_too() {
+    let mut host = host(|l| (l.idle_timeout, l.max_lifetime) = (Some(Duration::MAX), Some(Duration::MAX)));
+    let id = host.keep();
+    assert_eq!(host.cache.next_deadline(), None);
+    host.now += Duration::from_secs(1 << 30);
+    assert_eq!((host.expire(), host.checkout()), (None, Some(id)));
+    let mut limits = limits(|l| l.max_lifetime = Some(Duration::MAX));
+    limits.lifetime_jitter = Duration::MAX;
+    host.cache.set_limits(limits).unwrap();
+    host.insert();
+}
+
+#[test]
+fn a_clock_going_backwards_expires_nothing_early_and_nothing_for_ever() {
+    let mut host = host(|l| l.idle_timeout = Some(SECOND));
+    let start = host.now;
+    host.now = start + 10 * SECOND;
+    let id = host.insert();
+    host.now = start;
+    assert_eq!(host.checkin(id), None);
+    assert_eq!(host.cache.next_deadline(), Some(start + 11 * SECOND), "it counts from the latest time known");
+    assert_eq!(host.expire(), None);
+    let found = host.cache.checkout(start, &host.peer, PLAIN, ME).unwrap();
+    assert_eq!(found.inactive_for, Duration::ZERO);
+    assert_eq!(host.checkin(id), None);
+    host.now = start + 11 * SECOND;
+    assert_eq!(host.expire(), Some((id, Reason::IdleTimeout)));
+}
+
+// Changing the limits while running
+
+#[test]
+fn what_a_lowered_limit_condemns_comes_from_expire_and_is_not_handed_out() {
+    for per_peer in [false, true] {
+        let mut host = host(|_| ());
+        let all = host.keep_many(5);
+        let lower = |most| {
+            limits(|l| if per_peer { l.max_inactive_per_peer = Some(most) } else { l.max_inactive = Some(most) })
+        };
+        host.cache.set_limits(lower(2)).unwrap();
+        let reason = if per_peer { Reason::MaxInactivePerPeer } else { Reason::MaxInactive };
+        assert_eq!(host.cache.next_deadline(), Some(host.now), "they are due");
+        assert_eq!([host.checkout(), host.checkout(), host.checkout()], [Some(all[4]), Some(all[3]), None]);
+        host.cache.set_limits(Limits::default()).unwrap();
+        assert_eq!(host.checkout(), None, "a limit raised again pardons none");
+        assert_eq!(host.expire_all(), [(all[0], reason), (all[1], reason), (all[2], reason)]);
+        assert_eq!(host.cache.next_deadline(), None);
+    }
+}
+
+#[test]
+fn what_is_condemned_stays_so_when_others_leave() {
+    for per_peer in [false, true] {
+        let mut host = host(|_| ());
+        let all = host.keep_many(5);
+        let lower = limits(|l| if per_peer { l.max_inactive_per_peer = Some(2) } else { l.max_inactive = Some(2) });
+        host.cache.set_limits(lower).unwrap();
+        drop(host.cache.close_connection(all[4]).unwrap());
+        drop(host.cache.close_connection(all[1]).unwrap());
+        assert_eq!([host.checkout(), host.checkout()], [Some(all[3]), None], "per peer: {per_peer}");
+        let changed = host.cache.set_connection_state(host.now, all[2], &host.peer, ConnState::Active(ME)).unwrap();
+        assert_eq!(changed.evicted.map(|evicted| evicted.id), Some(all[2]), "per peer: {per_peer}");
+        assert_eq!(host.expire_all().len(), 1);
+    }
+}
+
+#[test]
+fn a_newcomer_that_displaces_a_condemned_one_leaves_none_over_the_limit() {
+    let mut host = host(|l| l.max_inactive_per_peer = Some(3));
+    let old = host.keep_many(3);
+    let other = Peer::direct("other", 1);
+    for _ in 0..3 {
+        let id = host.cache.insert(host.now, Light, &other, PLAIN, ME).unwrap();
+        assert_eq!(host.checkin(id), None);
+    }
+    host.cache.set_limits(limits(|l| (l.max_inactive, l.max_inactive_per_peer) = (Some(3), Some(3)))).unwrap();
+    let newcomer = host.insert();
+    assert_eq!(host.checkin(newcomer), Some((old[0], Reason::MaxInactivePerPeer)));
+    let kept: Vec<_> = std::iter::from_fn(|| host.cache.checkout(host.now, &other, PLAIN, ME)).collect();
+    assert_eq!((kept.len(), host.checkout(), host.checkout()), (2, Some(newcomer), None));
+}
+
+#[test]
+fn contradicting_limits_are_refused_and_the_old_ones_stay() {
+    let mut host = host(|l| l.max_inactive = Some(5));
+    let wrong = limits(|l| (l.max_inactive, l.max_inactive_per_peer) = (Some(1), Some(2)));
+    let error = host.cache.set_limits(wrong.clone()).unwrap_err();
+    assert_eq!(error.to_string(), "max_inactive_per_peer = 2 is more than max_inactive, 1");
+    assert_eq!(host.cache.limits().max_inactive, Some(5));
+    let poll = Poll::new().unwrap();
+    let error = AggressiveCache::<Light>::builder().limits(wrong).build(poll.registry()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("max_inactive_per_peer"));
+}
+
+// Ids
+
+#[test]
+fn an_unknown_or_stale_id_is_not_found_and_changes_nothing() {
+    let (mut one, mut two) = (host(|_| ()), host(|_| ()));
+    let stale = one.insert();
+    drop(one.cache.remove(stale).unwrap());
+    let (here, foreign) = (one.insert(), two.insert());
+    let before = one.cache.stats();
+    for id in [stale, foreign] {
+        assert!(one.cache.get(id).is_none() && one.cache.get_mut(id).is_none() && one.cache.token(id).is_none());
+        assert!(one.cache.peer(id).is_none() && one.cache.channel(id).is_none());
+        assert_eq!(one.cache.get_connection_state(id).map(drop), Err(NotFound));
+        assert_eq!(one.cache.remove(id).map(drop), Err(NotFound));
+        assert_eq!(one.cache.close_connection(id).map(drop), Err(NotFound));
+        assert_eq!(one.cache.checkin(one.now, id).map(drop), Err(StateError::NotFound));
+        assert_eq!(one.cache.checkin_until(one.now, id, one.now).map(drop), Err(StateError::NotFound));
+        let state = ConnState::inactive(PLAIN).private(7);
+        let error = one.cache.set_connection_state(one.now, id, &one.peer, state).unwrap_err();
+        assert_eq!(error.cause, StateError::NotFound);
+        assert!(matches!(error.state, ConnState::Inactive { private: Some(_), .. }), "it comes back");
+    }
+    assert_eq!(one.cache.stats(), before);
+    assert!(one.cache.get(here).is_some());
+}
+
+#[test]
+fn closing_or_checking_in_twice_is_an_error() {
+    let mut host = host(|_| ());
+    let id = host.keep();
+    assert_eq!(host.cache.checkin(host.now, id).map(drop), Err(StateError::AlreadyInactive));
+    assert!(host.cache.close_connection(id).is_ok());
+    assert_eq!(host.cache.close_connection(id).map(drop), Err(NotFound));
+    assert_eq!(host.cache.stats().left_in_all(), 1);
+}
+
+#[test]
+fn inactive_moved_to_another_peer_and_channel_is_listed_once_and_newest() {
+    let mut host = host(|_| ());
+    let all = host.keep_many(2);
+    let other = Peer::direct("other", 1);
+    let changed = host.cache.set_connection_state(host.now, all[0], &other, ConnState::inactive(TLS)).unwrap();
+    assert!(changed.evicted.is_none() && changed.private.is_none());
+    assert_eq!(host.cache.counts_of(&other, TLS).inactive, 1);
+    assert_eq!((host.checkout(), host.checkout()), (Some(all[1]), None));
+    let changed = host.cache.set_connection_state(host.now, all[1], &host.peer, ConnState::inactive(PLAIN)).unwrap();
+    assert!(changed.evicted.is_none());
+    assert_eq!(host.cache.shed().unwrap().id, all[0], "the moved one was first");
+    let wrong = host.cache.set_connection_state(host.now, all[1], &other, ConnState::Active(ME)).unwrap_err();
+    assert_eq!(wrong.cause, StateError::OtherPeer);
+    assert_eq!(host.checkout(), Some(all[1]));
+}
+
+// Registering
+
+/// A real socket that fails to be registered as often as it is told to.
+struct Stubborn {
+    socket: conncache::mio::net::UdpSocket,
+    refusals: u32,
+}
+
+impl Source for Stubborn {
+    fn register(&mut self, registry: &conncache::mio::Registry, token: Token, interest: Interest) -> io::Result<()> {
+        if self.refusals > 0 {
+            self.refusals -= 1;
+            return Err(io::Error::other("not now"));
+        }
+        self.socket.register(registry, token, interest)
+    }
+
+    fn reregister(&mut self, registry: &conncache::mio::Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.socket.reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &conncache::mio::Registry) -> io::Result<()> {
+        self.socket.deregister(registry)
+    }
+}
+
+impl Connection for Stubborn {
+    fn probe(&mut self) -> Probe {
+        Probe::Quiet
+    }
+
+    fn is_connected(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_connection_that_cannot_be_registered_comes_back_and_can_be_inserted_again() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Stubborn> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let socket = conncache::mio::net::UdpSocket::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let error = cache.insert(now, Stubborn { socket, refusals: 1 }, &peer, PLAIN, ME).unwrap_err();
+    assert!(matches!(error.cause, Cause::Registry(_)));
+    assert_eq!((cache.counts(), cache.peers().count(), cache.stats().inserted), (Counts::default(), 0, 0));
+    assert!(cache.insert(now, error.conn, &peer, PLAIN, ME).is_ok());
+}
+
+/// A regular file can't be polled: the operating system itself refuses, which in debug builds mio remembers wrongly.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_source_that_the_system_refuses_can_be_given_to_another_cache() {
+    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    let std = std::net::TcpStream::from(std::os::fd::OwnedFd::from(file));
+    let stream = conncache::mio::net::TcpStream::from_std(std);
+    let (one, two) = (Poll::new().unwrap(), Poll::new().unwrap());
+    let (peer, now) = (Peer::direct("a", 1), Instant::now());
+    let mut caches = [&one, &two].map(|poll| AggressiveCache::builder().build(poll.registry()).unwrap());
+    let error = caches[0].insert(now, stream, &peer, PLAIN, ME).unwrap_err();
+    let Cause::Registry(first) = error.cause else { panic!() };
+    let again = caches[1].insert(now, error.conn, &peer, PLAIN, ME).unwrap_err();
+    let Cause::Registry(second) = again.cause else { panic!() };
+    assert_eq!((first.raw_os_error(), first.kind()), (second.raw_os_error(), second.kind()), "mio bound it: {second}");
+}
+
+#[test]
+fn a_connection_that_is_registered_already_comes_back_registered() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    let mine = Some((Token(3), Interest::READABLE));
+    wire.borrow_mut().registered = mine;
+    let error = cache.insert(now, conn, &peer, PLAIN, ME).unwrap_err();
+    assert!(matches!(&error.cause, Cause::Registry(error) if error.kind() == io::ErrorKind::AlreadyExists));
+    assert_eq!((wire.borrow().registered, wire.borrow().dropped), (mine, 0));
+}
+
+#[test]
+fn one_registration_serves_a_whole_life() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    let id = cache.insert(now, conn, &peer, PLAIN, ME).unwrap();
+    let before = scripted::PROBES.get();
+    for _ in 0..100 {
+        assert!(cache.checkin(now, id).unwrap().is_none());
+        assert!(cache.checkout(now, &peer, PLAIN, ME).is_some());
+    }
+    assert_eq!((wire.borrow().calls, scripted::PROBES.get() - before), ([1, 0, 0], 100));
+    drop(cache.close_connection(id).unwrap());
+    assert_eq!(wire.borrow().calls, [1, 0, 1]);
+}
+
+#[test]
+fn parking_and_taking_cost_one_registration_each() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
+    assert!(cache.park(now, conn, &peer, PLAIN, None).unwrap().evicted.is_none());
+    let taken = cache.take(now, &peer, PLAIN, Token(4), Interest::WRITABLE).unwrap().unwrap();
+    assert_eq!(wire.borrow().calls, [0, 2, 0]);
+    assert_eq!(wire.borrow().registered, Some((Token(4), Interest::WRITABLE)));
+    drop(taken.conn);
+}
+
+// Tokens
+
+#[test]
+fn a_full_token_range_is_an_error_that_names_its_size_and_returns_the_connection() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> =
+        AggressiveCache::builder().tokens(10..18).build(poll.registry()).unwrap();
+    let mut ids = Vec::new();
+    let (error, wire) = loop {
+        let (conn, wire) = Scripted::new(ids.len());
+        match cache.insert(now, conn, &peer, PLAIN, ME) {
+            Ok(id) => ids.push(id),
+            Err(error) => break (error, wire),
+        }
+        let token = cache.token(*ids.last().unwrap()).unwrap();
+        assert!((10..18).contains(&token.0), "{token:?}");
+    };
+    // Eight tokens: one bit for generations.
+    assert_eq!(ids.len(), 4);
+    assert!(matches!(error.cause, Cause::TokensExhausted { slots: 4 }));
+    assert!(error.to_string().contains('4'), "{error}");
+    assert_eq!((error.conn.number(), wire.borrow().calls), (4, [0, 0, 0]));
+    drop(cache.close_connection(ids[2]).unwrap());
+    assert!(cache.insert(now, error.conn, &peer, PLAIN, ME).is_ok(), "there is room again");
+    let (conn, wire) = Scripted::new(9);
+    wire.borrow_mut().registered = Some((Token(100), Interest::READABLE));
+    let error = cache.park(now, conn, &peer, PLAIN, Some(Box::new(1))).unwrap_err();
+    assert!(matches!(error.cause, Cause::TokensExhausted { .. }) && error.private.is_some());
+}
+
+#[test]
+fn an_event_outside_the_range_is_rejected_and_one_inside_is_not() {
+    let poll = Poll::new().unwrap();
+    let mut cache: AggressiveCache<Light> = AggressiveCache::builder().tokens(10..18).build(poll.registry()).unwrap();
+    for token in [0, 9, 18, usize::MAX] {
+        assert!(matches!(cache.handle_readiness(Token(token), true), Handled::Rejected), "{token}");
+    }
+    for token in [10, 17] {
+        assert!(matches!(cache.handle_readiness(Token(token), true), Handled::Quiet), "{token}");
+    }
+    assert_eq!(cache.stats().stale_events, 2);
+}
+
+#[test]
+#[allow(clippy::reversed_empty_ranges)]
+fn an_empty_token_range_is_refused_by_name() {
+    let poll = Poll::new().unwrap();
+    for range in [5..5, 7..5] {
+        let error = AggressiveCache::<Light>::builder().tokens(range).build(poll.registry()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().starts_with("tokens = "), "{error}");
+    }
+    let end = usize::MAX - 1..usize::MAX;
+    assert!(AggressiveCache::<Light>::builder().tokens(end).build(poll.registry()).is_ok());
+}
+
+#[test]
+fn a_token_of_the_cache_is_refused_by_take() {
+    let mut host = host(|_| ());
+    let id = host.keep();
+    let token = host.cache.token(id).unwrap();
+    let error = host.cache.take(host.now, &host.peer, PLAIN, token, Interest::READABLE).unwrap_err();
+    assert!(matches!(error.cause, Cause::TokenOfCache(t) if t == token) && error.evicted.is_none());
+    assert_eq!((host.cache.stats().handed_out, host.checkout()), (0, Some(id)));
+}
+
+// The host's orders
+
+#[test]
+fn shed_returns_the_one_inactive_for_longest_and_no_active_one() {
+    let mut host = host(|_| ());
+    let all = host.keep_many(3);
+    assert_eq!(host.checkout(), Some(all[2]));
+    let shed: Vec<_> = std::iter::from_fn(|| host.cache.shed()).map(|evicted| (evicted.id, evicted.reason)).collect();
+    assert_eq!(shed, [(all[0], Reason::Shed), (all[1], Reason::Shed)]);
+    assert_eq!(host.cache.counts(), Counts { active: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_closed_peer_is_closed_under_all_channels_but_not_for_newcomers() {
+    let mut host = host(|_| ());
+    let (active, plain) = (host.insert(), host.keep());
+    let tls = host.cache.insert(host.now, Light, &host.peer, TLS, ME).unwrap();
+    assert_eq!(host.checkin(tls), None);
+    let other = Peer::direct("other", 1);
+    let else_where = host.cache.insert(host.now, Light, &other, PLAIN, ME).unwrap();
+    assert_eq!(host.checkin(else_where), None);
+    host.cache.close_peer(&host.peer);
+    assert!(host.cache.checkout(host.now, &host.peer, TLS, ME).is_none());
+    assert_eq!((host.checkout(), host.cache.counts_of_peer(&host.peer).inactive), (None, 2));
+    let newcomer = host.keep();
+    let mut expired = host.expire_all();
+    expired.sort_unstable_by_key(|&(id, _)| id);
+    assert_eq!(expired, [(plain, Reason::PeerClosed), (tls, Reason::PeerClosed)]);
+    // Neither under another name nor under another channel does an active one come back.
+    let changed = host.cache.set_connection_state(host.now, active, &other, ConnState::inactive(TLS)).unwrap();
+    assert_eq!(changed.evicted.unwrap().reason, Reason::PeerClosed);
+    assert_eq!(host.checkout(), Some(newcomer));
+    assert!(host.cache.checkout(host.now, &other, PLAIN, ME).is_some());
+}
+
+#[test]
+fn a_drain_keeps_nothing_and_takes_nothing_back() {
+    let mut host = host(|_| ());
+    let (active, inactive) = (host.insert(), host.keep());
+    host.cache.drain();
+    assert!(host.cache.is_draining());
+    assert_eq!(host.cache.next_deadline(), Some(host.now));
+    assert_eq!(host.checkout(), None);
+    assert_eq!(host.expire(), Some((inactive, Reason::Drained)));
+    assert_eq!(host.checkin(active), Some((active, Reason::Drained)));
+    let refused = host.cache.park(host.now, Light, &host.peer, PLAIN, None).unwrap_err();
+    assert!(matches!(refused.cause, Cause::Refused(Reason::Drained)));
+    let late = host.insert();
+    assert_eq!(host.checkin(late), Some((late, Reason::Drained)));
+    assert_eq!((host.expire(), host.cache.next_deadline()), (None, None));
+}
+
+#[test]
+fn the_policy_is_asked_only_if_nothing_else_decides() {
+    let asked = std::cell::Cell::new(0);
+    let policy = |_: &Candidate<'_>| {
+        asked.set(asked.get() + 1);
+        Verdict::Keep
+    };
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache = Cache::with_policy(policy).build(poll.registry()).unwrap();
+    let (one, two) =
+        (cache.insert(now, Light, &peer, PLAIN, ME).unwrap(), cache.insert(now, Light, &peer, PLAIN, ME).unwrap());
+    assert!(cache.checkin(now, one).unwrap().is_none());
+    assert_eq!(asked.get(), 1);
+    assert!(matches!(cache.handle_readiness(cache.token(two).unwrap(), true), Handled::Active { .. }));
+    assert_eq!(cache.checkin(now, two).unwrap().unwrap().reason, Reason::HungUp);
+    assert_eq!(asked.get(), 1);
+}
+
+// Threads
+
+#[test]
+fn a_cache_is_send_if_its_connections_are() {
+    fn is_send<T: Send>() {}
+    is_send::<AggressiveCache<conncache::mio::net::TcpStream>>();
+    is_send::<conncache::RestrictiveCache<Box<dyn Connection + Send>>>();
+    is_send::<conncache::Evicted<Light>>();
+    is_send::<conncache::Builder<Scripted, conncache::Aggressive>>();
+    let mut host = host(|_| ());
+    let id = host.keep();
+    let (mut cache, now, peer) = (host.cache, host.now, host.peer);
+    let found = std::thread::spawn(move || cache.checkout(now, &peer, PLAIN, ME).map(|found| found.id));
+    assert_eq!(found.join().unwrap(), Some(id));
+}
