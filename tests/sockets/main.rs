@@ -38,6 +38,9 @@ struct Pair {
     unseen: bool,
 }
 
+/// Opens a connection.
+type Connect<C> = Box<dyn FnMut() -> (C, Far)>;
+
 struct Host<C: Near> {
     poll: Poll,
     events: Events,
@@ -45,7 +48,7 @@ struct Host<C: Near> {
     pairs: HashMap<ConnId, Pair>,
     active: Vec<ConnId>,
     peers: Vec<Peer>,
-    connect: Box<dyn FnMut() -> (C, Far)>,
+    connect: Connect<C>,
     start: Instant,
     opened: u64,
     exchanged: u64,
@@ -53,7 +56,7 @@ struct Host<C: Near> {
 }
 
 impl<C: Near> Host<C> {
-    fn new(random: &mut Random, connect: Box<dyn FnMut() -> (C, Far)>) -> Host<C> {
+    fn new(random: &mut Random, connect: Connect<C>) -> Host<C> {
         let poll = Poll::new().unwrap();
         let mut builder = AggressiveCache::builder();
         if random.one_in(2) {
@@ -238,7 +241,7 @@ impl<C: Near> Host<C> {
 }
 
 /// `connections` in all, over several seeds.
-fn play<C: Near>(seeds: std::ops::Range<u64>, connections: u64, make: fn() -> Box<dyn FnMut() -> (C, Far)>) {
+fn play<C: Near>(seeds: std::ops::Range<u64>, connections: u64, make: fn() -> Connect<C>) {
     let _alone = alone();
     let share = connections.div_ceil(seeds.end - seeds.start);
     for_seeds(seeds, |seed| {
