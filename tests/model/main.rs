@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub const PEERS: usize = 3;
 pub const CHANNELS: u32 = 2;
-const STEPS: usize = 3_000;
+const STEPS: usize = 1_500;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
