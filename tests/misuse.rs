@@ -475,6 +475,22 @@ fn a_full_token_range_is_an_error_that_names_its_size_and_returns_the_connection
     assert!(matches!(error.cause, Cause::TokensExhausted { .. }) && error.private.is_some());
 }
 
+/// As the builder's documentation says: nine bits, three of which tell generations apart.
+#[test]
+fn those_who_follow_each_other_in_a_slot_have_eight_tokens_of_a_thousand() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Light> =
+        AggressiveCache::builder().tokens(1_000..2_000).build(poll.registry()).unwrap();
+    let mut tokens = std::collections::HashSet::new();
+    for _ in 0..8 {
+        let id = cache.insert(now, Light, &peer, PLAIN, ME).unwrap();
+        assert!(tokens.insert(cache.token(id).unwrap()), "too soon");
+        drop(cache.close_connection(id).unwrap());
+    }
+    let full = (0..1_000).take_while(|_| cache.insert(now, Light, &peer, PLAIN, ME).is_ok()).count();
+    assert_eq!(full, 125);
+}
+
 #[test]
 fn an_event_outside_the_range_is_rejected_and_one_inside_is_not() {
     let poll = Poll::new().unwrap();
