@@ -2,10 +2,9 @@
 
 use crate::heads::Heads;
 use crate::peer::Peer;
-use crate::slots::{List, NONE};
+use crate::slots::{Linked, Links, List, NONE};
 use crate::state::ChannelBindingId;
 use slab::Slab;
-use std::collections::VecDeque;
 
 /// What all connections to one peer under one channel binding share. It goes with the last of them.
 pub(crate) struct Bucket {
@@ -20,8 +19,8 @@ pub(crate) struct Bucket {
     pub(crate) active: u32,
     /// The peer was closed: nothing is found here any more, and what is in the list is to go.
     pub(crate) closed: bool,
-    /// The next one in the chain of its key; a closed one is in none.
-    next_by_key: u32,
+    /// Its place in the chain of its key (`older` is the next), or when closed, in the list of those waiting.
+    links: Links,
     /// Its neighbours in the chain of its peer.
     same_peer: (u32, u32),
 }
@@ -39,8 +38,8 @@ pub(crate) struct Buckets {
     by_key: Heads,
     /// Chains by the hash of the peer alone, closed ones included.
     by_peer: Heads,
-    /// Closed buckets with connections in their lists. An entry may be out of date: its bucket tells.
-    waiting: VecDeque<u32>,
+    /// Closed buckets with connections in their lists.
+    waiting: List,
 }
 
 impl Buckets {
@@ -63,7 +62,7 @@ impl Buckets {
             if bucket.channel == channel && bucket.peer == *peer {
                 return Some(at);
             }
-            at = bucket.next_by_key;
+            at = bucket.links.older;
         }
         None
     }
@@ -85,7 +84,7 @@ impl Buckets {
             condemned: 0,
             active: 0,
             closed: false,
-            next_by_key: NONE,
+            links: Links { newer: NONE, older: NONE },
             same_peer: (NONE, NONE),
         }) as u32;
         self.link(added);
@@ -126,32 +125,35 @@ impl Buckets {
             let bucket = &mut self.buckets[at as usize];
             bucket.closed = true;
             if !bucket.list.is_empty() {
-                self.waiting.push_back(at);
+                self.waiting.push_newest(&mut self.buckets, at);
             }
         }
     }
 
-    /// Whether a closed bucket may have connections in its list.
+    /// Whether a closed bucket has connections in its list.
     pub(crate) fn is_any_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// The oldest connection in the list of a closed bucket.
-    pub(crate) fn next_waiting(&mut self) -> Option<u32> {
-        while let Some(&at) = self.waiting.front() {
-            match self.buckets.get(at as usize) {
-                Some(bucket) if bucket.closed && !bucket.list.is_empty() => return Some(bucket.list.oldest),
-                _ => self.waiting.pop_front(),
-            };
+    pub(crate) fn next_waiting(&self) -> Option<u32> {
+        (!self.waiting.is_empty()).then(|| self.get(self.waiting.oldest).list.oldest)
+    }
+
+    /// To be called when a connection was taken out of the list of this bucket.
+    #[inline]
+    pub(crate) fn stop_waiting_if_empty(&mut self, at: u32) {
+        let bucket = &self.buckets[at as usize];
+        if bucket.closed && bucket.list.is_empty() {
+            self.waiting.remove(&mut self.buckets, at);
         }
-        None
     }
 
     fn link(&mut self, at: u32) {
         let bucket = &mut self.buckets[at as usize];
         if !bucket.closed {
             let first = self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel));
-            bucket.next_by_key = std::mem::replace(first, at);
+            bucket.links.older = std::mem::replace(first, at);
         }
         let after = std::mem::replace(self.by_peer.first_mut(bucket.peer.hash()), at);
         bucket.same_peer = (NONE, after);
@@ -163,16 +165,16 @@ impl Buckets {
     /// Keys differ, so that few are in one chain.
     fn unlink_key(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        let (first, next) = (self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel)), bucket.next_by_key);
+        let (first, next) = (self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel)), bucket.links.older);
         if *first == at {
             *first = next;
             return;
         }
         let mut before = *first;
-        while self.buckets[before as usize].next_by_key != at {
-            before = self.buckets[before as usize].next_by_key;
+        while self.buckets[before as usize].links.older != at {
+            before = self.buckets[before as usize].links.older;
         }
-        self.buckets[before as usize].next_by_key = next;
+        self.buckets[before as usize].links.older = next;
     }
 
     /// A peer may have many buckets, hence a chain is linked both ways.
@@ -200,6 +202,16 @@ impl Buckets {
 /// The peer's hash is random already; channels are the host's own numbers.
 fn key_hash(peer: &Peer, channel: ChannelBindingId) -> u64 {
     peer.hash().wrapping_add(u64::from(channel.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+impl Linked for Slab<Bucket> {
+    fn links(&self, slot: u32) -> Links {
+        self[slot as usize].links
+    }
+
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self[slot as usize].links
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::limits::{Jitter, Limits};
+use crate::limits::{ConfigError, Jitter, Limits};
 use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::tokens::Tokens;
 use crate::watch::Cache;
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::marker::PhantomData;
@@ -15,7 +16,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// The settings of a [`Cache`] to be. Started by [`Cache::builder`] or [`Cache::with_policy`].
-#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until built"]
 pub struct Builder<C, P> {
     policy: P,
@@ -122,7 +122,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`](crate::ConfigError) (as an error of kind `InvalidInput`) that names the setting and its value,
+    /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value,
     /// when limits contradict each other or the token range is empty; or the operating system's, when the registry
     /// can't be cloned, which takes a descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
@@ -131,17 +131,34 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             Some(range) => Tokens::within(range)?,
             None => Tokens::claim()?,
         };
+        if self.capacity > tokens.slots() {
+            let problem = format!("is more than the tokens have room for, {}", tokens.slots());
+            let (field, value) = ("capacity", self.capacity.to_string());
+            return Err(ConfigError { field, value, problem }.into());
+        }
         Ok(Cache {
-            table: Table::new(self.capacity, tokens.first_generation()),
+            table: Table::new(self.capacity),
             policy: self.policy,
             limits: self.limits,
             clock: Clock::default(),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
+            serial: tokens.serial(),
             tokens,
             registry: registry.try_clone()?,
             stats: Stats::default(),
             probing: self.probe,
             draining: false,
         })
+    }
+}
+
+impl<C, P> fmt::Debug for Builder<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("limits", &self.limits)
+            .field("tokens", &self.tokens)
+            .field("probe", &self.probe)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }

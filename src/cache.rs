@@ -2,12 +2,12 @@
 
 use crate::connection::Connection;
 use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
-use crate::outcome::{Changed, Evicted, Found, Handled, Taken};
+use crate::outcome::{Changed, Evicted, Found, Handled, Parked, Parking, Taken};
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ChannelBindingId, ConnId, ConnState, ConnStateRef, Owner};
 use crate::stats::Stats;
-use crate::watch::{Cache, Parked, Parking};
+use crate::watch::Cache;
 use mio::event::Event;
 use mio::{Interest, Token};
 use std::any::Any;

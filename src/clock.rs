@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// A moment, in nanoseconds since the cache's first `now`; saturating, so that [`Tick::NEVER`] stays the latest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(pub(crate) u64);
 
 impl Tick {
@@ -23,21 +23,26 @@ impl Tick {
 #[derive(Default)]
 pub(crate) struct Clock {
     base: Option<Instant>,
-    /// The last `now`: the calls of one turn share it, and only the first has to subtract.
-    told: Option<Instant>,
-    latest: u64,
+    /// The latest `now`. The calls of one turn share it, and only the first has to subtract.
+    now: Option<Instant>,
+    latest: Tick,
 }
 
 impl Clock {
     /// The tick of the host's `now`, or the latest one seen if that is later.
     #[inline]
     pub(crate) fn advance(&mut self, now: Instant) -> Tick {
-        if self.told != Some(now) {
-            self.told = Some(now);
+        if self.now.is_none_or(|latest| now > latest) {
+            self.now = Some(now);
             let base = *self.base.get_or_insert(now);
-            self.latest = self.latest.max(nanos(now.saturating_duration_since(base)));
+            self.latest = Tick(nanos(now.saturating_duration_since(base)));
         }
-        Tick(self.latest)
+        self.latest
+    }
+
+    /// The latest `now` seen.
+    pub(crate) fn now(&self) -> Option<Instant> {
+        self.now
     }
 
     /// The tick of any other instant, such as a deadline. Only after an [`advance`](Clock::advance).
@@ -47,7 +52,7 @@ impl Clock {
 
     /// The latest tick seen.
     pub(crate) fn latest(&self) -> Tick {
-        Tick(self.latest)
+        self.latest
     }
 
     /// The instant of a tick; `None` if that is never, or out of the platform's range.

@@ -6,23 +6,26 @@ use crate::error::{NotFound, SetStateError, StateError};
 use crate::outcome::{Changed, Evicted, Found, Reason};
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
-use crate::slots::{Flags, Record, State};
+use crate::slots::{Flags, State};
 use crate::state::{ChannelBindingId, ConnId, ConnState, Owner, PrivateData};
-use crate::watch::{Cache, verdict_of};
+use crate::watch::{Cache, Fault};
 use log::debug;
 use std::any::Any;
 use std::time::Instant;
 
-/// How many connections one search looks at before it is a miss: dead ones are closed on the way, which takes time.
-const MOST_LOOKS: u32 = 8;
+/// How many dead connections one search closes before it is a miss: closing takes time.
+const MOST_DEAD: u32 = 8;
+/// How many connections that have run out, and are still to come from `expire`, one search passes by.
+const MOST_PASSED: u32 = 64;
 
-/// What decides whether a connection is kept.
+/// What decides whether a connection may be, or become, inactive and be handed out again.
 #[derive(Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) bucket: u32,
     pub(crate) flags: Flags,
     pub(crate) uses: u32,
     pub(crate) lifetime_end: Tick,
+    pub(crate) since: Tick,
     pub(crate) until: Tick,
 }
 
@@ -31,8 +34,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// was used last, since it is the least likely to be given up by its far end. It is looked at in this moment
     /// ([`Builder::probe`](crate::Builder::probe)): for plain sockets, open, without error, without a byte to read.
     ///
-    /// Write at once: no event will tell that it is writable. Dead ones met on the way are closed and counted; after
-    /// eight that won't do it is a miss.
+    /// Write at once: no event will tell that it is writable.
+    ///
+    /// Dead ones met on the way are closed and counted, their private data dropped with them; after eight of them it is
+    /// a miss. One that has run out and hasn't come from [`expire`](Cache::expire) yet is passed by.
+    #[must_use = "a connection found is active from now on"]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
         if let Some(slot) = self.find(now, peer, channel) {
@@ -47,6 +53,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
     /// watches it and may hand it out. To be called when the response is complete and nothing is left in the buffers.
+    ///
+    /// Forget `id` then: it names the connection, not your use of it, and the next owner's connection has the same.
     ///
     /// Returns what has to go: the connection itself if it isn't kept ([`Evicted::id`] is its own), or the one that
     /// has to make room for it.
@@ -79,7 +87,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         id: ConnId,
         until: Option<Instant>,
     ) -> Result<Option<Evicted<C>>, StateError> {
-        let slot = self.table.slot_of(id).ok_or(StateError::NotFound)?;
+        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
         match self.table.at(slot).state {
             State::Active { .. } => Ok(self.give_back(now, slot, None, until)),
             State::Inactive { .. } => Err(StateError::AlreadyInactive),
@@ -90,7 +98,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// * Active to inactive is a [checkin](Cache::checkin), with private data, a deadline, another peer or channel as
     ///   desired.
-    /// * Inactive to inactive moves it: it counts as newly inactive, and has the new private data alone.
+    /// * Inactive to inactive moves it: it counts as newly inactive, and has the new private data alone. One that has
+    ///   run out already is evicted instead.
     /// * Inactive to active is a [checkout](Cache::checkout) of this very connection. If it isn't fit for use any
     ///   more, it is evicted instead.
     /// * Active to active by its owner records another peer, for which it is kept from then on.
@@ -109,7 +118,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         peer: &Peer,
         state: ConnState,
     ) -> Result<Changed<C>, SetStateError> {
-        let Some(slot) = self.table.slot_of(id) else {
+        let Some(slot) = self.slot_of(id) else {
             return Err(SetStateError { cause: StateError::NotFound, state });
         };
         let bucket = self.table.bucket_of(slot);
@@ -135,6 +144,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             (owner, ConnState::Inactive { channel, private: new, until }) => {
                 let mut displaced = None;
                 if owner.is_none() {
+                    let now = self.clock.advance(now);
+                    if let Some(reason) = self.unfit(slot, now) {
+                        let mut evicted = self.evict(slot, reason);
+                        let displaced = std::mem::replace(&mut evicted.private, new);
+                        return Ok(Changed { private: displaced, evicted: Some(evicted) });
+                    }
                     displaced = self.table.activate(slot, Owner(0)).1;
                 }
                 if !same_peer || channel != old_channel {
@@ -162,7 +177,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.find(now, peer, channel).ok_or(NotFound)?;
         let record = self.table.at(slot);
         match &record.state {
-            State::Inactive { private, .. } => Ok((record.id(slot), private.as_deref())),
+            State::Inactive { private, .. } => Ok((record.id(slot, self.serial), private.as_deref())),
             State::Active { .. } => Err(NotFound),
         }
     }
@@ -172,7 +187,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let now = self.clock.advance(now);
         let fit = match self.unfit(slot, now) {
             Some(reason) => Err((reason, None)),
-            None => self.probe(slot),
+            None => self.look(slot),
         };
         match fit.and_then(|()| self.widen(slot)) {
             Ok(()) => Changed { private: self.hand_out(now, slot, owner).private, evicted: None },
@@ -185,60 +200,61 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let bucket = self.table.buckets.find(peer, channel)?;
         let list = self.table.buckets.get(bucket).list;
         let mut next = (!list.is_empty()).then_some(list.newest);
-        for _ in 0..MOST_LOOKS {
+        let (mut dead, mut passed) = (0, 0);
+        while dead < MOST_DEAD && passed < MOST_PASSED {
             let slot = next?;
-            let fit = match self.unfit(slot, now) {
-                None => self.probe(slot),
-                Some(Reason::MaxUses) => Err((Reason::MaxUses, None)),
-                // Still to come from `expire`. Those behind it may have a later deadline.
-                Some(_) => {
-                    next = self.table.older(slot);
-                    continue;
-                }
-            };
-            let Err(fault) = fit else { return Some(slot) };
+            // Those that have run out come from `expire`. The ones behind may have a later deadline.
+            if self.unfit(slot, now).is_some() {
+                next = self.table.older(slot);
+                passed += 1;
+                continue;
+            }
+            let Err(fault) = self.look(slot) else { return Some(slot) };
             next = self.table.older(slot);
-            self.stats.found_dead += u64::from(fault.0 != Reason::MaxUses);
             drop(self.evict_faulty(slot, fault));
+            dead += 1;
         }
         None
     }
 
-    fn probe(&mut self, slot: u32) -> Result<(), (Reason, Option<std::io::Error>)> {
+    /// Probes an inactive connection that is about to be handed out.
+    fn look(&mut self, slot: u32) -> Result<(), Fault> {
         if !self.probing {
             return Ok(());
         }
-        self.stats.probes += 1;
-        verdict_of(self.table.at_mut(slot).conn.probe())
+        let looked = self.probe(slot);
+        self.stats.found_dead += u64::from(looked.is_err());
+        looked
     }
 
     /// Why an inactive connection must not be handed out, as far as the tables know.
-    fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
+    #[inline]
+    pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
-        let bucket = self.table.buckets.get(record.bucket);
-        if self.draining {
-            Some(Reason::Drained)
-        } else if bucket.closed {
-            Some(Reason::PeerClosed)
-        } else if record.flags.condemned.is_some() {
-            record.flags.condemned
-        } else if self.limits.max_uses.is_some_and(|most| record.uses >= most) {
-            Some(Reason::MaxUses)
-        } else {
-            self.expired(record, now)
-        }
+        let State::Inactive { since, until, .. } = record.state else { return None };
+        let (bucket, flags, uses, lifetime_end) = (record.bucket, record.flags, record.uses, record.lifetime_end);
+        self.barred(now, Facts { bucket, flags, uses, lifetime_end, since, until })
     }
 
-    /// Which of an inactive connection's time limits has passed, if any: the one that did so first.
-    pub(crate) fn expired(&self, record: &Record<C>, now: Tick) -> Option<Reason> {
-        let State::Inactive { since, until, .. } = record.state else { return None };
-        let idle_end = self.limits.idle_timeout.map_or(Tick::NEVER, |time| since.after(time));
-        let end = record.lifetime_end.min(until).min(idle_end);
-        if end > now || end == Tick::NEVER {
+    /// Why a connection must not be inactive and handed out again: the host's orders first, then what ran out first.
+    #[inline]
+    fn barred(&self, now: Tick, facts: Facts) -> Option<Reason> {
+        let limits = &self.limits;
+        let idle_end = limits.idle_timeout.map_or(Tick::NEVER, |time| facts.since.after(time));
+        let end = facts.lifetime_end.min(facts.until).min(idle_end);
+        if facts.flags.peer_closed || self.table.buckets.get(facts.bucket).closed {
+            Some(Reason::PeerClosed)
+        } else if self.draining {
+            Some(Reason::Drained)
+        } else if facts.flags.condemned.is_some() {
+            facts.flags.condemned
+        } else if limits.max_uses.is_some_and(|most| facts.uses >= most) {
+            Some(Reason::MaxUses)
+        } else if end > now || end == Tick::NEVER {
             None
-        } else if end == record.lifetime_end {
+        } else if end == facts.lifetime_end {
             Some(Reason::MaxLifetime)
-        } else if end == until {
+        } else if end == facts.until {
             Some(Reason::Deadline)
         } else {
             Some(Reason::IdleTimeout)
@@ -251,7 +267,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = self.table.at_mut(slot);
         record.uses = record.uses.saturating_add(1);
         self.stats.handed_out += 1;
-        let found = Found { id: record.id(slot), inactive_for: now.since(since), uses: record.uses, private };
+        let found =
+            Found { id: record.id(slot, self.serial), inactive_for: now.since(since), uses: record.uses, private };
         debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
         found
     }
@@ -267,11 +284,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         let record = self.table.at(slot);
-        let (bucket, flags) = (record.bucket, record.flags);
-        let facts = Facts { bucket, flags, uses: record.uses, lifetime_end: record.lifetime_end, until };
-        let kept = match self.verdict(now, facts) {
-            Ok(until) => self.look_once(slot).map(|()| until),
-            Err(reason) => Err((reason, None)),
+        let (bucket, flags, uses, lifetime_end) = (record.bucket, record.flags, record.uses, record.lifetime_end);
+        let facts = Facts { bucket, flags, uses, lifetime_end, since: tick, until };
+        let kept = match self.refused(facts) {
+            Some(reason) => Err((reason, None)),
+            None => self.look_once(slot).and_then(|()| self.ask(now, facts).map_err(|reason| (reason, None))),
         };
         match kept {
             Ok(until) => {
@@ -282,32 +299,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Until when a connection that is about to become inactive is kept, or why it isn't.
-    pub(crate) fn verdict(&mut self, now: Instant, facts: Facts) -> Result<Tick, Reason> {
-        let tick = self.clock.latest();
+    /// Why a connection can't become inactive, whatever the policy would say.
+    pub(crate) fn refused(&self, facts: Facts) -> Option<Reason> {
+        self.barred(self.clock.latest(), facts).or(
+            match (self.limits.max_inactive, self.limits.max_inactive_per_peer) {
+                (Some(0), _) => Some(Reason::MaxInactive),
+                (_, Some(0)) => Some(Reason::MaxInactivePerPeer),
+                _ => None,
+            },
+        )
+    }
+
+    /// Until when the policy would keep a connection that is about to become inactive.
+    pub(crate) fn ask(&mut self, now: Instant, facts: Facts) -> Result<Tick, Reason> {
         let bucket = self.table.buckets.get(facts.bucket);
-        let limits = &self.limits;
-        if bucket.closed || facts.flags.peer_closed {
-            return Err(Reason::PeerClosed);
-        } else if self.draining {
-            return Err(Reason::Drained);
-        } else if facts.flags.read_closed {
-            return Err(Reason::HungUp);
-        } else if limits.max_uses.is_some_and(|most| facts.uses >= most) {
-            return Err(Reason::MaxUses);
-        } else if facts.lifetime_end <= tick {
-            return Err(Reason::MaxLifetime);
-        } else if facts.until <= tick {
-            return Err(Reason::Deadline);
-        } else if limits.idle_timeout.is_some_and(|time| time.is_zero()) {
-            return Err(Reason::IdleTimeout);
-        } else if limits.max_inactive == Some(0) {
-            return Err(Reason::MaxInactive);
-        } else if limits.max_inactive_per_peer == Some(0) {
-            return Err(Reason::MaxInactivePerPeer);
-        }
         let candidate = Candidate {
-            now,
+            now: self.clock.now().unwrap_or(now),
             peer: &bucket.peer,
             channel: bucket.channel,
             uses: facts.uses,
@@ -319,7 +326,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Verdict::Keep => Ok(facts.until),
             Verdict::KeepUntil(until) => {
                 let until = self.clock.tick(until);
-                if until <= tick { Err(Reason::Deadline) } else { Ok(until.min(facts.until)) }
+                if until <= self.clock.latest() { Err(Reason::Deadline) } else { Ok(until.min(facts.until)) }
             }
         }
     }
@@ -327,8 +334,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most.
     pub(crate) fn make_room(&mut self, bucket: u32) -> Option<Evicted<C>> {
         let of_peer = self.limits.max_inactive_per_peer.and_then(|most| self.table.keep_newest_in(bucket, most));
-        let of_all = self.limits.max_inactive.and_then(|most| self.table.keep_newest(most));
-        let (slot, reason) = of_peer.or(of_all)?;
+        if let Some((slot, reason)) = of_peer {
+            return Some(self.evict(slot, reason));
+        }
+        let most = self.limits.max_inactive?;
+        if self.table.lru.kept() <= most {
+            return None;
+        }
+        let (slot, reason) = match self.table.buckets.next_waiting() {
+            Some(slot) => (slot, Reason::PeerClosed),
+            None => self.table.keep_newest(most)?,
+        };
         Some(self.evict(slot, reason))
     }
 }

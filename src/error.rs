@@ -2,6 +2,7 @@
 
 use crate::outcome::{Evicted, Reason};
 use crate::state::{ConnState, Owner, PrivateData};
+use crate::watch::Fault;
 use mio::Token;
 use std::error::Error;
 use std::fmt;
@@ -46,6 +47,27 @@ impl fmt::Display for StateError {
 
 impl Error for StateError {}
 
+impl From<NotFound> for io::Error {
+    fn from(error: NotFound) -> io::Error {
+        io::Error::new(io::ErrorKind::NotFound, error)
+    }
+}
+
+impl From<StateError> for io::Error {
+    fn from(error: StateError) -> io::Error {
+        match error {
+            StateError::NotFound => NotFound.into(),
+            error => io::Error::new(io::ErrorKind::InvalidInput, error),
+        }
+    }
+}
+
+impl From<SetStateError> for io::Error {
+    fn from(error: SetStateError) -> io::Error {
+        error.cause.into()
+    }
+}
+
 impl From<NotFound> for StateError {
     fn from(_: NotFound) -> StateError {
         StateError::NotFound
@@ -74,6 +96,8 @@ pub enum Cause {
     TokenOfCache(Token),
     /// The cache wouldn't keep it.
     Refused(Reason),
+    /// The connection itself has failed, as by a reset.
+    Failed(io::Error),
     /// The operating system refused to register it, as when out of memory or for a source that isn't one.
     Registry(io::Error),
 }
@@ -86,6 +110,7 @@ impl fmt::Display for Cause {
             }
             Cause::TokenOfCache(token) => write!(f, "token: {} lies in the cache's own block", token.0),
             Cause::Refused(reason) => write!(f, "connection refused by the cache: {reason}"),
+            Cause::Failed(error) => write!(f, "connection has failed: {error}"),
             Cause::Registry(error) => write!(f, "connection couldn't be registered: {error}"),
         }
     }
@@ -94,16 +119,22 @@ impl fmt::Display for Cause {
 impl Error for Cause {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Cause::Registry(error) => Some(error),
+            Cause::Registry(error) | Cause::Failed(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<Fault> for Cause {
+    fn from((reason, error): Fault) -> Cause {
+        error.map_or(Cause::Refused(reason), Cause::Failed)
     }
 }
 
 impl From<Cause> for io::Error {
     fn from(cause: Cause) -> io::Error {
         match cause {
-            Cause::Registry(error) => error,
+            Cause::Registry(error) | Cause::Failed(error) => error,
             cause @ Cause::TokenOfCache(_) => io::Error::new(io::ErrorKind::InvalidInput, cause),
             cause => io::Error::other(cause),
         }
@@ -112,7 +143,7 @@ impl From<Cause> for io::Error {
 
 /// A connection that couldn't be inserted comes back.
 pub struct InsertError<C> {
-    /// The connection, unregistered.
+    /// The connection. The cache has not registered it.
     pub conn: C,
     /// Why.
     pub cause: Cause,

@@ -22,7 +22,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return None;
         }
         if self.draining || self.table.buckets.is_any_waiting() || self.table.lru.condemned() > 0 {
-            return self.clock.instant(self.clock.latest());
+            // Due, whatever the host's clock says.
+            return self.clock.instant(Tick::default());
         }
         let oldest = self.table.lru.oldest_kept()?;
         let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
@@ -39,6 +40,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// Call it in each turn until it says `None`, or fewer times, to bound the turn's work: what has run out is not
     /// handed out any more in any case.
+    #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
         if self.draining {
@@ -51,12 +53,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Some(self.evict(slot, reason));
         }
         let oldest = self.table.lru.oldest_kept()?;
-        if let Some(reason) = self.expired(self.table.at(oldest), now) {
+        if let Some(reason) = self.unfit(oldest, now) {
             return Some(self.evict(oldest, reason));
         }
         for _ in 0..MOST_REARMS {
             let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
-            if let Some(reason) = self.expired(self.table.at(slot), now) {
+            if let Some(reason) = self.unfit(slot, now) {
                 return Some(self.evict(slot, reason));
             }
             self.table.rearm(slot);
@@ -64,10 +66,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Evicts the connection that has been inactive for longest, to make room when descriptors run out (`EMFILE` in
-    /// the host's `connect` or `accept`). `None` if nothing is inactive.
+    /// Evicts a connection, to make room when descriptors run out (`EMFILE` in the host's `connect` or `accept`): one
+    /// that is to go anyway, of a closed peer or over a lowered limit, else the one inactive for longest. `None` if
+    /// nothing is inactive.
+    #[must_use = "the room is made when what is returned is dropped"]
     pub fn shed(&mut self) -> Option<Evicted<C>> {
-        self.table.oldest_inactive().map(|slot| self.evict(slot, Reason::Shed))
+        let slot = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
+        Some(self.evict(slot, Reason::Shed))
     }
 
     /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
@@ -96,10 +101,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Sets other limits. What is inactive and over a lowered number is not handed out any more and comes from
-    /// [`expire`](Cache::expire), the one inactive for longest first. Times count from now on for all connections, but
-    /// for [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it is inserted.
+    /// [`expire`](Cache::expire), for each number the one inactive for longest first. Times count from now on for all
+    /// connections, but for [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it is
+    /// inserted.
     ///
-    /// O(surplus + peers), a few nanoseconds each, when a number is lowered.
+    /// ```
+    /// # use conncache::{AggressiveCache, mio};
+    /// # let poll = mio::Poll::new()?;
+    /// # let mut cache: AggressiveCache<mio::net::TcpStream> = AggressiveCache::builder().build(poll.registry())?;
+    /// let mut limits = cache.limits().clone();
+    /// limits.max_inactive = Some(100);
+    /// cache.set_limits(limits)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// O(surplus + peers), tens of nanoseconds each; O(n) when `max_uses` is lowered.
     ///
     /// # Errors
     ///
@@ -115,6 +131,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             for at in buckets {
                 self.table.keep_newest_in(at, most);
             }
+        }
+        if let Some(most) = limits.max_uses.filter(|&most| self.limits.max_uses.is_none_or(|before| most < before)) {
+            self.table.condemn_used(most);
         }
         self.limits = limits;
         Ok(())

@@ -13,6 +13,7 @@ pub(crate) struct Lru {
     condemned: Order,
 }
 
+#[derive(Default)]
 struct Order {
     list: List,
     len: usize,
@@ -67,12 +68,6 @@ impl Lru {
     #[inline]
     pub(crate) fn kept(&self) -> usize {
         self.kept.len
-    }
-}
-
-impl Default for Order {
-    fn default() -> Order {
-        Order { list: List::EMPTY, len: 0 }
     }
 }
 

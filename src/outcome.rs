@@ -4,7 +4,7 @@ use crate::peer::Peer;
 use crate::state::{ChannelBindingId, ConnId, Owner, PrivateData};
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection handed out by [`checkout`](crate::Cache::checkout): it was inactive and is now active.
 ///
@@ -127,14 +127,62 @@ impl<C> fmt::Debug for Taken<C> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     pub(crate) uses: u32,
-    /// The end of its lifetime, in ticks of the cache it came from, if it has one.
-    pub(crate) lifetime_end: Option<u64>,
+    /// The end of its lifetime; none, if it is not limited.
+    pub(crate) lifetime_end: Option<Option<Instant>>,
 }
 
 impl Past {
     /// How often the connection was handed out.
     pub fn uses(&self) -> u32 {
         self.uses
+    }
+}
+
+/// What [`park_with`](crate::Cache::park_with) is told of a connection besides where it leads.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Parking {
+    /// What to keep with it.
+    pub private: PrivateData,
+    /// A deadline of its own.
+    pub until: Option<Instant>,
+    /// What it has used up of its limits, as told by [`take`](crate::Cache::take).
+    pub past: Past,
+}
+
+impl Parking {
+    /// Keeps private data with the connection.
+    pub fn private(mut self, data: PrivateData) -> Parking {
+        self.private = data;
+        self
+    }
+
+    /// From `deadline` on it isn't handed out any more but evicted.
+    pub fn until(mut self, deadline: Instant) -> Parking {
+        self.until = Some(deadline);
+        self
+    }
+
+    /// Counts its age and uses on.
+    pub fn past(mut self, past: Past) -> Parking {
+        self.past = past;
+        self
+    }
+}
+
+/// A parked connection's name, and what had to make room for it.
+#[must_use = "an evicted connection is the host's now"]
+#[non_exhaustive]
+pub struct Parked<C> {
+    /// The name of the connection that was parked.
+    pub id: ConnId,
+    /// Another connection that had to go because of a limit.
+    pub evicted: Option<Evicted<C>>,
+}
+
+impl<C> fmt::Debug for Parked<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parked").field("id", &self.id).field("evicted", &self.evicted).finish()
     }
 }
 

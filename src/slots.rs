@@ -94,8 +94,14 @@ impl<C> Record<C> {
         }
     }
 
-    pub(crate) fn id(&self, slot: u32) -> ConnId {
-        ConnId { generation: self.generation, slot }
+    pub(crate) fn id(&self, slot: u32, cache: u32) -> ConnId {
+        ConnId { generation: self.generation, slot, cache }
+    }
+}
+
+impl Default for List {
+    fn default() -> List {
+        List::EMPTY
     }
 }
 

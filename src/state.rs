@@ -15,15 +15,13 @@ use std::time::Instant;
 pub struct ConnId {
     pub(crate) generation: u64,
     pub(crate) slot: u32,
+    pub(crate) cache: u32,
 }
-
-/// The bits of a generation above these tell the process's caches apart: 2^40 connections for each.
-pub(crate) const CACHE_SHIFT: u32 = 40;
 
 /// The cache's number in the process, and the connection's in the cache: `1.17`.
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.generation >> CACHE_SHIFT, self.generation & ((1 << CACHE_SHIFT) - 1))
+        write!(f, "{}.{}", self.cache, self.generation)
     }
 }
 

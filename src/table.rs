@@ -11,7 +11,7 @@ use crate::outcome::Reason;
 use crate::owners::Owners;
 use crate::peer::Peer;
 use crate::slots::{NONE, Record, Slots, State};
-use crate::state::{ChannelBindingId, ConnId, Owner, PrivateData};
+use crate::state::{ChannelBindingId, Owner, PrivateData};
 
 pub(crate) struct Table<C> {
     slots: Slots<C>,
@@ -30,24 +30,24 @@ pub(crate) struct Left<C> {
 }
 
 impl<C> Table<C> {
-    pub(crate) fn new(capacity: usize, first_generation: u64) -> Table<C> {
+    pub(crate) fn new(capacity: usize) -> Table<C> {
         Table {
             slots: Slots::with_capacity(capacity),
             buckets: Buckets::default(),
             lru: Lru::with_capacity(capacity),
             owners: Owners::default(),
             deadlines: Deadlines::with_capacity(capacity),
-            next_generation: first_generation,
+            next_generation: 0,
         }
     }
 
-    /// The id that the next connection inserted will have; `None` if no slot number is left.
-    pub(crate) fn next_id(&self) -> Option<ConnId> {
+    /// The slot and generation that the next connection inserted will have; `None` if no slot number is left.
+    pub(crate) fn next_name(&self) -> Option<(u32, u64)> {
         let slot = u32::try_from(self.slots.vacant_key()).ok().filter(|&slot| slot != NONE)?;
-        Some(ConnId { generation: self.next_generation, slot })
+        Some((slot, self.next_generation))
     }
 
-    /// Takes in an active connection, under the id announced by [`next_id`](Table::next_id).
+    /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
     pub(crate) fn insert(
         &mut self,
         conn: C,
@@ -136,13 +136,14 @@ impl<C> Table<C> {
     #[inline]
     fn unlist(&mut self, slot: u32) {
         let record = &mut self.slots[slot as usize];
-        let condemned = record.flags.condemned.take().is_some();
-        let bucket = self.buckets.get_mut(record.bucket);
+        let (condemned, at) = (record.flags.condemned.take().is_some(), record.bucket);
+        let bucket = self.buckets.get_mut(at);
         if condemned {
             bucket.condemned -= 1;
         } else {
             bucket.kept -= 1;
             bucket.list.remove(&mut self.slots, slot);
+            self.buckets.stop_waiting_if_empty(at);
         }
         self.lru.remove(slot, condemned);
     }
@@ -167,13 +168,25 @@ impl<C> Table<C> {
         last
     }
 
+    /// Condemns the inactive ones that were handed out `most` times. O(n).
+    pub(crate) fn condemn_used(&mut self, most: u32) {
+        let kept =
+            |record: &Record<C>| matches!(record.state, State::Inactive { .. }) && record.flags.condemned.is_none();
+        let used = self.slots.iter().filter(|(_, record)| kept(record) && record.uses >= most);
+        for slot in used.map(|(slot, _)| slot as u32).collect::<Vec<_>>() {
+            self.condemn(slot, Reason::MaxUses);
+        }
+    }
+
     fn condemn(&mut self, slot: u32, reason: Reason) -> (u32, Reason) {
         let record = &mut self.slots[slot as usize];
         record.flags.condemned = Some(reason);
-        let bucket = self.buckets.get_mut(record.bucket);
+        let at = record.bucket;
+        let bucket = self.buckets.get_mut(at);
         bucket.kept -= 1;
         bucket.condemned += 1;
         bucket.list.remove(&mut self.slots, slot);
+        self.buckets.stop_waiting_if_empty(at);
         self.lru.condemn(slot);
         (slot, reason)
     }
@@ -207,8 +220,9 @@ impl<C> Table<C> {
         self.deadlines.first()
     }
 
-    pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
-        self.slots.get(id.slot as usize).filter(|record| record.generation == id.generation).map(|_| id.slot)
+    #[inline]
+    pub(crate) fn slot_of(&self, slot: u32, generation: u64) -> Option<u32> {
+        self.slots.get(slot as usize).filter(|record| record.generation == generation).map(|_| slot)
     }
 
     pub(crate) fn at(&self, slot: u32) -> &Record<C> {

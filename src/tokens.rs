@@ -6,7 +6,6 @@
 
 use crate::limits::ConfigError;
 use crate::slots::NONE;
-use crate::state::{CACHE_SHIFT, ConnId};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +15,16 @@ const BLOCK_BITS: u32 = if usize::BITS >= 64 { 48 } else { 28 };
 /// Blocks that can be claimed: all but the lowest, which is left to the host, and the highest, for `usize::MAX`.
 const BLOCKS: usize = (1 << (usize::BITS - BLOCK_BITS)) - 2;
 
+/// The fewest tokens that have room for two generations.
+const FEWEST: usize = 8;
+
 /// A cache's block of tokens. A third of its bits tell generations apart, the rest slots.
 pub(crate) struct Tokens {
     start: usize,
     slots: usize,
     generation_bits: u32,
-    /// Distinguishes this cache's connection ids from those of the process's other caches.
-    serial: u64,
+    /// The cache's number in the process.
+    serial: u32,
     claimed: Option<usize>,
 }
 
@@ -40,20 +42,20 @@ impl Tokens {
                 problem: format!("and all {BLOCKS} blocks are taken by other caches; give a range"),
             })?
         };
-        let serial = registry.next_serial();
+        let serial = registry.next_serial()?;
         Ok(Tokens { claimed: Some(block), ..Tokens::divide(block << BLOCK_BITS, 1 << BLOCK_BITS, serial) })
     }
 
     /// The block that the host says. It has to see to it that nobody else uses it.
     pub(crate) fn within(range: Range<usize>) -> Result<Tokens, ConfigError> {
-        if range.is_empty() {
-            let problem = "is empty".into();
+        if range.len() < FEWEST {
+            let problem = format!("has fewer than {FEWEST} tokens: no room for generations");
             return Err(ConfigError { field: "tokens", value: format!("{range:?}"), problem });
         }
-        Ok(Tokens::divide(range.start, range.len(), registry().next_serial()))
+        Ok(Tokens::divide(range.start, range.len(), registry().next_serial()?))
     }
 
-    fn divide(start: usize, len: usize, serial: u64) -> Tokens {
+    fn divide(start: usize, len: usize, serial: u32) -> Tokens {
         let generation_bits = len.ilog2() / 3;
         // Slots are numbers of 32 bits, of which the last means none.
         let slots = (len >> generation_bits).min(NONE as usize);
@@ -65,30 +67,34 @@ impl Tokens {
         self.slots
     }
 
-    /// Where this cache's generations start.
-    pub(crate) fn first_generation(&self) -> u64 {
-        self.serial << CACHE_SHIFT
+    /// Tells this cache's ids from those of the process's other caches.
+    pub(crate) fn serial(&self) -> u32 {
+        self.serial
     }
 
-    /// The connection's token; `None` if there is no room for its slot.
-    pub(crate) fn token(&self, id: ConnId) -> Option<usize> {
-        let slot = id.slot as usize;
-        (slot < self.slots).then(|| self.start + (slot << self.generation_bits) + self.low_bits(id.generation))
+    /// The token of a connection; `None` if there is no room for its slot.
+    #[inline]
+    pub(crate) fn token(&self, slot: u32, generation: u64) -> Option<usize> {
+        let slot = slot as usize;
+        (slot < self.slots).then(|| self.start + (slot << self.generation_bits) + self.low_bits(generation))
     }
 
     /// The slot that a token names; `None` if it is not of this block.
+    #[inline]
     pub(crate) fn slot(&self, token: usize) -> Option<usize> {
         let slot = token.checked_sub(self.start)? >> self.generation_bits;
         (slot < self.slots).then_some(slot)
     }
 
     /// Whether a token of this block may be that of a connection of this generation.
+    #[inline]
     pub(crate) fn is_of_generation(&self, token: usize, generation: u64) -> bool {
         (token - self.start) & self.mask() == self.low_bits(generation)
     }
 
+    /// They start at another place in each cache: one may follow another in the same block, within one batch of events.
     fn low_bits(&self, generation: u64) -> usize {
-        generation as usize & self.mask()
+        (generation as usize).wrapping_add((self.serial as usize).wrapping_mul(5)) & self.mask()
     }
 
     fn mask(&self) -> usize {
@@ -109,13 +115,17 @@ impl Drop for Tokens {
 struct Registry {
     fresh: usize,
     released: VecDeque<usize>,
-    serials: u64,
+    serials: u32,
 }
 
 impl Registry {
-    fn next_serial(&mut self) -> u64 {
-        self.serials += 1;
-        self.serials
+    fn next_serial(&mut self) -> Result<u32, ConfigError> {
+        self.serials = self.serials.checked_add(1).ok_or_else(|| ConfigError {
+            field: "caches",
+            value: u32::MAX.to_string(),
+            problem: "have been built in this process: no number is left for another".into(),
+        })?;
+        Ok(self.serials)
     }
 }
 
@@ -133,7 +143,7 @@ mod tests {
         for tokens in [Tokens::within(1_000..2_000).unwrap(), Tokens::claim().unwrap()] {
             for slot in [0, 1, (tokens.slots - 1) as u32] {
                 for generation in [0, 1, 7, u64::MAX] {
-                    let token = tokens.token(ConnId { slot, generation }).unwrap();
+                    let token = tokens.token(slot, generation).unwrap();
                     assert_eq!(tokens.slot(token), Some(slot as usize));
                     assert!(tokens.is_of_generation(token, generation));
                     assert!(!tokens.is_of_generation(token, generation.wrapping_add(1)));
@@ -146,25 +156,29 @@ mod tests {
     fn a_small_range_is_kept_to() {
         let tokens = Tokens::within(1_000..2_000).unwrap();
         assert_eq!((tokens.slots, tokens.generation_bits), (125, 3));
-        let last = ConnId { slot: 124, generation: 7 };
-        assert_eq!(tokens.token(last), Some(1_999));
-        assert_eq!(tokens.token(ConnId { slot: 125, generation: 0 }), None);
+        let mut last: Vec<_> = (0..8).filter_map(|generation| tokens.token(124, generation)).collect();
+        last.sort_unstable();
+        assert_eq!(last, Vec::from_iter(1_992..2_000));
+        assert_eq!(tokens.token(125, 0), None);
         assert_eq!([999, 2_000].map(|token| tokens.slot(token)), [None, None]);
-        let one = Tokens::within(5..6).unwrap();
-        assert_eq!((one.slots, one.token(ConnId { slot: 0, generation: 9 })), (1, Some(5)));
-        assert_eq!(one.slot(5), Some(0));
-        assert!(Tokens::within(5..5).is_err());
+        assert!(Tokens::within(5..12).is_err());
+        assert_eq!(Tokens::within(5..13).unwrap().slots, 4);
         assert_eq!(Tokens::within(0..usize::MAX).unwrap().slots(), NONE as usize);
     }
 
     #[test]
     fn blocks_of_living_caches_are_disjoint_and_leave_the_host_its_own() {
         let (one, two) = (Tokens::claim().unwrap(), Tokens::claim().unwrap());
-        let id = ConnId { slot: 0, generation: 0 };
-        assert_eq!(one.slot(two.token(id).unwrap()), None);
-        assert_eq!(two.slot(one.token(id).unwrap()), None);
+        assert_eq!(one.slot(two.token(0, 0).unwrap()), None);
+        assert_eq!(two.slot(one.token(0, 0).unwrap()), None);
         assert!([0, 1, (1 << BLOCK_BITS) - 1, usize::MAX].iter().all(|&token| one.slot(token).is_none()));
-        assert_ne!(one.first_generation(), two.first_generation());
+        assert_ne!(one.serial(), two.serial());
+    }
+
+    #[test]
+    fn a_cache_rebuilt_in_the_same_range_does_not_know_the_old_ones_tokens() {
+        let old = Tokens::within(0..1_000).unwrap().token(0, 0).unwrap();
+        assert!(!Tokens::within(0..1_000).unwrap().is_of_generation(old, 0));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection, if it is here. Its value may be replaced, as plain by TLS, as long as the registered source
     /// stays the same.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
-        let slot = self.table.slot_of(id)?;
+        let slot = self.slot_of(id)?;
         Some(&mut self.table.at_mut(slot).conn)
     }
 
@@ -75,7 +75,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The token under which the connection is registered, for hosts that keep events in a form of their own.
     pub fn token(&self, id: ConnId) -> Option<Token> {
-        self.record(id).ok().and_then(|_| self.tokens.token(id)).map(Token)
+        self.record(id).ok().and_then(|record| self.tokens.token(id.slot, record.generation)).map(Token)
     }
 
     /// The connection's state; private data is lent.
@@ -89,7 +89,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The active connections that `owner` has, in no particular order. O(of them) on average.
     pub fn find_my_connections(&self, owner: Owner) -> impl Iterator<Item = ConnId> {
-        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot))
+        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot, self.serial))
     }
 
     /// All connections, in no particular order. O(n).
@@ -97,7 +97,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.iter().map(|(slot, record)| {
             let bucket = self.table.buckets.get(record.bucket);
             Entry {
-                id: record.id(slot),
+                id: record.id(slot, self.serial),
                 conn: &record.conn,
                 peer: &bucket.peer,
                 channel: bucket.channel,
@@ -139,7 +139,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
-        self.table.slot_of(id).map(|slot| self.table.at(slot)).ok_or(NotFound)
+        self.slot_of(id).map(|slot| self.table.at(slot)).ok_or(NotFound)
     }
 
     fn state_of<'a>(&'a self, record: &'a Record<C>) -> ConnStateRef<'a> {

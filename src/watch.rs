@@ -8,7 +8,7 @@ use crate::connection::{Connection, Probe};
 use crate::cycle::Facts;
 use crate::error::{Cause, InsertError, NotFound, ParkError, TakeError};
 use crate::limits::{Jitter, Limits};
-use crate::outcome::{Evicted, Handled, Past, Reason, Taken};
+use crate::outcome::{Evicted, Handled, Parked, Parking, Past, Reason, Taken};
 use crate::peer::Peer;
 use crate::policy::{Aggressive, Policy, Restrictive};
 use crate::slots::{Flags, State};
@@ -19,7 +19,6 @@ use crate::tokens::Tokens;
 use log::{debug, trace, warn};
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
-use std::fmt;
 use std::io;
 use std::time::Instant;
 
@@ -68,54 +67,8 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) stats: Stats,
     pub(crate) probing: bool,
     pub(crate) draining: bool,
-}
-
-/// What [`park_with`](Cache::park_with) is told of a connection besides where it leads.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Parking {
-    /// What to keep with it.
-    pub private: PrivateData,
-    /// A deadline of its own.
-    pub until: Option<Instant>,
-    /// What it has used up of its limits, as told by [`take`](Cache::take).
-    pub past: Past,
-}
-
-impl Parking {
-    /// Keeps private data with the connection.
-    pub fn private(mut self, data: PrivateData) -> Parking {
-        self.private = data;
-        self
-    }
-
-    /// From `deadline` on it isn't handed out any more but evicted.
-    pub fn until(mut self, deadline: Instant) -> Parking {
-        self.until = Some(deadline);
-        self
-    }
-
-    /// Counts its age and uses on.
-    pub fn past(mut self, past: Past) -> Parking {
-        self.past = past;
-        self
-    }
-}
-
-/// A parked connection's name, and what had to make room for it.
-#[must_use = "an evicted connection is the host's now"]
-#[non_exhaustive]
-pub struct Parked<C> {
-    /// The name of the connection that was parked.
-    pub id: ConnId,
-    /// Another connection that had to go because of a limit.
-    pub evicted: Option<Evicted<C>>,
-}
-
-impl<C> fmt::Debug for Parked<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parked").field("id", &self.id).field("evicted", &self.evicted).finish()
-    }
+    /// Tells this cache's ids from those of the process's other caches.
+    pub(crate) serial: u32,
 }
 
 impl<C: Connection, P: Policy + Default> Cache<C, P> {
@@ -174,7 +127,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here.
     pub fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        let slot = self.table.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id).ok_or(NotFound)?;
         Ok(self.evict(slot, Reason::Removed))
     }
 
@@ -184,7 +137,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, as when it was closed before.
     pub fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        let slot = self.table.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id).ok_or(NotFound)?;
         Ok(self.evict(slot, Reason::Closed))
     }
 
@@ -234,12 +187,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Ok(name) => name,
             Err(cause) => return Err(ParkError { conn, private, cause }),
         };
-        let lifetime_end = past.lifetime_end.map_or_else(|| self.new_lifetime_end(tick), Tick);
+        let lifetime_end = match past.lifetime_end {
+            Some(end) => end.map_or(Tick::NEVER, |end| self.clock.tick(end)),
+            None => self.new_lifetime_end(tick),
+        };
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         let bucket = self.table.buckets.find_or_add(peer, channel);
-        let facts = Facts { bucket, flags: Flags::default(), uses: past.uses, lifetime_end, until };
-        let entered = self.verdict(now, facts).map_err(Cause::Refused).and_then(|until| {
-            look(&mut conn).map_err(|(reason, _)| Cause::Refused(reason))?;
+        let facts = Facts { bucket, flags: Flags::default(), uses: past.uses, lifetime_end, since: tick, until };
+        let entered = match self.refused(facts) {
+            Some(reason) => Err(Cause::Refused(reason)),
+            None => look(&mut conn).map_err(Cause::from).and_then(|()| self.ask(now, facts).map_err(Cause::Refused)),
+        };
+        let entered = entered.and_then(|until| {
             // Writability is of no interest to the cache, and would be told at once.
             self.registry.reregister(&mut conn, token, Interest::READABLE).map_err(Cause::Registry)?;
             Ok(until)
@@ -292,7 +251,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.stats.handed_out += 1;
         let Left { record, .. } = self.leave(slot, Reason::Taken);
         let State::Inactive { since, private, .. } = record.state else { unreachable!("only inactive ones are found") };
-        let past = Past { uses: record.uses.saturating_add(1), lifetime_end: Some(record.lifetime_end.0) };
+        let lifetime_end = Some(self.clock.instant(record.lifetime_end));
+        let past = Past { uses: record.uses.saturating_add(1), lifetime_end };
         Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, past }))
     }
 
@@ -317,13 +277,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 return Handled::Quiet;
             }
         };
-        trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot));
+        trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot, self.serial));
         if let State::Active { owner } = record.state {
             record.flags.read_closed |= read_closed;
-            return Handled::Active { id: record.id(slot), owner };
+            return Handled::Active { id: record.id(slot, self.serial), owner };
         }
-        self.stats.probes += 1;
-        match verdict_of(record.conn.probe()) {
+        match self.probe(slot) {
             // mio promises that this is never a false alarm.
             Ok(()) if read_closed => Handled::Evicted(self.evict(slot, Reason::HungUp)),
             Ok(()) => Handled::Quiet,
@@ -331,15 +290,29 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
+    /// The slot of a connection that is here.
+    #[inline]
+    pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
+        (id.cache == self.serial).then(|| self.table.slot_of(id.slot, id.generation)).flatten()
+    }
+
     fn next_name(&self) -> Result<(ConnId, Token), Cause> {
-        let id = self.table.next_id();
-        id.and_then(|id| Some((id, Token(self.tokens.token(id)?))))
-            .ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
+        let name = self.table.next_name().and_then(|(slot, generation)| {
+            let token = Token(self.tokens.token(slot, generation)?);
+            Some((ConnId { generation, slot, cache: self.serial }, token))
+        });
+        name.ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
 
     fn new_lifetime_end(&mut self, now: Tick) -> Tick {
         let Some(lifetime) = self.limits.max_lifetime else { return Tick::NEVER };
         now.after(lifetime.saturating_sub(self.jitter.up_to(self.limits.lifetime_jitter)))
+    }
+
+    /// Looks at an inactive connection.
+    pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
+        self.stats.probes += 1;
+        verdict_of(self.table.at_mut(slot).conn.probe())
     }
 
     /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform
@@ -350,7 +323,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             look(&mut record.conn)?;
             record.flags.connected = true;
         }
-        Ok(())
+        if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
 
     /// Registers a connection for writing, too, if it was parked.
@@ -359,8 +332,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if !std::mem::take(&mut record.flags.read_only) {
             return Ok(());
         }
-        let Some(token) = self.tokens.token(record.id(slot)).map(Token) else { return Ok(()) };
-        self.registry.reregister(&mut record.conn, token, BOTH).map_err(|error| (Reason::Failed, Some(error)))
+        let token = self.tokens.token(slot, record.generation).expect("it was registered under it");
+        self.registry.reregister(&mut record.conn, Token(token), BOTH).map_err(|error| (Reason::Failed, Some(error)))
     }
 
     /// Takes a connection out of the table and counts it.
@@ -369,7 +342,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.stats.left[reason as usize] += 1;
         debug!(
             target: "conncache",
-            "event=leave id={} peer={} channel={} reason={reason}", left.record.id(slot), left.peer, left.channel
+            "event=leave id={} peer={} channel={} reason={reason}", left.record.id(slot, self.serial), left.peer, left.channel
         );
         left
     }
@@ -377,7 +350,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes a connection out of the table and of the host's `Poll`. That goes on if deregistering fails.
     pub(crate) fn evict(&mut self, slot: u32, reason: Reason) -> Evicted<C> {
         let Left { mut record, peer, channel } = self.leave(slot, reason);
-        let id = record.id(slot);
+        let id = record.id(slot, self.serial);
         if let Err(error) = self.registry.deregister(&mut record.conn) {
             self.stats.deregister_failures += 1;
             warn!(target: "conncache", "event=deregister_failed id={id} error={error}");
