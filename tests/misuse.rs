@@ -563,6 +563,15 @@ fn a_closed_peer_is_closed_under_all_channels_but_not_for_newcomers() {
 }
 
 #[test]
+fn a_limit_lowered_after_a_peer_was_closed_changes_no_reason() {
+    let mut host = host(|_| ());
+    let all = host.keep_many(3);
+    host.cache.close_peer(&host.peer);
+    host.cache.set_limits(limits(|l| l.max_inactive_per_peer = Some(1))).unwrap();
+    assert_eq!(host.expire_all(), all.into_iter().map(|id| (id, Reason::PeerClosed)).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_drain_keeps_nothing_and_takes_nothing_back() {
     let mut host = host(|_| ());
     let (active, inactive) = (host.insert(), host.keep());
