@@ -259,19 +259,19 @@ fn what_is_condemned_stays_so_when_others_leave() {
 }
 
 #[test]
-fn a_newcomer_that_displaces_a_condemned_one_leaves_none_over_the_limit() {
+fn a_newcomer_makes_room_for_itself_though_condemned_ones_still_wait() {
     let mut host = host(|l| l.max_inactive_per_peer = Some(3));
-    let old = host.keep_many(3);
+    let old: [ConnId; 3] = std::array::from_fn(|_| host.keep());
     let other = Peer::direct("other", 1);
-    for _ in 0..3 {
-        let id = host.cache.insert(host.now, Light, &other, PLAIN, ME).unwrap();
-        assert_eq!(host.checkin(id), None);
-    }
+    let insert = |host: &mut Host| host.cache.insert(host.now, Light, &other, PLAIN, ME).unwrap();
+    let young: Vec<ConnId> = (0..3).map(|_| insert(&mut host)).collect();
+    young.iter().for_each(|&id| assert_eq!(host.checkin(id), None));
     host.cache.set_limits(limits(|l| (l.max_inactive, l.max_inactive_per_peer) = (Some(3), Some(3)))).unwrap();
     let newcomer = host.insert();
-    assert_eq!(host.checkin(newcomer), Some((old[0], Reason::MaxInactivePerPeer)));
+    assert_eq!(host.checkin(newcomer), Some((young[0], Reason::MaxInactive)), "the oldest of those kept");
     let kept: Vec<_> = std::iter::from_fn(|| host.cache.checkout(host.now, &other, PLAIN, ME)).collect();
     assert_eq!((kept.len(), host.checkout(), host.checkout()), (2, Some(newcomer), None));
+    assert_eq!(host.expire_all(), old.map(|id| (id, Reason::MaxInactive)));
 }
 
 #[test]
@@ -560,6 +560,15 @@ fn a_closed_peer_is_closed_under_all_channels_but_not_for_newcomers() {
     assert_eq!(changed.evicted.unwrap().reason, Reason::PeerClosed);
     assert_eq!(host.checkout(), Some(newcomer));
     assert!(host.cache.checkout(host.now, &other, PLAIN, ME).is_some());
+}
+
+#[test]
+fn a_limit_lowered_after_a_peer_was_closed_changes_no_reason() {
+    let mut host = host(|_| ());
+    let all = host.keep_many(3);
+    host.cache.close_peer(&host.peer);
+    host.cache.set_limits(limits(|l| l.max_inactive_per_peer = Some(1))).unwrap();
+    assert_eq!(host.expire_all(), all.into_iter().map(|id| (id, Reason::PeerClosed)).collect::<Vec<_>>());
 }
 
 #[test]
