@@ -201,7 +201,7 @@ fn an_inactive_connection_is_evicted_in_the_turn_that_tells_of_it() {
 
 #[test]
 fn what_was_reported_closed_while_active_is_never_kept() {
-    for act in [Act::Fin, Act::Reset] {
+    for (act, reason) in [(Act::Fin, Reason::HungUp), (Act::Reset, Reason::NotConnected)] {
         let mut host = Host::new(Limits::default());
         let (near, far) = pair();
         let id = host.insert(near);
@@ -209,7 +209,7 @@ fn what_was_reported_closed_while_active_is_never_kept() {
         let handled = host.turns(|handled| !handled.is_empty());
         assert!(matches!(handled[0], Handled::Active { id: told, owner: ME } if told == id));
         let evicted = host.cache.checkin(host.now, id).unwrap().expect("it isn't kept");
-        assert_eq!((evicted.id, evicted.reason), (id, Reason::HungUp));
+        assert_eq!((evicted.id, evicted.reason), (id, reason));
     }
 }
 

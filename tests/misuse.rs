@@ -506,15 +506,28 @@ fn an_event_outside_the_range_is_rejected_and_one_inside_is_not() {
 
 #[test]
 #[allow(clippy::reversed_empty_ranges)]
-fn an_empty_token_range_is_refused_by_name() {
+fn a_token_range_without_room_is_refused_by_name() {
     let poll = Poll::new().unwrap();
-    for range in [5..5, 7..5] {
+    for range in [5..5, 7..5, 5..12] {
         let error = AggressiveCache::<Light>::builder().tokens(range).build(poll.registry()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().starts_with("tokens = "), "{error}");
     }
-    let end = usize::MAX - 1..usize::MAX;
+    let end = usize::MAX - 8..usize::MAX;
     assert!(AggressiveCache::<Light>::builder().tokens(end).build(poll.registry()).is_ok());
+}
+
+#[test]
+fn a_capacity_beyond_the_tokens_is_refused_by_name() {
+    let poll = Poll::new().unwrap();
+    for builder in [
+        AggressiveCache::<Light>::builder().capacity(usize::MAX),
+        AggressiveCache::builder().tokens(0..64).capacity(17),
+    ] {
+        let error = builder.build(poll.registry()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().starts_with("capacity = "), "{error}");
+    }
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub struct Naive {
     /// Connections that the cache will have closed by itself during the operation.
     pub closed_inside: Vec<Gone>,
     orders: u64,
+    /// Which connection the cache let go. Among those to go anyway the reference leaves it the choice.
+    pub hint: Option<ConnId>,
 }
 
 impl Conn {
@@ -146,6 +148,7 @@ impl Naive {
             asked: Vec::new(),
             closed_inside: Vec::new(),
             orders: 0,
+            hint: None,
         }
     }
 
@@ -165,6 +168,13 @@ impl Naive {
     pub fn oldest_first(&self) -> Vec<usize> {
         let mut inactive: Vec<usize> = (0..self.conns.len()).filter(|&at| self.conns[at].waiting().is_some()).collect();
         inactive.sort_by_key(|&at| self.conns[at].waiting().unwrap().order);
+        inactive
+    }
+
+    /// Those of closed peers, but for those over a lowered limit.
+    pub fn waiting_closed(&self) -> Vec<usize> {
+        let mut inactive = self.oldest_first();
+        inactive.retain(|&at| self.conns[at].closed && self.conns[at].waiting().unwrap().condemned.is_none());
         inactive
     }
 
@@ -202,10 +212,10 @@ impl Naive {
 
     fn unfit(&self, at: usize) -> Option<Reason> {
         let (conn, waiting) = (&self.conns[at], self.conns[at].waiting().unwrap());
-        if self.draining {
-            Some(Reason::Drained)
-        } else if conn.closed {
+        if conn.closed {
             Some(Reason::PeerClosed)
+        } else if self.draining {
+            Some(Reason::Drained)
         } else if waiting.condemned.is_some() {
             waiting.condemned
         } else if self.limits.max_uses.is_some_and(|most| conn.uses >= most) {
@@ -265,11 +275,14 @@ impl Naive {
     /// The newest one that is fit for use; closes the dead ones before it.
     pub fn find(&mut self, peer: usize, channel: u32) -> Option<usize> {
         let ids: Vec<ConnId> = self.bucket(peer, channel).iter().rev().map(|&at| self.conns[at].id).collect();
-        for id in ids.into_iter().filter(|&id| self.waiting(id).condemned.is_none()).take(8).collect::<Vec<_>>() {
+        let (mut dead, mut passed) = (0, 0);
+        for id in ids.into_iter().filter(|&id| self.waiting(id).condemned.is_none()).collect::<Vec<_>>() {
             let at = self.at(id).unwrap();
+            if dead == 8 || passed == 64 {
+                return None;
+            }
             match self.unfit(at) {
-                Some(Reason::MaxUses) => self.leave_inside(at, Reason::MaxUses),
-                Some(_) => {}
+                Some(_) => passed += 1,
                 None if !self.probing => return Some(at),
                 None => {
                     self.counts.probes += 1;
@@ -278,6 +291,7 @@ impl Naive {
                         Some(reason) => {
                             self.counts.found_dead += 1;
                             self.leave_inside(at, reason);
+                            dead += 1;
                         }
                     }
                 }
@@ -344,11 +358,9 @@ impl Naive {
             return Err(Reason::PeerClosed);
         } else if self.draining {
             return Err(Reason::Drained);
-        } else if candidate.read_closed {
-            return Err(Reason::HungUp);
         } else if limits.max_uses.is_some_and(|most| candidate.uses >= most) {
             return Err(Reason::MaxUses);
-        } else if candidate.lifetime_end <= self.now {
+        } else if candidate.lifetime_end <= self.now && candidate.lifetime_end <= until {
             return Err(Reason::MaxLifetime);
         } else if until <= self.now {
             return Err(Reason::Deadline);
@@ -359,6 +371,11 @@ impl Naive {
         } else if limits.max_inactive_per_peer == Some(0) {
             return Err(Reason::MaxInactivePerPeer);
         }
+        if !candidate.looked && !candidate.wire.borrow().connected {
+            return Err(Reason::NotConnected);
+        } else if candidate.read_closed {
+            return Err(Reason::HungUp);
+        }
         let Conn { peer, channel, uses, .. } = *candidate;
         let inactive_to_peer = self.bucket(peer, channel).len();
         self.asked.push(Asked { peer, channel, uses, inactive: self.oldest_first().len(), inactive_to_peer });
@@ -368,9 +385,6 @@ impl Naive {
             Some(Verdict::KeepUntil(_)) => self.verdict_until.min(until),
             _ => until,
         };
-        if !candidate.looked && !candidate.wire.borrow().connected {
-            return Err(Reason::NotConnected);
-        }
         Ok(until)
     }
 
@@ -398,8 +412,19 @@ impl Naive {
 
     fn make_room(&mut self, newcomer: usize) -> Option<Gone> {
         let (peer, channel) = (self.conns[newcomer].peer, self.conns[newcomer].channel);
-        let of_peer = self.condemn_in(peer, channel);
-        let (at, reason) = of_peer.or(self.condemn_in_all())?;
+        if let Some((at, reason)) = self.condemn_in(peer, channel) {
+            return Some(self.leave(at, reason));
+        }
+        let (kept, most) = (self.oldest_first().len() - self.condemned().len(), self.limits.max_inactive?);
+        if kept <= most {
+            return None;
+        }
+        // Those of closed peers are to go anyway, in whatever order.
+        let closed = self.waiting_closed();
+        let (at, reason) = match closed.iter().find(|&&at| Some(self.conns[at].id) == self.hint).or(closed.first()) {
+            Some(&at) => (at, Reason::PeerClosed),
+            None => self.condemn_in_all()?,
+        };
         Some(self.leave(at, reason))
     }
 
@@ -425,11 +450,19 @@ impl Naive {
     }
 
     pub fn set_limits(&mut self, limits: Limits) {
+        let lowered = limits.max_uses.filter(|&most| self.limits.max_uses.is_none_or(|before| most < before));
         self.limits = limits;
         self.condemn_in_all();
         for peer in 0..crate::PEERS {
             for channel in 0..crate::CHANNELS {
                 self.condemn_in(peer, channel);
+            }
+        }
+        for at in self.oldest_first() {
+            let uses = self.conns[at].uses;
+            let waiting = self.conns[at].waiting_mut().unwrap();
+            if lowered.is_some_and(|most| uses >= most) {
+                waiting.condemned = waiting.condemned.or(Some(Reason::MaxUses));
             }
         }
     }
@@ -455,6 +488,7 @@ impl Naive {
         if fault.is_none() && self.probing {
             self.counts.probes += 1;
             fault = self.conns[at].probe();
+            self.counts.found_dead += u64::from(fault.is_some());
         }
         match fault {
             Some(reason) => Err(self.leave(at, reason)),
@@ -470,6 +504,10 @@ impl Naive {
         private: Option<u64>,
         until: Time,
     ) -> (Option<u64>, Option<Gone>) {
+        if let Some(reason) = self.conns[at].waiting().and_then(|_| self.unfit(at)) {
+            let gone = self.leave(at, reason);
+            return (gone.private, Some(Gone { private, ..gone }));
+        }
         let conn = &mut self.conns[at];
         (conn.peer, conn.channel) = (peer, channel);
         let displaced = conn.waiting_mut().and_then(|waiting| waiting.private.take());
