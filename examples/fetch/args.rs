@@ -35,7 +35,8 @@ exit status: 0 if every request got a response, 1 if some failed, 2 for wrong us
 pub struct Options {
     pub urls: Vec<Url>,
     pub repeat: u64,
-    pub connections: usize,
+    /// `None`: two, but for the demonstration.
+    pub connections: Option<usize>,
     pub pipeline: usize,
     pub head: bool,
     pub cache: CacheKind,
@@ -69,7 +70,7 @@ impl Default for Options {
         Options {
             urls: Vec::new(),
             repeat: 1,
-            connections: 2,
+            connections: None,
             pipeline: 1,
             head: false,
             cache: CacheKind::Aggressive,
@@ -105,7 +106,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
         let wrong = |value: &str, problem: &str| Err(format!("option {option}: {value:?} {problem}"));
         match option.as_str() {
             "-n" | "--repeat" => options.repeat = number(&option, &value()?, 1)?,
-            "-c" | "--connections" => options.connections = number(&option, &value()?, 1)?,
+            "-c" | "--connections" => options.connections = Some(number(&option, &value()?, 1)?),
             "-p" | "--pipeline" => options.pipeline = number(&option, &value()?, 1)?,
             "-I" | "--head" => options.head = true,
             "--cache" => {

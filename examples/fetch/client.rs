@@ -35,7 +35,7 @@ pub struct Config {
 impl From<&Options> for Config {
     fn from(options: &Options) -> Config {
         Config {
-            connections: options.connections,
+            connections: options.connections.unwrap_or(2),
             pipeline: options.pipeline,
             method: if options.head { "HEAD" } else { "GET" },
             timeout: options.timeout,
@@ -191,7 +191,7 @@ impl Client {
     }
 
     pub(crate) fn note_eviction(&mut self, evicted: Evicted<Conn>) {
-        self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason, uses: evicted.uses });
+        self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason });
     }
 
     /// Makes a connection active or inactive, so that another request may be started.

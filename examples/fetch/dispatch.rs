@@ -4,7 +4,6 @@ use crate::client::Client;
 use crate::conn::{Conn, Phase};
 use crate::connect::{Attempts, out_of_descriptors};
 use crate::exchange::{Exchange, Way};
-use crate::notes::Note;
 use crate::peers::write_request;
 use crate::site::Addresses;
 use crate::stream::Stream;
@@ -58,9 +57,8 @@ impl Client {
                 self.note_eviction(evicted);
             }
         } else if let Some(found) = self.cache.checkout(self.now, &site.peer, site.channel, Client::owner(at)) {
-            exchange.way = Way::Reused;
             site.busy += 1;
-            self.send(found.id, at, Some(exchange));
+            self.send(found.id, at, exchange);
             return;
         } else {
             exchange.way = Way::New;
@@ -114,7 +112,6 @@ impl Client {
 
     /// Opens a connection to the next address.
     pub(crate) fn open(&mut self, at: usize, exchange: Exchange, mut attempts: Attempts) {
-        let share = self.config.timeout / u32::try_from(attempts.untried().max(1)).unwrap_or(u32::MAX);
         let stream = loop {
             match attempts.connect() {
                 Ok(stream) => break stream,
@@ -128,7 +125,11 @@ impl Client {
                 }
             }
         };
-        let give_up = self.now + share.min(MOST_PER_ADDRESS);
+        // The last one gets the time that is left.
+        let give_up = match u32::try_from(attempts.untried()).unwrap_or(u32::MAX) {
+            0 => exchange.deadline,
+            others => self.now + (self.config.timeout / others.saturating_add(1)).min(MOST_PER_ADDRESS),
+        };
         let phase = Phase::Connecting { attempts, give_up };
         let mut conn = Conn::connecting(Stream::Tcp(stream), exchange, self.config.method, phase);
         write_first(&mut conn, &self.urls, self.config.method);
@@ -157,21 +158,21 @@ impl Client {
         self.starving.get_or_insert((self.now + STARVING, Vec::new())).1.push(at);
     }
 
-    /// Sends a request on an open connection that is ours, and as many more as may be under way at once.
-    pub(crate) fn send(&mut self, id: ConnId, at: usize, mut exchange: Option<Exchange>) {
+    /// Sends a request on a connection that was handed out, and as many more as may be under way at once. All are
+    /// answered before there are others: a server that loses some of them could pass off a later one's response as
+    /// theirs.
+    fn send(&mut self, id: ConnId, at: usize, exchange: Exchange) {
         let Some(conn) = self.cache.get_mut(id) else { return };
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
-        // Those to be repeated wait for connections of their own: let this one come to an end.
-        let pipelining = conn.persistent && !site.breaks_pipelines && !site.has_repeats();
-        loop {
-            let next = exchange.take().or_else(|| {
-                let room = pipelining && conn.exchanges().len() < config.pipeline;
-                room.then(|| site.next_for_any_connection(|number, url| new_exchange(number, url, now, config)))?
-            });
-            let Some(mut next) = next else { break };
-            next.way = Way::Reused;
-            write_request(conn.output(), config.method, &self.urls[next.url]);
-            conn.push(next, now);
+        let most = if conn.persistent && !site.breaks_pipelines { config.pipeline } else { 1 };
+        let mut next = Some(exchange);
+        while let Some(mut exchange) = next {
+            exchange.way = Way::Reused;
+            write_request(conn.output(), config.method, &self.urls[exchange.url]);
+            conn.push(exchange, now);
+            let room = conn.exchanges().len() < most;
+            let make = |number, url| new_exchange(number, url, now, config);
+            next = room.then(|| site.next_for_any_connection(make)).flatten();
         }
         let deadline = conn.deadline(config.timeout);
         let flushed = conn.flush();
@@ -180,12 +181,6 @@ impl Client {
             // What the server said before it closed is still to be read.
             self.unread.push(id);
         }
-    }
-
-    /// The connection stands: what was begun when it was opened goes on.
-    pub(crate) fn opened(&mut self, id: ConnId) {
-        self.totals.opened += 1;
-        self.notes.push(Note::Opened { id });
     }
 }
 
@@ -196,7 +191,7 @@ fn write_first(conn: &mut Conn, urls: &[crate::url::Url], method: &str) {
 }
 
 fn new_exchange(number: u64, url: usize, now: std::time::Instant, config: &crate::client::Config) -> Exchange {
-    let mut exchange = Exchange::new(number, url, now, config.timeout);
+    let mut exchange = Exchange::new(url, now, config.timeout);
     if let Some(dir) = &config.output {
         exchange.write_to(dir.join(number.to_string()));
     }

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 /// A request on its way to its response.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The request's place in the order of all requests.
-    pub number: u64,
     /// The URL's place in the list.
     pub url: usize,
     pub started: Instant,
@@ -52,9 +50,8 @@ struct Sink {
 }
 
 impl Exchange {
-    pub fn new(number: u64, url: usize, started: Instant, timeout: Duration) -> Exchange {
+    pub fn new(url: usize, started: Instant, timeout: Duration) -> Exchange {
         Exchange {
-            number,
             url,
             started,
             deadline: started + timeout,

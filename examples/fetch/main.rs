@@ -30,7 +30,7 @@ use crate::conn::Conn;
 use crate::report::Report;
 use crate::screen::Screen;
 use conncache::mio::Registry;
-use conncache::{Aggressive, Cache, ConnectionCache, Policy, Restrictive};
+use conncache::{Aggressive, Cache, ConfigError, ConnectionCache, Policy, Restrictive};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -55,9 +55,16 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            let wrong_usage = error.get_ref().is_some_and(|inner| inner.is::<conncache::ConfigError>());
-            eprintln!("fetch: {error}");
-            ExitCode::from(if wrong_usage { 2 } else { 1 })
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
+                Some(wrong) => {
+                    eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));
+                    ExitCode::from(2)
+                }
+                None => {
+                    eprintln!("fetch: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
     }
 }

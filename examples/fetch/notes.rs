@@ -9,10 +9,9 @@ use std::time::Instant;
 
 /// Something that happened.
 pub enum Note {
-    Opened { id: ConnId },
-    Answered(Exchange),
+    Answered { id: ConnId, exchange: Exchange },
     Failed { exchange: Exchange, why: String },
-    Evicted { id: ConnId, reason: Reason, uses: u32 },
+    Evicted { id: ConnId, reason: Reason },
 }
 
 /// Who is told.

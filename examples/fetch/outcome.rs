@@ -5,7 +5,7 @@ use crate::conn::{Phase, Progress};
 use crate::exchange::{Exchange, Way};
 use crate::notes::Note;
 use crate::trouble::Trouble;
-use conncache::{ConnId, ConnStateRef};
+use conncache::{ConnId, ConnStateRef, Evicted};
 use std::io;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Client {
         let Some(conn) = self.cache.get_mut(id) else { return };
         if let Phase::Connecting { .. } = conn.phase {
             match conn.check_connected() {
-                Ok(true) => self.opened(id),
+                Ok(true) => self.totals.opened += 1,
                 Ok(false) => return,
                 Err(error) => return self.try_next_address(id, at, error),
             }
@@ -28,14 +28,14 @@ impl Client {
         let Some(conn) = self.cache.get_mut(id) else { return };
         let mut done = Vec::new();
         let progress = conn.drive(self.now, &mut self.buffer, &mut done);
-        let answered = !done.is_empty();
+        // Another request may be the first one now.
+        let next = conn.deadline(self.config.timeout).filter(|_| !done.is_empty());
         for exchange in done {
             self.totals.count(&exchange);
-            self.notes.push(Note::Answered(exchange));
+            self.notes.push(Note::Answered { id, exchange });
         }
         match progress {
-            Progress::Blocked if answered => self.send(id, at, None),
-            Progress::Blocked => {}
+            Progress::Blocked => self.arm(next),
             Progress::Unread => self.unread.push(id),
             Progress::Answered { keep } => self.give_back(id, at, keep),
             Progress::Ending => self.send_elsewhere(id, at),
@@ -89,9 +89,13 @@ impl Client {
     /// Closes a connection of ours; its unanswered requests.
     fn close(&mut self, id: ConnId, at: usize) -> Vec<Exchange> {
         let Ok(evicted) = self.cache.close_connection(id) else { return Vec::new() };
-        self.notes.push(Note::Evicted { id, reason: evicted.reason, uses: evicted.uses });
         self.release(at);
-        evicted.conn.into_parts().0.into()
+        let Evicted { reason, conn, .. } = evicted;
+        match conn.phase {
+            Phase::Connecting { .. } => self.totals.not_connected += 1,
+            Phase::Open => self.notes.push(Note::Evicted { id, reason }),
+        }
+        conn.into_parts().0.into()
     }
 
     /// The address doesn't answer, or refuses.
@@ -138,18 +142,23 @@ impl Client {
 
     fn time_out(&mut self, id: ConnId, at: usize) {
         let timeout = self.config.timeout;
-        let Some(conn) = self.cache.get(id) else { return };
+        let Some(conn) = self.cache.get_mut(id) else { return };
         let Some(front) = conn.exchanges().front() else { return };
         let is_over = front.deadline <= self.now;
-        let trouble = match &conn.phase {
-            Phase::Connecting { .. } if !is_over => {
-                let error = io::Error::new(io::ErrorKind::TimedOut, "no answer");
+        if let Phase::Connecting { attempts, .. } = &mut conn.phase {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "no answer");
+            if !is_over {
                 return self.try_next_address(id, at, error);
             }
-            Phase::Connecting { .. } => Trouble::TimedOut(format!("not connected within {timeout:?}")),
-            Phase::Open if !is_over => Trouble::Stalled,
-            Phase::Open if front.status == 0 => Trouble::TimedOut(format!("no response within {timeout:?}")),
-            Phase::Open => Trouble::TimedOut(format!(
+            attempts.failed(error);
+            let why = format!("not connected within {timeout:?}: {attempts}");
+            return self.broken(id, at, Trouble::TimedOut(why));
+        }
+        let Some(front) = conn.exchanges().front() else { return };
+        let trouble = match &conn.phase {
+            _ if !is_over => Trouble::Stalled,
+            _ if front.status == 0 => Trouble::TimedOut(format!("no response within {timeout:?}")),
+            _ => Trouble::TimedOut(format!(
                 "response not complete within {timeout:?}: status {}, {} bytes of the body so far",
                 front.status, front.body_bytes
             )),

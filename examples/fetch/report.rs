@@ -92,7 +92,7 @@ impl Report<'_> {
         for reason in Reason::ALL {
             let count = self.evicted(reason);
             if count > 0 {
-                let _ = writeln!(text, "{count:>8} {reason:<22} {}", meaning(reason));
+                let _ = writeln!(text, "{count:>8} {:<22} {}", reason.as_str(), meaning(reason));
             }
         }
         if self.stats.inactive > 0 {

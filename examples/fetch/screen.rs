@@ -42,7 +42,7 @@ impl Screen {
 impl Observer for Screen {
     fn note(&mut self, note: &Note, urls: &[Url]) -> io::Result<()> {
         match note {
-            Note::Answered(exchange) if !self.quiet => {
+            Note::Answered { exchange, .. } if !self.quiet => {
                 let Exchange { status, body_bytes, took, way, url, .. } = exchange;
                 let (ms, way, url) = (took.as_secs_f64() * 1e3, way.as_str(), &urls[*url]);
                 writeln!(self.out, "{status} {body_bytes:>9} B {ms:>9.1} ms  {way:<7}  {url}")?;

@@ -70,7 +70,8 @@ fn serve(mut conn: TcpStream) -> io::Result<()> {
         input.drain(..used);
         if complete {
             parser.reset();
-            write!(conn, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            conn.write_all(response.as_bytes())?;
         }
     }
 }

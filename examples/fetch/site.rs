@@ -71,11 +71,6 @@ impl Site {
         self.work.places.push(place);
     }
 
-    /// Whether there are requests to be repeated.
-    pub fn has_repeats(&self) -> bool {
-        !self.again.is_empty()
-    }
-
     /// The next request, of any kind.
     pub fn next(&mut self, make: impl FnOnce(u64, usize) -> Exchange) -> Option<Exchange> {
         self.again.pop_front().or_else(|| self.next_for_any_connection(make))

@@ -1,0 +1,204 @@
+//! Connections that end too early, and what becomes of the requests.
+
+use crate::program::{fetch, run};
+use crate::server::{Client, Server, response};
+use std::io;
+
+/// Answers so many requests.
+fn answer(client: &mut Client, times: usize) -> io::Result<()> {
+    for _ in 0..times {
+        if client.request()?.is_some() {
+            client.answer("good")?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn servers_that_close_after_a_few_requests_cost_connections_and_no_request() {
+    let server = Server::start(|client, _| answer(client, 3));
+    let run = fetch(&["-q", "-c", "2", "-n", "300", &server.url("/")]);
+    run.expect(&[("responses", 300), ("failed", 0)]);
+    let report = run.report();
+    assert!(report.number("opened") >= 100.0 && report.number("reused") >= 150.0, "{report:?}");
+    assert_eq!(report.number("opened") + report.number("reused"), 300.0, "{report:?}");
+}
+
+#[test]
+fn a_reused_connection_that_dies_before_the_response_is_replaced_by_a_new_one() {
+    let server = Server::start(|client, number| {
+        answer(client, 1)?;
+        if number == 0 {
+            client.request()?;
+            return Ok(()); // read, and closed without a byte
+        }
+        answer(client, 100)
+    });
+    let run = fetch(&["-c", "1", "-n", "3", &server.url("/")]);
+    run.expect(&[("responses", 3), ("failed", 0), ("retried", 1), ("opened", 2), ("reused", 1)]);
+    assert_eq!(server.requests(), [2, 2]);
+    let ways: Vec<&str> = run.out.lines().filter_map(|line| line.split_whitespace().nth(5)).collect();
+    assert_eq!(ways, ["new", "retried", "reused"], "{}", run.out);
+}
+
+#[test]
+fn a_repeated_request_passes_the_cache_by() {
+    // Two connections get inactive. The requests after that are read and not answered on either of them.
+    let server = Server::start(|client, number| {
+        answer(client, 1)?;
+        if number < 2 {
+            client.request()?;
+            return Ok(());
+        }
+        answer(client, 100)
+    });
+    let run = fetch(&["-c", "2", "-n", "40", &server.url("/")]);
+    run.expect(&[("responses", 40), ("failed", 0)]);
+    assert!(server.requests()[2..].iter().all(|&requests| requests >= 1), "{:?}", server.requests());
+}
+
+#[test]
+fn a_request_is_repeated_once_and_not_twice() {
+    let server = Server::start(|client, number| {
+        answer(client, 1 - number.min(1))?;
+        client.request()?;
+        Ok(())
+    });
+    let run = fetch(&["-c", "1", "-n", "2", &server.url("/")]);
+    run.expect(&[("responses", 1), ("failed", 1), ("retried", 1), ("opened", 2)]);
+    assert_eq!(server.requests(), [2, 1]);
+    assert!(run.err.contains("closed before the response"), "{}", run.err);
+}
+
+#[test]
+fn a_request_whose_response_has_begun_is_not_repeated() {
+    let server = Server::start(|client, _| {
+        answer(client, 1)?;
+        client.request()?;
+        client.say("H")
+    });
+    let run = fetch(&["-c", "1", "-n", "2", &server.url("/")]);
+    run.expect(&[("responses", 1), ("failed", 1), ("retried", 0), ("opened", 1)]);
+    assert_eq!(server.requests(), [2]);
+}
+
+#[test]
+fn a_reset_connection_is_as_dead_as_a_closed_one() {
+    let server = Server::start(|client, number| {
+        answer(client, 1)?;
+        if number == 0 {
+            client.request()?;
+            return socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+        answer(client, 100)
+    });
+    let run = fetch(&["-c", "1", "-n", "3", &server.url("/")]);
+    run.expect(&[("responses", 3), ("failed", 0), ("retried", 1), ("opened", 2)]);
+}
+
+#[test]
+fn the_servers_keep_alive_time_less_a_margin_is_the_connections_deadline() {
+    let server = Server::start(|client, _| {
+        while let Some(path) = client.request()? {
+            client.say(response(&format!("Keep-Alive: timeout={}\r\n", &path[1..]), ""))?;
+        }
+        Ok(())
+    });
+    for hopeless in ["/0", "/1"] {
+        let run = fetch(&["-c", "1", "-n", "3", &server.url(hopeless)]);
+        run.expect(&[("responses", 3), ("opened", 3), ("evicted.deadline", 3), ("kept", 0)]);
+    }
+    for long in ["/1000", "/18446744073709551615", "/18446744073709551616"] {
+        fetch(&["-c", "1", "-n", "3", &server.url(long)]).expect(&[("responses", 3), ("opened", 1), ("kept", 1)]);
+    }
+    // One second is left: the deadline comes while the client looks on.
+    let run = fetch(&["--linger", "60", &server.url("/2")]);
+    run.expect(&[("responses", 1), ("evicted.deadline", 1), ("kept", 0)]);
+}
+
+#[test]
+fn a_server_that_is_silent_is_given_up_in_time() {
+    let server = Server::start(|client, _| {
+        match client.request()?.as_deref() {
+            Some("/half") => client.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody")?,
+            Some("/good") => client.answer("good")?,
+            _ => {}
+        }
+        client.request().map(|_| ())
+    });
+    let (silent, half, good) = (server.url("/silent"), server.url("/half"), server.url("/good"));
+    let run = fetch(&["--timeout", "0.3", "-c", "3", &silent, &half, &good]);
+    run.expect(&[("responses", 1), ("failed", 2), ("retried", 0), ("opened", 3)]);
+    assert!(run.err.contains("no response within 300ms"), "{}", run.err);
+    assert!(run.err.contains("not complete within 300ms: status 200, 4 bytes"), "{}", run.err);
+}
+
+#[test]
+fn a_connection_that_nobody_takes_is_an_error_that_names_the_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusing = listener.local_addr().unwrap();
+    drop(listener);
+    let run = fetch(&["-n", "3", &format!("http://{refusing}/")]);
+    run.expect(&[("failed", 3), ("opened", 0), ("not_connected", 3)]);
+    assert_eq!(run.err.matches(&format!("can't connect to {refusing}: {refusing}: ")).count(), 3, "{}", run.err);
+}
+
+/// A listener whose queue is full lets further attempts hang, on Linux at least.
+#[cfg(target_os = "linux")]
+fn silent(address: std::net::SocketAddr) -> Option<(socket2::Socket, std::net::SocketAddr, std::net::TcpStream)> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
+    socket.bind(&address.into()).ok()?;
+    socket.listen(0).ok()?;
+    let address = socket.local_addr().ok()?.as_socket()?;
+    let in_queue = std::net::TcpStream::connect(address).ok()?;
+    Some((socket, address, in_queue))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
+    let (_socket, address, _in_queue) = silent("127.0.0.1:0".parse().unwrap()).unwrap();
+    let run = fetch(&["--timeout", "0.3", &format!("http://{address}/")]);
+    run.expect(&[("failed", 1), ("opened", 0), ("not_connected", 1)]);
+    assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs a localhost of two addresses"]
+fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
+    use std::net::{SocketAddr, ToSocketAddrs};
+    let addresses: Vec<SocketAddr> = ("localhost", 0).to_socket_addrs().unwrap().collect();
+    assert_eq!(addresses.len(), 2, "{addresses:?}");
+    for wait in [false, true] {
+        // The second address has a server, and at the same port the first one refuses, or doesn't answer.
+        let server = Server::on(&addresses[1].to_string(), |client, _| answer(client, 9)).unwrap();
+        let port = server.address().port();
+        let _silent = wait.then(|| silent(SocketAddr::new(addresses[0].ip(), port)).unwrap());
+        let run = fetch(&["--timeout", "4", "-c", "1", "-n", "3", &format!("http://localhost:{port}/")]);
+        run.expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
+        assert_eq!(server.requests(), [3]);
+    }
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error_that_names_it() {
+    let run = fetch(&["-n", "3", "http://name.invalid/"]);
+    run.expect(&[("failed", 3), ("opened", 0)]);
+    assert_eq!(run.err.matches("can't resolve name.invalid: ").count(), 3, "{}", run.err);
+}
+
+/// Eight peers with four connections each are more than the descriptors allow: those that are inactive have to go.
+#[test]
+#[cfg(unix)]
+fn when_descriptors_run_out_the_cache_gives_some_up_and_no_request_fails() {
+    let servers: Vec<Server> = (0..8).map(|_| Server::start(|client, _| answer(client, 1_000))).collect();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 20; exec \"$0\" \"$@\""]).arg(crate::program::program());
+    command.args(["--report", "json", "-q", "-c", "4", "-n", "50"]);
+    command.args(servers.iter().map(|server| server.url("/")));
+    let run = run(command);
+    run.expect(&[("responses", 400), ("failed", 0)]);
+    assert!(run.report().number("evicted.shed") > 0.0, "{}", run.out);
+}
