@@ -148,7 +148,11 @@ impl Conn {
                         return Progress::Broken(trouble);
                     }
                     match self.exchanges.is_empty() {
-                        true => return Progress::Answered { keep: self.keep && self.input.is_empty() },
+                        // Nothing may be left: neither what nobody asked for, nor a request that was answered unread.
+                        true => {
+                            let clean = self.input.is_empty() && self.output.is_empty();
+                            return Progress::Answered { keep: self.keep && clean };
+                        }
                         false if !self.keep => return Progress::Ending,
                         false => {}
                     }
