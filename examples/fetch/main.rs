@@ -54,18 +54,16 @@ fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
-                Some(wrong) => {
-                    eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));
-                    ExitCode::from(2)
-                }
-                None => {
-                    eprintln!("fetch: {error}");
-                    ExitCode::FAILURE
-                }
+        Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
+            Some(wrong) => {
+                eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));
+                ExitCode::from(2)
             }
-        }
+            None => {
+                eprintln!("fetch: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

@@ -173,7 +173,8 @@ fn without_a_url_it_shows_reuse_and_both_kinds_of_eviction_and_ends() {
     let run = fetch(&[]);
     run.expect(&[("requests", 36), ("responses", 36), ("opened", 8), ("reused", 28), ("kept", 0)]);
     run.expect(&[("evicted.hung_up", 4), ("evicted.idle_timeout", 4)]);
-    for shown in ["4 opened   8 reused", "0 opened  12 reused", "4 evicted: hung_up", "4 evicted: idle_timeout", "●○"] {
+    for shown in ["4 opened   8 reused", "0 opened  12 reused", "4 evicted: hung_up", "4 evicted: idle_timeout", "●○"]
+    {
         assert!(run.out.contains(shown), "{shown} in {}", run.out);
     }
 }

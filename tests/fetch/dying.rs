@@ -1,6 +1,6 @@
 //! Connections that end too early, and what becomes of the requests.
 
-use crate::program::{fetch, run};
+use crate::program::{TempDir, fetch, run};
 use crate::server::{Client, Server, response};
 use std::io;
 
@@ -164,20 +164,26 @@ fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
     assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
 }
 
+/// In a mount namespace, where a hosts file of the test's own gives a name two addresses.
 #[test]
 #[cfg(target_os = "linux")]
-#[ignore = "needs a localhost of two addresses"]
+#[ignore = "needs root"]
 fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
-    use std::net::{SocketAddr, ToSocketAddrs};
-    let addresses: Vec<SocketAddr> = ("localhost", 0).to_socket_addrs().unwrap().collect();
-    assert_eq!(addresses.len(), 2, "{addresses:?}");
+    let dir = TempDir::new("hosts");
+    let hosts = format!("{}/hosts", dir.path());
+    std::fs::create_dir_all(dir.path()).unwrap();
+    std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
     for wait in [false, true] {
         // The second address has a server, and at the same port the first one refuses, or doesn't answer.
-        let server = Server::on(&addresses[1].to_string(), |client, _| answer(client, 9)).unwrap();
+        let server = Server::on("127.0.0.2:0", |client, _| answer(client, 9)).unwrap();
         let port = server.address().port();
-        let _silent = wait.then(|| silent(SocketAddr::new(addresses[0].ip(), port)).unwrap());
-        let run = fetch(&["--timeout", "4", "-c", "1", "-n", "3", &format!("http://localhost:{port}/")]);
-        run.expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
+        let _silent = wait.then(|| silent(format!("127.0.0.1:{port}").parse().unwrap()).unwrap());
+        let mut command = std::process::Command::new("unshare");
+        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, &hosts]).arg(crate::program::program());
+        command.args(["--report", "json", "--timeout", "4", "-c", "1", "-n", "3"]);
+        command.arg(format!("http://two.test:{port}/"));
+        run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
         assert_eq!(server.requests(), [3]);
     }
 }

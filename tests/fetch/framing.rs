@@ -69,14 +69,15 @@ fn responses_that_end_with_the_connection_are_complete_and_not_kept() {
     ];
     let server = scripted(SCRIPT);
     let bodies = TempDir::new("closed");
-    let urls: Vec<String> = SCRIPT[..4].iter().map(|line| server.url(line.0)).collect();
+    let (last, others) = SCRIPT.split_last().unwrap();
+    let urls: Vec<String> = others.iter().map(|line| server.url(line.0)).collect();
     let mut args = vec!["-c", "1", "--output", bodies.path()];
     args.extend(urls.iter().map(String::as_str));
     fetch(&args).expect(&[("responses", 4), ("opened", 4), ("evicted.closed", 4), ("kept", 0)]);
-    for place in 0..4 {
-        assert_eq!(bodies.read(place).as_deref(), Some(&b"body"[..]), "{}", SCRIPT[place].0);
+    for (place, (path, ..)) in others.iter().enumerate() {
+        assert_eq!(bodies.read(place).as_deref(), Some(&b"body"[..]), "{path}");
     }
-    let run = fetch(&["-c", "1", "--linger", "60", &server.url("/last")]);
+    let run = fetch(&["-c", "1", "--linger", "60", &server.url(last.0)]);
     run.expect(&[("responses", 1), ("opened", 1), ("evicted.hung_up", 1), ("kept", 0)]);
 }
 

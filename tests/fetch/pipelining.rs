@@ -74,9 +74,8 @@ fn http_1_0_gets_one_request_at_a_time() {
         while let Some(path) = client.request()? {
             assert_eq!(client.waiting(), 0);
             let length = path.len();
-            client.say(format!(
-                "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: {length}\r\n\r\n{path}"
-            ))?;
+            client
+                .say(format!("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: {length}\r\n\r\n{path}"))?;
         }
         Ok(())
     });
