@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const REQUESTS: usize = 12;
 const CONNECTIONS: usize = 4;
-const IDLE_TIMEOUT: Duration = Duration::from_millis(500);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// To see what ought to happen at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -26,76 +26,81 @@ pub fn run(options: &Options) -> io::Result<bool> {
     let connections = *options.connections.get_or_insert(CONNECTIONS);
     let idle_timeout = *options.limits.idle_timeout.get_or_insert(IDLE_TIMEOUT);
     let server = Server::start()?;
-    let mut client = Client::new(Config::from(&options), |registry| build_cache(&options, registry))?;
-    let mut lives = Lives::default();
-    let mut out = Narrator { out: (!options.quiet).then(io::stdout), step: 0 };
+    let mut demo = Demo {
+        client: Client::new(Config::from(&options), |registry| build_cache(&options, registry))?,
+        url: format!("http://{}", server.address),
+        repeat: options.repeat,
+        lives: Lives::default(),
+        out: (!options.quiet).then(io::stdout),
+        step: 0,
+    };
+    demo.say(&format!("A server on {}. A client with one event loop and one connection cache.\n", server.address))?;
+    demo.round(&format!("{REQUESTS} requests, at most {connections} connections at once"))?;
+    demo.round(&format!("{REQUESTS} more"))?;
+    server.hang_up();
+    demo.watch("the server hangs up on every inactive connection", PATIENCE)?;
+    demo.round(&format!("{REQUESTS} more: none goes to a dead connection"))?;
+    demo.watch(&format!("nothing to do for {idle_timeout:?}"), idle_timeout.saturating_add(PATIENCE))?;
+    demo.say("\nEach connection's life: ● a request it was opened for, ○ one it was reused for.\n")?;
+    demo.say(&demo.lives.to_string())?;
 
-    out.say(&format!("A server on {}. A client with one event loop and one connection cache.\n", server.address))?;
-    for what in ["requests, at most {} connections at once", "more", "more, after all"] {
-        if what.ends_with("all") {
-            out.step("the server hangs up on every inactive connection")?;
-            server.hang_up();
-            let evicted = watch(&mut client, PATIENCE, &mut lives)?;
-            out.result(&evicted)?;
-        }
-        out.step(&format!("{REQUESTS} {}", what.replace("{}", &connections.to_string())))?;
-        let before = client.totals().clone();
-        let urls = (0..REQUESTS).map(|k| Url::parse(&format!("http://{}/{k}", server.address)));
-        client.fetch(urls.collect::<Result<_, _>>().map_err(io::Error::other)?, options.repeat, &mut lives)?;
-        let after = client.totals();
-        out.result(&format!(
-            "{:>2} opened  {:>2} reused  {:>2} failed",
-            after.opened - before.opened,
-            after.reused - before.reused,
-            after.failed - before.failed
-        ))?;
-        lives.next_round();
-    }
-    out.step(&format!("nothing to do for {idle_timeout:?}"))?;
-    let evicted = watch(&mut client, idle_timeout.saturating_add(PATIENCE), &mut lives)?;
-    out.result(&evicted)?;
-
-    out.say("\nEach connection's life, with ● a request it was opened for and ○ one it was reused for:\n")?;
-    out.say(&lives.to_string())?;
+    let Demo { client, .. } = demo;
     let report = Report { totals: client.totals(), stats: &client.stats(), time: began.elapsed() };
-    writeln!(io::stdout(), "{}", if options.json { report.json() } else { report.text() }.trim_end())?;
+    report.print(&options)?;
     Ok(client.totals().failed == 0)
 }
 
-/// Waits until nothing is inactive any more; what was evicted, and why.
-fn watch(client: &mut Client, time: Duration, lives: &mut Lives) -> io::Result<String> {
-    let before = client.stats();
-    client.linger(time, lives)?;
-    let after = client.stats();
-    let evicted = Reason::ALL.map(|reason| (after.left(reason) - before.left(reason), reason));
-    let all = after.left_in_all() - before.left_in_all();
-    let named = evicted.iter().filter(|(count, _)| *count > 0).map(|(count, reason)| match *count == all {
-        true => reason.to_string(),
-        false => format!("{count} {reason}"),
-    });
-    Ok(format!("{all:>2} evicted: {}", named.collect::<Vec<_>>().join(", ")))
-}
-
-/// Tells step by step what is done.
-struct Narrator {
+struct Demo {
+    client: Client,
+    url: String,
+    repeat: u64,
+    lives: Lives,
+    /// Where to tell what is done, step by step.
     out: Option<Stdout>,
     step: u32,
 }
 
-impl Narrator {
-    fn say(&mut self, text: &str) -> io::Result<()> {
-        self.out.as_mut().map_or(Ok(()), |out| writeln!(out, "{text}"))
+impl Demo {
+    /// Fetches, and says by how many connections.
+    fn round(&mut self, what: &str) -> io::Result<()> {
+        self.step(what)?;
+        let before = self.client.totals().clone();
+        let urls: Result<_, _> = (0..REQUESTS).map(|k| Url::parse(&format!("{}/{k}", self.url))).collect();
+        self.client.fetch(urls.map_err(io::Error::other)?, self.repeat, &mut self.lives)?;
+        self.lives.round += 1;
+        let after = self.client.totals();
+        self.say(&format!(
+            "{:>2} opened  {:>2} reused  {:>2} failed",
+            after.opened - before.opened,
+            after.reused - before.reused,
+            after.failed - before.failed
+        ))
     }
 
-    fn step(&mut self, text: &str) -> io::Result<()> {
+    /// Waits until nothing is inactive any more, and says what was evicted and why.
+    fn watch(&mut self, what: &str, time: Duration) -> io::Result<()> {
+        self.step(what)?;
+        let before = self.client.stats();
+        self.client.linger(time, &mut self.lives)?;
+        let after = self.client.stats();
+        let all = after.left_in_all() - before.left_in_all();
+        let evicted = Reason::ALL.map(|reason| (after.left(reason) - before.left(reason), reason));
+        let named = evicted.iter().filter(|(count, _)| *count > 0).map(|(count, reason)| match *count == all {
+            true => reason.to_string(),
+            false => format!("{count} {reason}"),
+        });
+        self.say(&format!("{all:>2} evicted: {}", named.collect::<Vec<_>>().join(", ")))
+    }
+
+    fn step(&mut self, what: &str) -> io::Result<()> {
         self.step += 1;
         let Some(out) = &mut self.out else { return Ok(()) };
-        write!(out, "  {}. {text:<50} ", self.step)?;
+        write!(out, "  {}. {what:<50} ", self.step)?;
         out.flush()
     }
 
-    fn result(&mut self, text: &str) -> io::Result<()> {
-        self.say(text)
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.out.as_mut().map_or(Ok(()), |out| writeln!(out, "{text}"))
     }
 }
 
@@ -104,12 +109,6 @@ impl Narrator {
 struct Lives {
     lives: BTreeMap<ConnId, (Vec<String>, Option<Reason>)>,
     round: usize,
-}
-
-impl Lives {
-    fn next_round(&mut self) {
-        self.round += 1;
-    }
 }
 
 impl Observer for Lives {

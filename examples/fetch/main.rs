@@ -31,7 +31,7 @@ use crate::report::Report;
 use crate::screen::Screen;
 use conncache::mio::Registry;
 use conncache::{Aggressive, Cache, ConfigError, ConnectionCache, Policy, Restrictive};
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -83,7 +83,7 @@ fn run(mut options: Options) -> io::Result<bool> {
     screen.clear();
     lingered?;
     let report = Report { totals: client.totals(), stats: &client.stats(), time };
-    writeln!(io::stdout(), "{}", if options.json { report.json() } else { report.text() }.trim_end())?;
+    report.print(&options)?;
     Ok(client.totals().failed == 0)
 }
 

@@ -1,8 +1,10 @@
 //! The numbers at the end.
 
+use crate::args::Options;
 use crate::exchange::{Exchange, Way};
 use conncache::{Reason, Stats};
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// What the client has done so far.
@@ -48,6 +50,16 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// Prints it in the form that is asked for.
+    pub fn print(&self, options: &Options) -> io::Result<()> {
+        match (options.json, options.quiet) {
+            (true, _) => writeln!(io::stdout(), "{}", self.json()),
+            (false, true) => writeln!(io::stdout(), "{}", self.text()),
+            // Apart from the lines above.
+            (false, false) => writeln!(io::stdout(), "\n{}", self.text()),
+        }
+    }
+
     /// How many connections left the cache for this reason. Those that never stood aren't meant.
     fn evicted(&self, reason: Reason) -> u64 {
         let never_stood = if reason == Reason::Closed { self.totals.not_connected } else { 0 };
@@ -55,7 +67,7 @@ impl Report<'_> {
     }
 
     /// One JSON object on one line. Names and numbers only: there is nothing to be escaped.
-    pub fn json(&self) -> String {
+    fn json(&self) -> String {
         let Totals { requests, responses, failed, retried, opened, not_connected, reused, pipelined, body_bytes } =
             self.totals;
         let reasons = Reason::ALL.map(|reason| format!("\"{reason}\":{}", self.evicted(reason)));
@@ -71,32 +83,23 @@ impl Report<'_> {
     }
 
     /// A few lines for people.
-    pub fn text(&self) -> String {
-        let totals = self.totals;
+    fn text(&self) -> String {
+        let Totals { requests, responses, failed, retried, opened, not_connected, reused, pipelined, body_bytes } =
+            self.totals;
         let mut text = format!(
-            "\n{} requests in {:.3} s: {} responses, {} failed; {} bytes of bodies\n",
-            totals.requests,
+            "requests     {requests}: {responses} responses, {failed} failed, {retried} sent again; \
+             {body_bytes} bytes of bodies in {:.3} s\n\
+             connections  {opened} opened, {not_connected} attempts failed; \
+             {reused} requests by reused ones, {pipelined} of them pipelined",
             self.time.as_secs_f64(),
-            totals.responses,
-            totals.failed,
-            totals.body_bytes
         );
-        let _ = writeln!(
-            text,
-            "{} connections opened, {} requests on reused ones ({} pipelined), {} sent again",
-            totals.opened, totals.reused, totals.pipelined, totals.retried
-        );
-        if totals.not_connected > 0 {
-            let _ = writeln!(text, "{} attempts to connect failed", totals.not_connected);
-        }
-        for reason in Reason::ALL {
-            let count = self.evicted(reason);
-            if count > 0 {
-                let _ = writeln!(text, "{count:>8} {:<22} {}", reason.as_str(), meaning(reason));
-            }
-        }
-        if self.stats.inactive > 0 {
-            let _ = writeln!(text, "{:>8} {:<22} still open and inactive at the end", self.stats.inactive, "kept");
+        let evicted = Reason::ALL.map(|reason| (self.evicted(reason), reason.as_str(), meaning(reason)));
+        let kept = (self.stats.inactive as u64, "kept", "still open and inactive at the end");
+        let mut title = "evicted";
+        for (count, name, meaning) in evicted.into_iter().chain([kept]).filter(|(count, ..)| *count > 0) {
+            title = if name == "kept" { "" } else { title };
+            let _ = write!(text, "\n{title:<12} {count} {name}: {meaning}");
+            title = "";
         }
         text
     }
