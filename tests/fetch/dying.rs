@@ -1,6 +1,6 @@
 //! Connections that end too early, and what becomes of the requests.
 
-use crate::program::{TempDir, fetch, run};
+use crate::program::fetch;
 use crate::server::{Client, Server, response};
 use std::io;
 
@@ -169,7 +169,7 @@ fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
 #[cfg(target_os = "linux")]
 #[ignore = "needs root"]
 fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
-    let dir = TempDir::new("hosts");
+    let dir = crate::program::TempDir::new("hosts");
     let hosts = format!("{}/hosts", dir.path());
     std::fs::create_dir_all(dir.path()).unwrap();
     std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
@@ -183,7 +183,7 @@ fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
         command.args(["--mount", "sh", "-c", script, &hosts]).arg(crate::program::program());
         command.args(["--report", "json", "--timeout", "4", "-c", "1", "-n", "3"]);
         command.arg(format!("http://two.test:{port}/"));
-        run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
+        crate::program::run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
         assert_eq!(server.requests(), [3]);
     }
 }
@@ -204,7 +204,7 @@ fn when_descriptors_run_out_the_cache_gives_some_up_and_no_request_fails() {
     command.args(["-c", "ulimit -n 20; exec \"$0\" \"$@\""]).arg(crate::program::program());
     command.args(["--report", "json", "-q", "-c", "4", "-n", "50"]);
     command.args(servers.iter().map(|server| server.url("/")));
-    let run = run(command);
+    let run = crate::program::run(command);
     run.expect(&[("responses", 400), ("failed", 0)]);
     assert!(run.report().number("evicted.shed") > 0.0, "{}", run.out);
 }
