@@ -13,7 +13,7 @@ use std::time::Duration;
 fn fetch_all(server: &Server, n: usize, options: &[&str], numbers: &[(&str, u64)]) {
     let bodies = TempDir::new(&format!("pipeline-{}", thread::current().name().unwrap().replace("::", "-")));
     let urls: Vec<String> = (0..n).map(|k| server.url(&format!("/{k}"))).collect();
-    let mut args = vec!["-c", "1", "--output", bodies.path()];
+    let mut args = vec!["-v", "-c", "1", "--output", bodies.path()];
     args.extend(options);
     args.extend(urls.iter().map(String::as_str));
     let run = fetch(&args);
@@ -21,6 +21,12 @@ fn fetch_all(server: &Server, n: usize, options: &[&str], numbers: &[(&str, u64)
     run.expect(numbers);
     for k in 0..n {
         assert_eq!(bodies.read(k), Some(format!("/{k}").into_bytes()));
+    }
+    // As the log has it, there is never more than one connection, repeats or not.
+    let mut open = 0;
+    for line in run.err.lines() {
+        open += i32::from(line.contains("event=insert")) - i32::from(line.contains("event=leave"));
+        assert!(open <= 1, "{}", run.err);
     }
 }
 
