@@ -157,7 +157,7 @@ fn the_limits_reach_the_cache() {
     checked(&["--max-inactive-per-peer", "0"], &[("opened", 12), ("evicted.max_inactive_per_peer", 12)]);
     checked(&["--max-uses", "1", "-c", "1"], &[("opened", 6), ("evicted.max_uses", 6)]);
     checked(&["--max-lifetime", "0"], &[("opened", 12), ("evicted.max_lifetime", 12)]);
-    checked(&["--idle-timeout", "0.1", "--linger", "60"], &[("evicted.idle_timeout", 4), ("kept", 0)]);
+    checked(&["--idle-timeout", "1", "--linger", "60"], &[("evicted.idle_timeout", 4), ("kept", 0)]);
 }
 
 #[test]

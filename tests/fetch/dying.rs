@@ -127,10 +127,10 @@ fn a_server_that_is_silent_is_given_up_in_time() {
         client.request().map(|_| ())
     });
     let (silent, half, good) = (server.url("/silent"), server.url("/half"), server.url("/good"));
-    let run = fetch(&["--timeout", "0.3", "-c", "3", &silent, &half, &good]);
+    let run = fetch(&["--timeout", "1.5", "-c", "3", &silent, &half, &good]);
     run.expect(&[("responses", 1), ("failed", 2), ("retried", 0), ("opened", 3)]);
-    assert!(run.err.contains("no response within 300ms"), "{}", run.err);
-    assert!(run.err.contains("not complete within 300ms: status 200, 4 bytes"), "{}", run.err);
+    assert!(run.err.contains("no response within 1.5s"), "{}", run.err);
+    assert!(run.err.contains("not complete within 1.5s: status 200, 4 bytes"), "{}", run.err);
 }
 
 #[test]
