@@ -235,7 +235,7 @@ impl Conn {
         match &self.phase {
             Phase::Connecting { give_up, .. } => Some(end.min(*give_up)),
             // A server that has lost a pipelined request: there has to be time for another try.
-            Phase::Open if self.is_stalling() => Some(end.min(self.front_since + timeout / 2)),
+            Phase::Open if self.is_stalling() => Some(end.min(self.front_since + timeout / 4)),
             Phase::Open => Some(end),
         }
     }

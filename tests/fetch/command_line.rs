@@ -157,7 +157,7 @@ fn the_limits_reach_the_cache() {
     checked(&["--max-inactive-per-peer", "0"], &[("opened", 12), ("evicted.max_inactive_per_peer", 12)]);
     checked(&["--max-uses", "1", "-c", "1"], &[("opened", 6), ("evicted.max_uses", 6)]);
     checked(&["--max-lifetime", "0"], &[("opened", 12), ("evicted.max_lifetime", 12)]);
-    checked(&["--idle-timeout", "1", "--linger", "60"], &[("evicted.idle_timeout", 4), ("kept", 0)]);
+    checked(&["--idle-timeout", "3", "--linger", "60"], &[("evicted.idle_timeout", 4), ("kept", 0)]);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_directory_that_can_not_be_is_an_error() {
 
 #[test]
 fn without_a_url_it_shows_reuse_and_both_kinds_of_eviction_and_ends() {
-    let run = fetch(&[]);
+    let run = fetch(&["--idle-timeout", "3"]);
     run.expect(&[("requests", 36), ("responses", 36), ("opened", 8), ("reused", 28), ("kept", 0)]);
     run.expect(&[("evicted.hung_up", 4), ("evicted.idle_timeout", 4)]);
     for shown in ["4 opened   8 reused", "0 opened  12 reused", "4 evicted: hung_up", "4 evicted: idle_timeout", "●○"]
