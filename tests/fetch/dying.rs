@@ -143,22 +143,34 @@ fn a_connection_that_nobody_takes_is_an_error_that_names_the_address() {
     assert_eq!(run.err.matches(&format!("can't connect to {refusing}: {refusing}: ")).count(), 3, "{}", run.err);
 }
 
-/// A listener whose queue is full lets further attempts hang, on Linux at least.
+/// An address that refuses connections, or (on Linux at least: a listener whose queue is full) doesn't answer.
 #[cfg(target_os = "linux")]
-fn silent(address: std::net::SocketAddr) -> Option<(socket2::Socket, std::net::SocketAddr, std::net::TcpStream)> {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
-    socket.bind(&address.into()).ok()?;
-    socket.listen(0).ok()?;
-    let address = socket.local_addr().ok()?.as_socket()?;
-    let in_queue = std::net::TcpStream::connect(address).ok()?;
-    Some((socket, address, in_queue))
+struct NoServer {
+    address: std::net::SocketAddr,
+    _socket: socket2::Socket,
+    _in_queue: Option<std::net::TcpStream>,
+}
+
+#[cfg(target_os = "linux")]
+impl NoServer {
+    fn at(address: std::net::SocketAddr, silent: bool) -> io::Result<NoServer> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&address.into())?;
+        let address = socket.local_addr()?.as_socket().unwrap();
+        if silent {
+            socket.listen(0)?;
+        }
+        let in_queue = silent.then(|| std::net::TcpStream::connect(address)).transpose()?;
+        Ok(NoServer { address, _socket: socket, _in_queue: in_queue })
+    }
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
-    let (_socket, address, _in_queue) = silent("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = NoServer::at("127.0.0.1:0".parse().unwrap(), true).unwrap();
+    let address = nobody.address;
     let run = fetch(&["--timeout", "0.3", &format!("http://{address}/")]);
     run.expect(&[("failed", 1), ("opened", 0), ("not_connected", 1)]);
     assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
@@ -173,16 +185,20 @@ fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
     let hosts = format!("{}/hosts", dir.path());
     std::fs::create_dir_all(dir.path()).unwrap();
     std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
-    for wait in [false, true] {
+    for silent in [false, true] {
         // The second address has a server, and at the same port the first one refuses, or doesn't answer.
-        let server = Server::on("127.0.0.2:0", |client, _| answer(client, 9)).unwrap();
-        let port = server.address().port();
-        let _silent = wait.then(|| silent(format!("127.0.0.1:{port}").parse().unwrap()).unwrap());
+        let (server, first) = (0..100)
+            .find_map(|_| {
+                let server = Server::on("127.0.0.2:0", |client, _| answer(client, 9)).ok()?;
+                let first = format!("127.0.0.1:{}", server.address().port());
+                Some((server, NoServer::at(first.parse().unwrap(), silent).ok()?))
+            })
+            .expect("there is a port that is free at both addresses");
         let mut command = std::process::Command::new("unshare");
         let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
         command.args(["--mount", "sh", "-c", script, &hosts]).arg(crate::program::program());
         command.args(["--report", "json", "--timeout", "12", "-c", "1", "-n", "3"]);
-        command.arg(format!("http://two.test:{port}/"));
+        command.arg(format!("http://two.test:{}/", first.address.port()));
         crate::program::run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
         assert_eq!(server.requests(), [3]);
     }
