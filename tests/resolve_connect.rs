@@ -12,9 +12,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use connect::{ConnectError, Connecting, Step};
+use connect::{Attempts, connected};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use resolve::{Found, LookupId, Resolver, THREADS};
@@ -197,32 +197,23 @@ fn refusing() -> (Socket, SocketAddr) {
     (socket, address)
 }
 
-const LONG: Duration = Duration::from_secs(3600);
-
-fn register(poll: &Poll, connecting: &mut Connecting) {
-    let stream = connecting.stream().expect("an attempt is under way");
-    poll.registry().register(stream, Token(1), Interest::WRITABLE).unwrap();
-}
-
-/// What a host does, but for the deadline.
-fn drive(poll: &mut Poll, connecting: &mut Connecting, now: Instant) -> Result<TcpStream, ConnectError> {
-    register(poll, connecting);
+/// What a host does.
+fn drive(poll: &mut Poll, attempts: &mut Attempts) -> io::Result<TcpStream> {
     loop {
-        wait_for_event(poll);
-        match connecting.poll(now)? {
-            Step::Pending => {}
-            Step::Next => register(poll, connecting),
-            Step::Connected(stream) => return Ok(stream),
+        let mut stream = attempts.connect()?;
+        poll.registry().register(&mut stream, Token(1), Interest::WRITABLE).unwrap();
+        loop {
+            wait_for_event(poll);
+            match connected(&stream) {
+                Ok(true) => return Ok(stream),
+                Ok(false) => {}
+                Err(error) => {
+                    attempts.failed(error);
+                    break;
+                }
+            }
         }
     }
-}
-
-#[track_caller]
-fn assert_over(connecting: &mut Connecting, now: Instant) {
-    assert!(connecting.stream().is_none());
-    assert!(connecting.deadline().is_none());
-    let error = connecting.poll(now).unwrap_err();
-    assert_eq!(error.to_string(), "no address to connect to");
 }
 
 #[track_caller]
@@ -234,101 +225,71 @@ fn assert_connected(stream: &TcpStream, listener: &TcpListener) {
 
 #[test]
 fn the_first_address_that_answers_is_taken() {
-    let now = Instant::now();
     let mut poll = Poll::new().unwrap();
     let (_refusing, refused) = refusing();
     let listener = TcpListener::bind(loopback(0)).unwrap();
     let unused = TcpListener::bind(loopback(0)).unwrap();
     unused.set_nonblocking(true).unwrap();
-    let addresses = [refused, listener.local_addr().unwrap(), unused.local_addr().unwrap()];
-    let mut connecting = Connecting::start(addresses, LONG, now).unwrap();
-    assert_eq!(connecting.deadline(), Some(now + LONG));
-    let stream = drive(&mut poll, &mut connecting, now).unwrap();
+    let mut attempts = Attempts::new([refused, listener.local_addr().unwrap(), unused.local_addr().unwrap()]);
+    let stream = drive(&mut poll, &mut attempts).unwrap();
     assert_connected(&stream, &listener);
     let error = unused.accept().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-    assert_over(&mut connecting, now);
+    assert_eq!(attempts.untried(), 1);
 }
 
 #[test]
-fn when_all_refuse_the_error_names_each() {
-    let now = Instant::now();
+fn when_all_fail_the_error_names_each_and_why() {
     let mut poll = Poll::new().unwrap();
     let (_one, one) = refusing();
     let (_two, two) = refusing();
-    let mut connecting = Connecting::start([one, two], LONG, now).unwrap();
-    let error = drive(&mut poll, &mut connecting, now).unwrap_err();
-    let addresses: Vec<_> = error.failures.iter().map(|failure| failure.0).collect();
-    assert_eq!(addresses, [one, two]);
-    for (_, error) in &error.failures {
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    let error = drive(&mut poll, &mut Attempts::new([one, two])).unwrap_err();
+    let refused = io::Error::from_raw_os_error(111);
+    if cfg!(target_os = "linux") {
+        assert_eq!(error.to_string(), format!("{one}: {refused}; {two}: {refused}"));
     }
-    let reasons: Vec<_> = error.failures.iter().map(|failure| &failure.1).collect();
-    assert_eq!(error.to_string(), format!("{one}: {}; {two}: {}", reasons[0], reasons[1]));
-    assert_over(&mut connecting, now);
+
+    let mut attempts = Attempts::new([one]);
+    let _stream = attempts.connect().unwrap();
+    attempts.failed(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
+    attempts.failed(io::Error::other("it is told once"));
+    assert_eq!(attempts.connect().unwrap_err().to_string(), format!("{one}: no answer"));
 }
 
 #[test]
 fn no_address_is_an_error() {
-    let error = Connecting::start([], LONG, Instant::now()).unwrap_err();
-    assert_eq!(error.to_string(), "no address to connect to");
+    assert_eq!(Attempts::new([]).connect().unwrap_err().to_string(), "no address to connect to");
 }
 
 /// No connection can be made to a group, and the system says so in the call already.
 #[test]
 #[cfg(target_os = "linux")]
 fn an_address_that_fails_at_once_is_passed_over() {
-    let now = Instant::now();
     let group: SocketAddr = "224.0.0.1:9".parse().unwrap();
-    let error = Connecting::start([group, group], LONG, now).unwrap_err();
-    assert_eq!(error.failures.len(), 2);
+    let error = Attempts::new([group, group]).connect().unwrap_err();
     assert_eq!(error.to_string().matches("224.0.0.1:9: ").count(), 2);
 
     let mut poll = Poll::new().unwrap();
     let listener = TcpListener::bind(loopback(0)).unwrap();
     let (_refusing, refused) = refusing();
-    let addresses = [group, refused, group, listener.local_addr().unwrap()];
-    let mut connecting = Connecting::start(addresses, LONG, now).unwrap();
-    let stream = drive(&mut poll, &mut connecting, now).unwrap();
+    let mut attempts = Attempts::new([group, refused, group, listener.local_addr().unwrap()]);
+    let stream = drive(&mut poll, &mut attempts).unwrap();
     assert_connected(&stream, &listener);
 }
 
 /// A listener whose queue is full lets further attempts hang, on Linux at least.
 #[test]
 #[cfg(target_os = "linux")]
-fn an_address_that_does_not_answer_is_given_up_at_its_deadline() {
-    let now = Instant::now();
+fn a_connection_under_way_is_neither_made_nor_failed() {
     let mut poll = Poll::new().unwrap();
     let (full, silent) = refusing();
     full.listen(0).unwrap();
     let _in_queue = std::net::TcpStream::connect(silent).unwrap();
-
     let listener = TcpListener::bind(loopback(0)).unwrap();
-    let addresses = [silent, listener.local_addr().unwrap()];
-    let mut connecting = Connecting::start(addresses, LONG, now).unwrap();
-    register(&poll, &mut connecting);
-    for early in [now, now, now + LONG - Duration::from_nanos(1)] {
-        assert!(matches!(connecting.poll(early), Ok(Step::Pending)));
-        assert_eq!(connecting.deadline(), Some(now + LONG));
-    }
-    assert!(matches!(connecting.poll(now + LONG), Ok(Step::Next)));
-    assert_eq!(connecting.deadline(), Some(now + LONG + LONG));
-    let stream = drive(&mut poll, &mut connecting, now + LONG).unwrap();
-    assert_connected(&stream, &listener);
-
-    let mut alone = Connecting::start([silent], LONG, now).unwrap();
-    let error = alone.poll(now + LONG).unwrap_err();
-    assert_eq!(error.failures[0].1.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(error.to_string(), format!("{silent}: no answer within 3600s"));
-}
-
-#[test]
-fn a_connection_made_in_time_counts_however_late_it_is_seen() {
-    let now = Instant::now();
-    let mut poll = Poll::new().unwrap();
-    let listener = TcpListener::bind(loopback(0)).unwrap();
-    let addresses = [listener.local_addr().unwrap()];
-    let mut connecting = Connecting::start(addresses, LONG, now).unwrap();
-    let stream = drive(&mut poll, &mut connecting, now + LONG + LONG).unwrap();
+    let mut attempts = Attempts::new([silent, listener.local_addr().unwrap()]);
+    let stream = attempts.connect().unwrap();
+    assert!(!connected(&stream).unwrap());
+    attempts.failed(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
+    let stream = drive(&mut poll, &mut attempts).unwrap();
     assert_connected(&stream, &listener);
 }

@@ -1,0 +1,165 @@
+//! The command line.
+
+use crate::url::Url;
+use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub const USAGE: &str = "\
+Fetches URLs over as few connections as possible. Without a URL: a demonstration, with a server of its own.
+
+usage: fetch [OPTIONS] [URL...]
+  -n, --repeat N                 go through the list N times (1)
+  -c, --connections N            at most N connections to a peer at once (2)
+  -p, --pipeline N               at most N requests in flight on a connection (1)
+  -I, --head                     ask for the heads alone
+      --cache KIND               aggressive (keeps connections open, the default) or restrictive (keeps none)
+      --idle-timeout SECS        keep no connection that was inactive for so long
+      --max-lifetime SECS        keep no connection that is so old
+      --max-inactive N           keep at most N inactive connections
+      --max-inactive-per-peer N  keep at most N inactive connections to a peer
+      --max-uses N               reuse a connection at most N times
+      --timeout SECS             of one request (30)
+      --linger SECS              stay that long after the last response, watching the inactive connections (0)
+      --output DIR               write body k (counted from 0, in request order) to DIR/k
+      --report text|json         the closing report, on standard output (text)
+  -q, --quiet                    no line per response
+  -v                             the log, to standard error
+  -h, --help                     this
+exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage
+";
+
+/// What the user wants.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub urls: Vec<Url>,
+    pub repeat: u64,
+    /// `None`: two, but for the demonstration.
+    pub connections: Option<usize>,
+    pub pipeline: usize,
+    pub head: bool,
+    pub cache: CacheKind,
+    pub limits: Limits,
+    pub timeout: Duration,
+    pub linger: Duration,
+    pub output: Option<PathBuf>,
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheKind {
+    Aggressive,
+    Restrictive,
+}
+
+/// The cache's limits, as given; `None`: the cache's default.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    pub idle_timeout: Option<Duration>,
+    pub max_lifetime: Option<Duration>,
+    pub max_inactive: Option<usize>,
+    pub max_inactive_per_peer: Option<usize>,
+    pub max_uses: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            urls: Vec::new(),
+            repeat: 1,
+            connections: None,
+            pipeline: 1,
+            head: false,
+            cache: CacheKind::Aggressive,
+            limits: Limits::default(),
+            timeout: Duration::from_secs(30),
+            linger: Duration::ZERO,
+            output: None,
+            json: false,
+            quiet: false,
+            verbose: false,
+        }
+    }
+}
+
+/// The options, or `None` if help is wanted. Takes the arguments without the program's name. An error names the option and the value.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
+    let mut options = Options::default();
+    let mut parser = Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
+        let option = match arg {
+            Arg::Short(letter) => format!("-{letter}"),
+            Arg::Long(name) => format!("--{name}"),
+            Arg::Value(text) => {
+                let text = text.string().map_err(|error| format!("URL: {error}"))?;
+                options.urls.push(Url::parse(&text).map_err(|problem| format!("URL {text:?}: {problem}"))?);
+                continue;
+            }
+        };
+        let mut value = || {
+            let value = parser.value().map_err(|_| format!("option {option} lacks its value"))?;
+            value.string().map_err(|error| format!("option {option}: {error}"))
+        };
+        let wrong = |value: &str, problem: &str| Err(format!("option {option}: {value:?} {problem}"));
+        match option.as_str() {
+            "-n" | "--repeat" => options.repeat = number(&option, &value()?, 1)?,
+            "-c" | "--connections" => options.connections = Some(number(&option, &value()?, 1)?),
+            "-p" | "--pipeline" => options.pipeline = number(&option, &value()?, 1)?,
+            "-I" | "--head" => options.head = true,
+            "--cache" => {
+                options.cache = match value()?.as_str() {
+                    "aggressive" => CacheKind::Aggressive,
+                    "restrictive" => CacheKind::Restrictive,
+                    other => return wrong(other, "is neither aggressive nor restrictive"),
+                }
+            }
+            "--idle-timeout" => options.limits.idle_timeout = Some(seconds(&option, &value()?)?),
+            "--max-lifetime" => options.limits.max_lifetime = Some(seconds(&option, &value()?)?),
+            "--max-inactive" => options.limits.max_inactive = Some(number(&option, &value()?, 0)?),
+            "--max-inactive-per-peer" => {
+                options.limits.max_inactive_per_peer = Some(number(&option, &value()?, 0)?);
+            }
+            "--max-uses" => options.limits.max_uses = Some(number(&option, &value()?, 0)?),
+            "--timeout" => {
+                let given = value()?;
+                options.timeout = seconds(&option, &given)?;
+                if options.timeout.is_zero() {
+                    return wrong(&given, "leaves no time for a response");
+                }
+            }
+            "--linger" => options.linger = seconds(&option, &value()?)?,
+            "--output" => options.output = Some(value()?.into()),
+            "--report" => {
+                options.json = match value()?.as_str() {
+                    "text" => false,
+                    "json" => true,
+                    other => return wrong(other, "is neither text nor json"),
+                }
+            }
+            "-q" | "--quiet" => options.quiet = true,
+            "-v" => options.verbose = true,
+            "-h" | "--help" => return Ok(None),
+            _ => return Err(format!("there is no option {option}")),
+        }
+    }
+    if options.repeat.checked_mul(options.urls.len() as u64).is_none() {
+        return Err(format!("option --repeat: \"{}\" is too many", options.repeat));
+    }
+    Ok(Some(options))
+}
+
+fn number<T: TryFrom<u64>>(option: &str, value: &str, least: u64) -> Result<T, String> {
+    let number = value.parse().ok().filter(|&number: &u64| number >= least).and_then(|number| number.try_into().ok());
+    number.ok_or_else(|| format!("option {option}: {value:?} is not a number from {least} on"))
+}
+
+fn seconds(option: &str, value: &str) -> Result<Duration, String> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let time = value.parse().ok().filter(|_| plain).and_then(|time| Duration::try_from_secs_f64(time).ok());
+    // So that it can be added to any time of this program's.
+    let time = time.filter(|time| time.as_secs() < 1 << 32);
+    time.ok_or_else(|| format!("option {option}: {value:?} is not a number of seconds"))
+}

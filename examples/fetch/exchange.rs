@@ -1,0 +1,102 @@
+//! One request and what became of it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A request on its way to its response.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The URL's place in the list.
+    pub url: usize,
+    pub started: Instant,
+    pub deadline: Instant,
+    pub way: Way,
+    /// Whether it was sent before the one ahead of it was answered.
+    pub pipelined: bool,
+    /// Zero until the head has come.
+    pub status: u16,
+    pub body_bytes: u64,
+    pub took: Duration,
+    sink: Option<Sink>,
+}
+
+/// By what kind of connection a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Opened for it.
+    New,
+    /// One that had served a request before.
+    Reused,
+    /// Opened for it, after the one it went by first was found dead.
+    Retried,
+}
+
+impl Way {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Way::New => "new",
+            Way::Reused => "reused",
+            Way::Retried => "retried",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Sink {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Exchange {
+    pub fn new(url: usize, started: Instant, timeout: Duration) -> Exchange {
+        Exchange {
+            url,
+            started,
+            deadline: started + timeout,
+            way: Way::New,
+            pipelined: false,
+            status: 0,
+            body_bytes: 0,
+            took: Duration::ZERO,
+            sink: None,
+        }
+    }
+
+    /// The body is to go to this file, not only to be counted.
+    pub fn write_to(&mut self, path: PathBuf) {
+        self.sink = Some(Sink { path, file: None });
+    }
+
+    /// Takes the head of the response.
+    pub fn head(&mut self, status: u16) -> Result<(), String> {
+        self.status = status;
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        let file =
+            File::create(&sink.path).map_err(|error| format!("can't create {}: {error}", sink.path.display()))?;
+        sink.file = Some(file);
+        Ok(())
+    }
+
+    /// Takes a piece of the body.
+    pub fn body(&mut self, piece: &[u8]) -> Result<(), String> {
+        self.body_bytes += piece.len() as u64;
+        let Some(Sink { path, file: Some(file) }) = &mut self.sink else { return Ok(()) };
+        file.write_all(piece).map_err(|error| format!("can't write {}: {error}", path.display()))
+    }
+
+    /// The response is complete.
+    pub fn finish(&mut self, now: Instant) {
+        self.took = now.saturating_duration_since(self.started);
+        self.sink = None;
+    }
+
+    /// There won't be a response: takes away what there is of its body.
+    pub fn abandon(&mut self, now: Instant) {
+        if let Some(Sink { path, file: Some(_) }) = self.sink.take() {
+            let _ = std::fs::remove_file(path);
+        }
+        self.finish(now);
+    }
+}

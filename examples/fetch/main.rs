@@ -1,0 +1,119 @@
+//! An HTTP/1.1 client on one mio event loop and one connection cache. `fetch --help` tells how to use it.
+
+mod args;
+mod client;
+mod conn;
+#[path = "../common/connect.rs"]
+mod connect;
+mod demo;
+mod dispatch;
+mod exchange;
+#[path = "../common/http/mod.rs"]
+mod http;
+mod logger;
+mod notes;
+mod outcome;
+mod peers;
+mod report;
+#[path = "../common/resolve.rs"]
+mod resolve;
+mod screen;
+mod server;
+mod site;
+mod stream;
+mod trouble;
+mod url;
+
+use crate::args::{CacheKind, Limits, Options};
+use crate::client::{Client, Config};
+use crate::conn::Conn;
+use crate::report::Report;
+use crate::screen::Screen;
+use conncache::mio::Registry;
+use conncache::{Aggressive, Cache, ConfigError, ConnectionCache, Policy, Restrictive};
+use std::io;
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let options = match args::parse(std::env::args_os().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", args::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            eprintln!("fetch: {problem}\nTry fetch --help.");
+            return ExitCode::from(2);
+        }
+    };
+    if options.verbose {
+        logger::start();
+    }
+    let done = if options.urls.is_empty() { demo::run(&options) } else { run(options) };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
+            Some(wrong) => {
+                eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));
+                ExitCode::from(2)
+            }
+            None => {
+                eprintln!("fetch: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Fetches what was asked for; whether all of it was answered.
+fn run(mut options: Options) -> io::Result<bool> {
+    let began = Instant::now();
+    let urls = std::mem::take(&mut options.urls);
+    let mut client = Client::new(Config::from(&options), |registry| build_cache(&options, registry))?;
+    if let Some(dir) = &options.output {
+        std::fs::create_dir_all(dir)
+            .map_err(|error| io::Error::new(error.kind(), format!("--output {}: {error}", dir.display())))?;
+    }
+    let mut screen = Screen::new(options.quiet);
+    let fetched = client.fetch(urls, options.repeat, &mut screen);
+    let time = began.elapsed();
+    let lingered = fetched.and_then(|()| client.linger(options.linger, &mut screen));
+    screen.clear();
+    lingered?;
+    let report = Report { totals: client.totals(), stats: &client.stats(), time };
+    report.print(&options)?;
+    Ok(client.totals().failed == 0)
+}
+
+/// The cache that the options ask for.
+fn build_cache(options: &Options, registry: &Registry) -> io::Result<Box<dyn ConnectionCache<Conn>>> {
+    match options.cache {
+        CacheKind::Aggressive => build::<Aggressive>(&options.limits, registry),
+        CacheKind::Restrictive => build::<Restrictive>(&options.limits, registry),
+    }
+}
+
+fn build<P: Policy + Default + 'static>(
+    limits: &Limits,
+    registry: &Registry,
+) -> io::Result<Box<dyn ConnectionCache<Conn>>> {
+    let mut builder = Cache::<Conn, P>::builder();
+    if let Some(time) = limits.idle_timeout {
+        builder = builder.idle_timeout(time);
+    }
+    if let Some(time) = limits.max_lifetime {
+        builder = builder.max_lifetime(time);
+    }
+    if let Some(connections) = limits.max_inactive {
+        builder = builder.max_inactive(connections);
+    }
+    if let Some(connections) = limits.max_inactive_per_peer {
+        builder = builder.max_inactive_per_peer(connections);
+    }
+    if let Some(times) = limits.max_uses {
+        builder = builder.max_uses(times);
+    }
+    Ok(Box::new(builder.build(registry)?))
+}

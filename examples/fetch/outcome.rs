@@ -1,0 +1,168 @@
+//! What became of a connection's requests: answered, failed, or to be sent again.
+
+use crate::client::Client;
+use crate::conn::{Phase, Progress};
+use crate::exchange::{Exchange, Way};
+use crate::notes::Note;
+use crate::trouble::Trouble;
+use conncache::{ConnId, ConnStateRef, Evicted};
+use std::io;
+use std::time::Duration;
+
+/// By how much earlier than the server a connection is given up: a request takes its time to get there.
+const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// Lets a connection do what it can.
+    pub(crate) fn drive(&mut self, id: ConnId) {
+        let Ok(ConnStateRef::Active(owner)) = self.cache.get_connection_state(id) else { return };
+        let at = owner.0 as usize;
+        let Some(conn) = self.cache.get_mut(id) else { return };
+        if let Phase::Connecting { .. } = conn.phase {
+            match conn.check_connected() {
+                Ok(true) => self.totals.opened += 1,
+                Ok(false) => return,
+                Err(error) => return self.try_next_address(id, at, error),
+            }
+        }
+        let Some(conn) = self.cache.get_mut(id) else { return };
+        let mut done = Vec::new();
+        let progress = conn.drive(self.now, &mut self.buffer, &mut done);
+        // Another request may be the first one now.
+        let next = conn.deadline(self.config.timeout).filter(|_| !done.is_empty());
+        for exchange in done {
+            self.totals.count(&exchange);
+            self.notes.push(Note::Answered { id, exchange });
+        }
+        match progress {
+            Progress::Blocked => self.arm(next),
+            Progress::Unread => self.unread.push(id),
+            Progress::Answered { keep } => self.give_back(id, at, keep),
+            Progress::Ending => self.send_elsewhere(id, at),
+            Progress::Broken(trouble) => self.broken(id, at, trouble),
+        }
+    }
+
+    /// Every request on this connection is answered.
+    fn give_back(&mut self, id: ConnId, at: usize, keep: bool) {
+        let time = self.cache.get(id).and_then(|conn| conn.keep_alive);
+        let until = time.map(|time| self.now.checked_add(time.saturating_sub(KEEP_ALIVE_MARGIN)));
+        let evicted = match until {
+            _ if !keep => self.cache.close_connection(id).ok(),
+            // A deadline that has come already is the cache's to refuse, one that never comes is none.
+            Some(Some(until)) => self.cache.checkin_until(self.now, id, until).unwrap_or(None),
+            _ => self.cache.checkin(self.now, id).unwrap_or(None),
+        };
+        if let Some(evicted) = evicted {
+            self.note_eviction(evicted);
+        }
+        self.release(at);
+    }
+
+    /// The server has announced that it closes. What it hasn't answered, it hasn't dealt with.
+    fn send_elsewhere(&mut self, id: ConnId, at: usize) {
+        for exchange in self.close(id, at).into_iter().rev() {
+            self.sites[at].put_back(exchange);
+        }
+    }
+
+    /// The connection can't go on. A request fails if it may have been dealt with; the others are sent again, once.
+    pub(crate) fn broken(&mut self, id: ConnId, at: usize, trouble: Trouble) {
+        let Some(conn) = self.cache.get(id) else { return };
+        let untouched = !conn.has_begun() && trouble.may_be_stale();
+        let exchanges = self.close(id, at);
+        if exchanges.len() > 1 || exchanges.iter().any(|exchange| exchange.pipelined) {
+            self.sites[at].breaks_pipelines = true;
+        }
+        for (place, exchange) in exchanges.into_iter().enumerate() {
+            let may_repeat = exchange.way == Way::Reused && exchange.deadline > self.now;
+            if may_repeat && (place > 0 || untouched) {
+                self.totals.retried += 1;
+                self.sites[at].repeat(exchange);
+            } else {
+                let why = format!("{}: {trouble}", self.sites[at].peer);
+                self.fail(exchange, why);
+            }
+        }
+    }
+
+    /// Closes a connection of ours; its unanswered requests.
+    fn close(&mut self, id: ConnId, at: usize) -> Vec<Exchange> {
+        let Ok(evicted) = self.cache.close_connection(id) else { return Vec::new() };
+        self.release(at);
+        let Evicted { reason, conn, .. } = evicted;
+        match conn.phase {
+            Phase::Connecting { .. } => self.totals.not_connected += 1,
+            Phase::Open => self.notes.push(Note::Evicted { id, reason }),
+        }
+        conn.into_parts().0.into()
+    }
+
+    /// The address doesn't answer, or refuses.
+    fn try_next_address(&mut self, id: ConnId, at: usize, error: io::Error) {
+        let Ok(evicted) = self.cache.close_connection(id) else { return };
+        self.totals.not_connected += 1;
+        self.release(at);
+        if let (mut exchanges, Phase::Connecting { mut attempts, .. }) = evicted.conn.into_parts() {
+            attempts.failed(error);
+            if let Some(exchange) = exchanges.pop_front() {
+                self.open(at, exchange, attempts);
+            }
+        }
+    }
+
+    /// Ends what has taken too long. Looks at all that is under way, but only when something may be due: at most once
+    /// per time-out, as a rule.
+    pub(crate) fn enforce_deadlines(&mut self) {
+        if self.earliest.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.earliest = None;
+        for at in 0..self.sites.len() {
+            for id in self.cache.find_my_connections(Client::owner(at)) {
+                let deadline = self.cache.get(id).and_then(|conn| conn.deadline(self.config.timeout));
+                match deadline.is_some_and(|deadline| deadline <= self.now) {
+                    true => self.time_out(id, at),
+                    false => self.arm(deadline),
+                }
+            }
+            let waiting = std::mem::take(&mut self.sites[at].waiting);
+            for exchange in waiting {
+                if exchange.deadline > self.now {
+                    self.arm(Some(exchange.deadline));
+                    self.sites[at].waiting.push(exchange);
+                } else {
+                    let why = format!("{}: no address within {:?}", self.sites[at].peer, self.config.timeout);
+                    self.fail(exchange, why);
+                    self.release(at);
+                }
+            }
+        }
+    }
+
+    fn time_out(&mut self, id: ConnId, at: usize) {
+        let timeout = self.config.timeout;
+        let Some(conn) = self.cache.get_mut(id) else { return };
+        let Some(front) = conn.exchanges().front() else { return };
+        let is_over = front.deadline <= self.now;
+        if let Phase::Connecting { attempts, .. } = &mut conn.phase {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "no answer");
+            if !is_over {
+                return self.try_next_address(id, at, error);
+            }
+            attempts.failed(error);
+            let why = format!("not connected within {timeout:?}: {attempts}");
+            return self.broken(id, at, Trouble::TimedOut(why));
+        }
+        let Some(front) = conn.exchanges().front() else { return };
+        let trouble = match &conn.phase {
+            _ if !is_over => Trouble::Stalled,
+            _ if front.status == 0 => Trouble::TimedOut(format!("no response within {timeout:?}")),
+            _ => Trouble::TimedOut(format!(
+                "response not complete within {timeout:?}: status {}, {} bytes of the body so far",
+                front.status, front.body_bytes
+            )),
+        };
+        self.broken(id, at, trouble);
+    }
+}

@@ -1,0 +1,108 @@
+//! URLs, as far as this client fetches them.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A URL taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    /// In lower case; an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    /// What stands in the request line: the path and the query.
+    pub path: String,
+    /// As it was given, for messages.
+    text: String,
+}
+
+impl Url {
+    /// Takes `http://HOST[:PORT][/PATH][?QUERY]`, an IPv6 address in brackets. A fragment is left out, since servers
+    /// never see one.
+    pub fn parse(text: &str) -> Result<Url, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("it has to start with http://".into());
+        };
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(format!("scheme {scheme:?} is not http"));
+        }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err("a user name or password in a URL is not supported".into());
+        }
+        let (host, port) = split_authority(authority)?;
+        Ok(Url {
+            host: checked_host(host, authority.starts_with('['))?,
+            port: port.map_or(Ok(80), checked_port)?,
+            path: escaped_path(path)?,
+            text: text.to_owned(),
+        })
+    }
+
+    /// The value of the `Host` field.
+    pub fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn split_authority(authority: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or("the bracket of the address is not closed")?;
+        return match after.strip_prefix(':') {
+            None if after.is_empty() => Ok((host, None)),
+            None => Err(format!("{after:?} after the address is not a port")),
+            port => Ok((host, port)),
+        };
+    }
+    match authority.split_once(':') {
+        None => Ok((authority, None)),
+        Some((_, port)) if port.contains(':') => Err("an IPv6 address has to stand in brackets".into()),
+        Some((host, port)) => Ok((host, Some(port))),
+    }
+}
+
+fn checked_host(host: &str, bracketed: bool) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let good = match bracketed {
+        true => host.parse::<Ipv6Addr>().is_ok(),
+        false if numeric => host.parse::<Ipv4Addr>().is_ok(),
+        false => host.bytes().all(fits),
+    };
+    if host.is_empty() || host.len() > 255 || !good {
+        return Err(format!("{host:?} is not a host name or address"));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+fn checked_port(port: &str) -> Result<u16, String> {
+    match port.parse() {
+        Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(format!("port {port:?} is not a number from 1 to 65535")),
+    }
+}
+
+/// What is not ASCII gets percent-encoded; what could change the request's meaning is refused.
+fn escaped_path(path: &str) -> Result<String, String> {
+    if let Some(bad) = path.chars().find(|c| c.is_ascii_control() || *c == ' ') {
+        return Err(format!("{bad:?} has to be percent-encoded"));
+    }
+    let mut escaped = if path.starts_with('/') { String::new() } else { String::from("/") };
+    for byte in path.bytes() {
+        match byte.is_ascii() {
+            true => escaped.push(byte.into()),
+            false => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(escaped)
+}

@@ -1,0 +1,226 @@
+//! Connections that end too early, and what becomes of the requests.
+
+use crate::program::fetch;
+use crate::server::{Client, Server, response};
+use std::io;
+
+/// Answers so many requests.
+fn answer(client: &mut Client, times: usize) -> io::Result<()> {
+    for _ in 0..times {
+        if client.request()?.is_some() {
+            client.answer("good")?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn servers_that_close_after_a_few_requests_cost_connections_and_no_request() {
+    let server = Server::start(|client, _| answer(client, 3));
+    let run = fetch(&["-q", "-c", "2", "-n", "300", &server.url("/")]);
+    run.expect(&[("responses", 300), ("failed", 0)]);
+    let report = run.report();
+    assert!(report.number("opened") >= 100.0 && report.number("reused") >= 150.0, "{report:?}");
+    assert_eq!(report.number("opened") + report.number("reused"), 300.0, "{report:?}");
+}
+
+#[test]
+fn a_reused_connection_that_dies_before_the_response_is_replaced_by_a_new_one() {
+    let server = Server::start(|client, number| {
+        answer(client, 1)?;
+        if number == 0 {
+            client.request()?;
+            return Ok(()); // read, and closed without a byte
+        }
+        answer(client, 100)
+    });
+    let run = fetch(&["-c", "1", "-n", "3", &server.url("/")]);
+    run.expect(&[("responses", 3), ("failed", 0), ("retried", 1), ("opened", 2), ("reused", 1)]);
+    assert_eq!(server.requests(), [2, 2]);
+    let ways: Vec<&str> = run.out.lines().filter_map(|line| line.split_whitespace().nth(5)).collect();
+    assert_eq!(ways, ["new", "retried", "reused"], "{}", run.out);
+}
+
+#[test]
+fn a_repeated_request_passes_the_cache_by() {
+    // Two connections get inactive. The requests after that are read and not answered on either of them.
+    let server = Server::start(|client, number| {
+        answer(client, 1)?;
+        if number < 2 {
+            client.request()?;
+            return Ok(());
+        }
+        answer(client, 100)
+    });
+    let run = fetch(&["-c", "2", "-n", "40", &server.url("/")]);
+    run.expect(&[("responses", 40), ("failed", 0)]);
+    assert!(server.requests()[2..].iter().all(|&requests| requests >= 1), "{:?}", server.requests());
+}
+
+#[test]
+fn a_request_is_repeated_once_and_not_twice() {
+    let server = Server::start(|client, number| {
+        answer(client, 1 - number.min(1))?;
+        client.request()?;
+        Ok(())
+    });
+    let run = fetch(&["-c", "1", "-n", "2", &server.url("/")]);
+    run.expect(&[("responses", 1), ("failed", 1), ("retried", 1), ("opened", 2)]);
+    assert_eq!(server.requests(), [2, 1]);
+    assert!(run.err.contains("closed before the response"), "{}", run.err);
+}
+
+#[test]
+fn a_request_whose_response_has_begun_is_not_repeated() {
+    let server = Server::start(|client, _| {
+        answer(client, 1)?;
+        client.request()?;
+        client.say("H")
+    });
+    let run = fetch(&["-c", "1", "-n", "2", &server.url("/")]);
+    run.expect(&[("responses", 1), ("failed", 1), ("retried", 0), ("opened", 1)]);
+    assert_eq!(server.requests(), [2]);
+}
+
+#[test]
+fn a_reset_connection_is_as_dead_as_a_closed_one() {
+    let server = Server::start(|client, number| {
+        answer(client, 1)?;
+        if number == 0 {
+            client.request()?;
+            return socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+        answer(client, 100)
+    });
+    let run = fetch(&["-c", "1", "-n", "3", &server.url("/")]);
+    run.expect(&[("responses", 3), ("failed", 0), ("retried", 1), ("opened", 2)]);
+}
+
+#[test]
+fn the_servers_keep_alive_time_less_a_margin_is_the_connections_deadline() {
+    let server = Server::start(|client, _| {
+        while let Some(path) = client.request()? {
+            client.say(response(&format!("Keep-Alive: timeout={}\r\n", &path[1..]), ""))?;
+        }
+        Ok(())
+    });
+    for hopeless in ["/0", "/1"] {
+        let run = fetch(&["-c", "1", "-n", "3", &server.url(hopeless)]);
+        run.expect(&[("responses", 3), ("opened", 3), ("evicted.deadline", 3), ("kept", 0)]);
+    }
+    for long in ["/1000", "/18446744073709551615", "/18446744073709551616"] {
+        fetch(&["-c", "1", "-n", "3", &server.url(long)]).expect(&[("responses", 3), ("opened", 1), ("kept", 1)]);
+    }
+    // One second is left: the deadline comes while the client looks on.
+    let run = fetch(&["--linger", "60", &server.url("/2")]);
+    run.expect(&[("responses", 1), ("evicted.deadline", 1), ("kept", 0)]);
+}
+
+#[test]
+fn a_server_that_is_silent_is_given_up_in_time() {
+    let server = Server::start(|client, _| {
+        match client.request()?.as_deref() {
+            Some("/half") => client.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody")?,
+            Some("/good") => client.answer("good")?,
+            _ => {}
+        }
+        client.request().map(|_| ())
+    });
+    let (silent, half, good) = (server.url("/silent"), server.url("/half"), server.url("/good"));
+    let run = fetch(&["--timeout", "3", "-c", "3", &silent, &half, &good]);
+    run.expect(&[("responses", 1), ("failed", 2), ("retried", 0), ("opened", 3)]);
+    assert!(run.err.contains("no response within 3s"), "{}", run.err);
+    assert!(run.err.contains("not complete within 3s: status 200, 4 bytes"), "{}", run.err);
+}
+
+#[test]
+fn a_connection_that_nobody_takes_is_an_error_that_names_the_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusing = listener.local_addr().unwrap();
+    drop(listener);
+    let run = fetch(&["-n", "3", &format!("http://{refusing}/")]);
+    run.expect(&[("failed", 3), ("opened", 0), ("not_connected", 3)]);
+    assert_eq!(run.err.matches(&format!("can't connect to {refusing}: {refusing}: ")).count(), 3, "{}", run.err);
+}
+
+/// An address that refuses connections, or (on Linux at least: a listener whose queue is full) doesn't answer.
+#[cfg(target_os = "linux")]
+struct NoServer {
+    address: std::net::SocketAddr,
+    _socket: socket2::Socket,
+    _in_queue: Option<std::net::TcpStream>,
+}
+
+#[cfg(target_os = "linux")]
+impl NoServer {
+    fn at(address: std::net::SocketAddr, silent: bool) -> io::Result<NoServer> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&address.into())?;
+        let address = socket.local_addr()?.as_socket().unwrap();
+        if silent {
+            socket.listen(0)?;
+        }
+        let in_queue = silent.then(|| std::net::TcpStream::connect(address)).transpose()?;
+        Ok(NoServer { address, _socket: socket, _in_queue: in_queue })
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
+    let nobody = NoServer::at("127.0.0.1:0".parse().unwrap(), true).unwrap();
+    let address = nobody.address;
+    let run = fetch(&["--timeout", "0.3", &format!("http://{address}/")]);
+    run.expect(&[("failed", 1), ("opened", 0), ("not_connected", 1)]);
+    assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
+}
+
+/// In a mount namespace, where a hosts file of the test's own gives a name two addresses.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
+    let dir = crate::program::TempDir::new("hosts");
+    let hosts = format!("{}/hosts", dir.path());
+    std::fs::create_dir_all(dir.path()).unwrap();
+    std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
+    for silent in [false, true] {
+        // The second address has a server, and at the same port the first one refuses, or doesn't answer.
+        let (server, first) = (0..100)
+            .find_map(|_| {
+                let server = Server::on("127.0.0.2:0", |client, _| answer(client, 9)).ok()?;
+                let first = format!("127.0.0.1:{}", server.address().port());
+                Some((server, NoServer::at(first.parse().unwrap(), silent).ok()?))
+            })
+            .expect("there is a port that is free at both addresses");
+        let mut command = std::process::Command::new("unshare");
+        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, &hosts]).arg(crate::program::program());
+        command.args(["--report", "json", "--timeout", "12", "-c", "1", "-n", "3"]);
+        command.arg(format!("http://two.test:{}/", first.address.port()));
+        crate::program::run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
+        assert_eq!(server.requests(), [3]);
+    }
+}
+
+#[test]
+fn a_name_without_an_address_is_an_error_that_names_it() {
+    let run = fetch(&["-n", "3", "http://name.invalid/"]);
+    run.expect(&[("failed", 3), ("opened", 0)]);
+    assert_eq!(run.err.matches("can't resolve name.invalid: ").count(), 3, "{}", run.err);
+}
+
+/// Eight peers with four connections each are more than the descriptors allow: those that are inactive have to go.
+#[test]
+#[cfg(unix)]
+fn when_descriptors_run_out_the_cache_gives_some_up_and_no_request_fails() {
+    let servers: Vec<Server> = (0..8).map(|_| Server::start(|client, _| answer(client, 1_000))).collect();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 20; exec \"$0\" \"$@\""]).arg(crate::program::program());
+    command.args(["--report", "json", "-q", "-c", "4", "-n", "50"]);
+    command.args(servers.iter().map(|server| server.url("/")));
+    let run = crate::program::run(command);
+    run.expect(&[("responses", 400), ("failed", 0)]);
+    assert!(run.report().number("evicted.shed") > 0.0, "{}", run.out);
+}

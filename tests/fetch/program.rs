@@ -1,0 +1,128 @@
+//! Runs the example program.
+
+use crate::json::Json;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// Only a run that hangs takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a run of the program left behind.
+pub struct Run {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Run {
+    /// The report, which has to be one JSON object on the last line and to hold together.
+    #[track_caller]
+    pub fn report(&self) -> Json {
+        let line = self.out.lines().last().unwrap_or_else(|| panic!("no report; {}", self.err));
+        let report = Json::parse(line).unwrap_or_else(|| panic!("not JSON: {line}"));
+        let number = |key| report.number(key);
+        assert_eq!(number("responses") + number("failed"), number("requests"), "{line}\n{}", self.err);
+        assert_eq!(report.sum("evicted") + number("kept"), number("opened"), "{line}\n{}", self.err);
+        assert_eq!(self.status, i32::from(number("failed") > 0.0), "{line}\n{}", self.err);
+        report
+    }
+
+    /// Every number of the report that is named here is as stated.
+    #[track_caller]
+    pub fn expect(&self, numbers: &[(&str, u64)]) {
+        let report = self.report();
+        for &(key, number) in numbers {
+            assert_eq!(report.number(key), number as f64, "{key} in {report:?}\n{}{}", self.out, self.err);
+        }
+    }
+}
+
+/// Runs `fetch --report json` with these arguments.
+#[track_caller]
+pub fn fetch(args: &[&str]) -> Run {
+    let mut command = Command::new(program());
+    command.args(["--report", "json"]).args(args);
+    run(command)
+}
+
+/// Runs a command to its end.
+#[track_caller]
+pub fn run(mut command: Command) -> Run {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (out, err) = (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
+    let (Ok(out), Ok(err)) = (out.recv_timeout(PATIENCE), err.recv_timeout(PATIENCE)) else {
+        let _ = child.kill();
+        panic!("{command:?} doesn't end");
+    };
+    Run { status: child.wait().unwrap().code().expect("ended by a signal"), out, err }
+}
+
+fn read(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        let _ = sender.send(text);
+    });
+    receiver
+}
+
+/// The program as cargo built it beside this test.
+#[track_caller]
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("examples").join(format!("fetch{}", std::env::consts::EXE_SUFFIX));
+    let release = if profile.ends_with("release") { " --release" } else { "" };
+    let hint = format!("run: cargo build{release} --example fetch");
+    let Ok(built) = program.metadata().and_then(|data| data.modified()) else {
+        panic!("{} is missing; {hint}", program.display());
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let changed = newest(&root.join("examples/fetch")).max(newest(&root.join("examples/common")));
+    assert!(changed <= built, "{} is older than its source; {hint}", program.display());
+    program
+}
+
+/// When a file of this folder was last changed.
+fn newest(folder: &Path) -> SystemTime {
+    let times = folder.read_dir().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => newest(&entry.path()),
+            false => entry.metadata().unwrap().modified().unwrap(),
+        }
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// A directory of this test's own, removed when dropped.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new(name: &str) -> TempDir {
+        let path = std::env::temp_dir().join(format!("conncache-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        TempDir(path)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// The file with this name, if it is there.
+    pub fn read(&self, name: impl ToString) -> Option<Vec<u8>> {
+        std::fs::read(self.0.join(name.to_string())).ok()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
