@@ -95,7 +95,7 @@ ticks() { # of a process: user and system time
     local stat
     stat=$(< "/proc/$1/stat")
     set -- ${stat##*) }
-    echo $(($12 + $13))
+    echo $((${12} + ${13}))
 }
 
 for name in "${proxies[@]}"; do
