@@ -166,8 +166,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Where to append. The memory comes from the pool if there was none.
+    /// Where to append. The memory comes from the pool if there was none; what is written is forgotten.
     pub fn open(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+        self.forget_sent();
         if self.bytes.capacity() == 0 {
             self.bytes = pool.outputs.pop().unwrap_or_default();
         }
@@ -218,8 +219,7 @@ impl Outbox {
             }
         }
         if skip < more.len() {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
+            self.forget_sent();
             self.bytes.extend_from_slice(&more[skip..]);
         }
         Ok(written)
@@ -248,7 +248,9 @@ impl Outbox {
 
     /// Forgets what is written.
     pub fn forget_sent(&mut self) {
-        self.bytes.drain(..self.sent);
-        self.sent = 0;
+        if self.sent > 0 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
     }
 }

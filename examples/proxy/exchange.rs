@@ -302,7 +302,7 @@ impl Proxy {
         self.fail(key, 502, &format!("{peer}: {why}"), false)
     }
 
-    /// Answers with a status of the proxy's own; or closes, if the response has begun.
+    /// Answers with a status of the proxy's own; or, if the response has begun, closes after what has come of it.
     pub fn fail_exchange(&mut self, key: usize, status: u16, why: &str) {
         if let Next::Again | Next::Yield = self.fail(key, status, why, false) {
             self.again.push(key);
@@ -317,14 +317,14 @@ impl Proxy {
         };
         info!("event=failed status={status} started={started} reason={why:?}");
         self.counts.failed(status);
-        if started {
-            self.close(key);
-            return Next::Wait;
-        }
-        let close = must_close || !done || !keep || self.draining;
         let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
-        let body = format!("{status} {}\n", crate::messages::reason(status));
-        client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
+        if started {
+            client.ending = Ending::AfterFlush { linger: !done };
+        } else {
+            let close = must_close || !done || !keep || self.draining;
+            let body = format!("{status} {}\n", crate::messages::reason(status));
+            client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
+        }
         link.into_iter().for_each(|link| self.drop_link(link));
         self.end_exchange(key)
     }

@@ -37,7 +37,7 @@ impl Proxy {
         json.field("handed_out_dead", counts.handed_out_dead);
         json.field("clients", self.clients.len());
         json.field("clients_accepted", counts.clients);
-        json.open_field("failed", '{');
+        json.open_field("failures", '{');
         counts.failed.iter().for_each(|(status, count)| json.field(&status.to_string(), count));
         json.close('}');
         json.open_field("limits", '{');
