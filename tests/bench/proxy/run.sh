@@ -12,84 +12,10 @@ root=$(cd "$here/../../.." && pwd)
 rounds=${1:-5} seconds=${2:-3}
 clients=("${@:3}")
 [ ${#clients[@]} -gt 0 ] || clients=(1 64 1000)
-target=${CARGO_TARGET_DIR:-$root/target}
-ours=$target/release/examples/proxy
-pingora=${PINGORA:-$target/release/pingora-peer}
-load_core=0 proxy_core=1
 hertz=$(getconf CLK_TCK)
-
-[ -x "$ours" ] || { echo "not built: cargo build --release --example proxy" >&2; exit 1; }
-dir=$(mktemp -d)
-declare -A pid port
-cleanup() {
-    for p in "${pid[@]}"; do kill "$p" 2>/dev/null || true; done
-    wait
-    rm -rf "$dir"
-}
-trap cleanup EXIT
-
-free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
-nginx_conf() { # name, the http block's lines
-    mkdir -p "$dir/$1"
-    cat > "$dir/$1/nginx.conf" <<CONF
-daemon off; master_process off; user root; pid $dir/$1/pid; error_log $dir/$1/error.log;
-worker_processes 1; worker_rlimit_nofile 20000;
-events { worker_connections 8192; }
-http {
-    access_log off;
-    client_body_temp_path $dir/$1; proxy_temp_path $dir/$1; fastcgi_temp_path $dir/$1;
-    uwsgi_temp_path $dir/$1; scgi_temp_path $dir/$1;
-    keepalive_requests 100000000; keepalive_timeout 75s;
-$2
-}
-CONF
-}
-
-for name in upstream ours nginx haproxy pingora; do port[$name]=$(free_port); done
-head -c 612 /dev/zero | tr '\0' x > "$dir/file"
-
-nginx_conf upstream "
-    open_file_cache max=10;
-    server { listen 127.0.0.1:${port[upstream]} backlog=4096; root $dir; }"
-nginx_conf nginx "
-    upstream up { server 127.0.0.1:${port[upstream]}; keepalive 1024; keepalive_requests 100000000; }
-    server {
-        listen 127.0.0.1:${port[nginx]} backlog=4096;
-        location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection \"\"; }
-    }"
-cat > "$dir/haproxy.cfg" <<CONF
-global
-    nbthread 1
-    maxconn 9000
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 75s
-    timeout server 30s
-    http-reuse always
-frontend in
-    bind 127.0.0.1:${port[haproxy]} backlog 4096
-    default_backend up
-backend up
-    server one 127.0.0.1:${port[upstream]} pool-max-conn 1024
-CONF
-
-start() { # name, core, command
-    taskset -c "$2" "${@:3}" > "$dir/$1.out" 2>&1 &
-    pid[$1]=$!
-}
-start upstream $load_core nginx -c "$dir/upstream/nginx.conf"
-start ours $proxy_core "$ours" --listen "127.0.0.1:${port[ours]}" --upstream "127.0.0.1:${port[upstream]}"
-start nginx $proxy_core nginx -c "$dir/nginx/nginx.conf"
-start haproxy $proxy_core haproxy -db -f "$dir/haproxy.cfg"
-proxies=(ours nginx haproxy)
-if [ -x "$pingora" ]; then
-    start pingora $proxy_core "$pingora" "127.0.0.1:${port[pingora]}" "127.0.0.1:${port[upstream]}"
-    proxies+=(pingora)
-fi
+source "$here/peers.sh"
+start_upstream
+start_proxies ours nginx haproxy pingora
 
 ticks() { # of a process: user and system time
     local stat
@@ -97,15 +23,6 @@ ticks() { # of a process: user and system time
     set -- ${stat##*) }
     echo $((${12} + ${13}))
 }
-
-for name in "${proxies[@]}"; do
-    for _ in $(seq 100); do
-        curl -s -o /dev/null "http://127.0.0.1:${port[$name]}/file" && break
-        sleep 0.1
-    done
-    size=$(curl -sf "http://127.0.0.1:${port[$name]}/file" | wc -c)
-    [ "$size" = 612 ] || { echo "$name doesn't answer" >&2; exit 1; }
-done
 
 for round in $(seq "$rounds"); do
     for c in "${clients[@]}"; do
