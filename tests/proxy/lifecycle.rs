@@ -138,3 +138,13 @@ fn inactive_connections_end_with_their_idle_time() {
     assert!(told.recv().unwrap());
     proxy.wait_for_figure("idle_timeout", 1);
 }
+
+#[test]
+fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
+    let upstream = Upstream::answering(|_, _| "HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=1\r\n\r\n".into());
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 204);
+    proxy.wait_for_figure("deadline", 1);
+}

@@ -11,6 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 requests=${1:-1000000} sparse=${2:-100000}
 source "$here/peers.sh"
+load_core=0,1 proxy_core=0,1 # no processor time is measured here
 closing=${CLOSING:-$target/release/closing}
 [ -x "$closing" ] || { echo "not built: $closing" >&2; exit 1; }
 
