@@ -1,350 +1,102 @@
-//! Drives the exchanges: which upstream connection serves a client, and what happens when one fails.
+//! One request and its response: what is known of them while they are under way.
 
-use crate::client::{Ending, Exchange, Fault, Link, Progress, Refusal};
-use crate::proxy::{PLAIN, Proxy, is_out_of_descriptors};
-use conncache::mio::event::Event;
-use conncache::mio::net::TcpStream;
-use conncache::{Cause, ConnId, Owner};
-use log::{info, warn};
-use std::io;
-use std::net::Shutdown;
+use crate::buffer::Inbox;
+use crate::client::Refusal;
+use crate::http::body::Framing;
+use crate::http::head::Version;
+use crate::http::{request, response};
+use crate::messages::Body;
+use conncache::ConnId;
+use std::time::Duration;
 
-/// How many requests of one client are served before others have their turn.
-const MOST_STEPS: usize = 16;
-/// How much of what an answered client still sends is read before its connection is closed.
-const MOST_LINGER: usize = 64;
-
-/// What is next for a client.
-enum Next {
-    /// An event will tell.
-    Wait,
-    /// The next request may be there already.
-    Again,
-    /// Others have their turn first.
-    Yield,
+/// A request and its response.
+pub struct Exchange {
+    /// Whom to ask, as an index into the upstreams.
+    pub upstream: usize,
+    /// How many upstreams couldn't be connected to.
+    pub refused: usize,
+    pub link: Option<Link>,
+    /// The whole request is in `to_upstream`, and repeating it does no harm.
+    pub replayable: bool,
+    pub retried: bool,
+    pub request_done: bool,
+    /// A byte of the response has come.
+    pub answered: bool,
+    /// The response's head has been written.
+    pub started: bool,
+    /// How long the upstream keeps the connection when idle, as it says.
+    pub keep: Option<Duration>,
+    pub head_only: bool,
+    /// What a client of the status page asks for.
+    pub page: Option<Page>,
+    pub version: Version,
+    /// The client's connection takes another request afterwards.
+    pub keep_alive: bool,
+    /// The request's body is chunked.
+    pub chunked: bool,
+    /// How the response's body reaches the client.
+    pub body: Body,
 }
 
-impl Proxy {
-    /// An event for an active upstream connection, told by the cache.
-    pub fn on_upstream(&mut self, key: usize, id: ConnId, event: &Event) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let Some(exchange) = &mut client.exchange else { return };
-        let Some(link) = exchange.link.as_mut().filter(|link| link.id == id) else { return };
-        link.inbox.tell(event);
-        if link.connecting {
-            let Some(stream) = self.cache.get_mut(id) else { return };
-            match stream.take_error() {
-                Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
-                Ok(None) => link.connecting = false,
-                Ok(Some(error)) | Err(error) => return self.refused(key, error),
-            }
-        }
-        if event.is_writable() {
-            client.to_upstream.unblock();
-        }
-        self.drive(key);
-    }
-
-    /// An event for a client.
-    pub fn on_client(&mut self, key: usize, event: &Event) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        // Both directions are gone: nobody is left to answer.
-        if event.is_write_closed() || event.is_error() {
-            return self.close(key);
-        }
-        client.inbox.tell(event);
-        if event.is_writable() {
-            client.outbox.unblock();
-        }
-        self.drive(key);
-    }
-
-    /// Does what can be done for a client now.
-    pub fn drive(&mut self, key: usize) {
-        for _ in 0..MOST_STEPS {
-            let next = self.step(key);
-            if let Some(client) = self.clients.get_mut(key) {
-                if std::mem::take(&mut client.moved) {
-                    client.touched = self.now;
-                }
-            }
-            match next {
-                Next::Wait => return,
-                Next::Again => {}
-                Next::Yield => break,
-            }
-        }
-        self.again.push(key);
-    }
-
-    fn step(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        let host = &self.upstreams[self.turn].host;
-        match client.take_request(&mut self.pool, host) {
-            Ok(()) => {}
-            Err(Refusal::Gone) => return self.leave(key),
-            Err(Refusal::Answer(status, why)) => return self.fail(key, status, &why, true),
-        }
-        let Some(exchange) = &mut client.exchange else { return self.flush(key) };
-        if let Some(page) = exchange.page {
-            if !exchange.request_done {
-                return self.flush(key);
-            }
-            let close = !exchange.keeps_alive() || self.draining;
-            self.answer_page(key, page, close);
-            return self.end_exchange(key);
-        }
-        if exchange.link.is_none() {
-            exchange.upstream = self.turn;
-            self.turn = (self.turn + 1) % self.upstreams.len();
-            self.counts.requests += 1;
-            return self.link(key, false);
-        }
-        self.exchange(key)
-    }
-
-    /// Moves bytes in both directions of an exchange that has its connection.
-    fn exchange(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) else {
-            return Next::Wait;
-        };
-        if link.connecting {
-            return Next::Wait;
-        }
-        let id = link.id;
-        let Some(upstream) = self.cache.get_mut(id) else { return Next::Wait };
-        let mut unsent = None;
-        if client.to_upstream.waiting() > 0 {
-            let was_full = client.to_upstream.is_full();
-            unsent = client.send_request(upstream).err();
-            if unsent.is_some() {
-                // It may have answered before it closed.
-                if let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) {
-                    link.inbox.look_again();
-                }
-            } else if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
-                return Next::Again;
-            }
-        }
-        match client.take_response(upstream, &mut self.pool, self.draining) {
-            Ok(Progress::Wait) => match unsent {
-                Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
-                None => self.flush(key),
-            },
-            Ok(Progress::Yield) => Next::Yield,
-            Ok(Progress::Complete { reusable }) => {
-                self.give_back(key, id, reusable);
-                self.counts.passed_on += 1;
-                self.end_exchange(key)
-            }
-            Err(Fault::Upstream(why)) => self.upstream_failed(key, &why),
-            Err(Fault::Client) => {
-                self.close(key);
-                Next::Wait
-            }
-        }
-    }
-
-    fn give_back(&mut self, key: usize, id: ConnId, reusable: bool) {
-        let keep = self.clients.get(key).and_then(|client| client.exchange.as_ref()).and_then(|exchange| exchange.keep);
-        let gone = if !reusable {
-            self.cache.close_connection(id).ok()
-        } else {
-            match keep {
-                Some(time) => self.cache.checkin_until(self.now, id, self.now + time),
-                None => self.cache.checkin(self.now, id),
-            }
-            .unwrap_or(None)
-        };
-        gone.into_iter().for_each(|evicted| self.note(evicted));
-    }
-
-    /// The exchange is over, its upstream connection given back: on to the next request.
-    fn end_exchange(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request() {
-            link.inbox.release(&mut self.pool);
-        }
-        let more = client.inbox.is_ready();
-        match self.flush(key) {
-            Next::Wait if more => Next::Again,
-            next => next,
-        }
-    }
-
-    /// Writes what waits for the client, and closes if that was to be all.
-    fn flush(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if client.flush(&mut self.pool).is_err() {
-            self.close(key);
-            return Next::Wait;
-        }
-        if client.outbox.waiting() > 0 {
-            return Next::Wait;
-        }
-        match client.ending {
-            Ending::Open if self.draining && client.is_idle() => self.close(key),
-            Ending::Open => {}
-            Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
-                client.ending = Ending::Lingering;
-                self.linger(key);
-            }
-            Ending::AfterFlush { .. } => self.close(key),
-            Ending::Lingering => self.linger(key),
-        }
-        Next::Wait
-    }
-
-    /// Drops what the client still sends, until it closes.
-    fn linger(&mut self, key: usize) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        for _ in 0..MOST_LINGER {
-            client.inbox.release(&mut self.pool);
-            match client.inbox.fill(&mut client.stream, &mut self.pool) {
-                Ok(crate::buffer::Fill::Bytes) => {}
-                Ok(crate::buffer::Fill::Blocked) => return,
-                _ => break,
-            }
-        }
-        self.close(key);
-    }
-
-    /// The client has sent its last; what is written for it already still goes out.
-    fn leave(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if client.exchange.is_some() || client.outbox.waiting() == 0 {
-            self.close(key);
-            return Next::Wait;
-        }
-        client.ending = Ending::AfterFlush { linger: false };
-        self.flush(key)
-    }
-
-    /// Finds a connection for the exchange: an inactive one, unless it has to be `fresh`, or opens one.
-    fn link(&mut self, key: usize, fresh: bool) -> Next {
-        let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
-            return Next::Wait;
-        };
-        let upstream = &self.upstreams[exchange.upstream];
-        let owner = Owner(key as u64);
-        let found = if fresh { None } else { self.cache.checkout(self.now, &upstream.peer, PLAIN, owner) };
-        if let Some(found) = found {
-            exchange.link = Some(Link::new(found.id, true));
-            return self.exchange(key);
-        }
-        let (peer, addr) = (upstream.peer.clone(), upstream.addr);
-        let opened = match TcpStream::connect(addr) {
-            Err(error) if is_out_of_descriptors(&error) && self.shed() => TcpStream::connect(addr),
-            opened => opened,
-        };
-        let stream = match opened {
-            Ok(stream) => stream,
-            Err(error) if is_out_of_descriptors(&error) || error.kind() == io::ErrorKind::AddrNotAvailable => {
-                return self.fail(key, 503, &format!("no room for a connection to {peer}: {error}"), false);
-            }
-            Err(error) => {
-                self.refused(key, error);
-                return Next::Wait;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        match self.cache.insert(self.now, stream, &peer, PLAIN, owner) {
-            Ok(id) => exchange_of(&mut self.clients, key).link = Some(Link::new(id, false)),
-            Err(error) => {
-                let full = matches!(error.cause, Cause::TokensExhausted { .. });
-                warn!("peer={peer} full={full} error={error}");
-                return self.fail(key, 503, &format!("no room for a connection to {peer}: {error}"), false);
-            }
-        }
-        Next::Wait
-    }
-
-    /// An upstream can't be connected to: the next one, unless all have been tried.
-    fn refused(&mut self, key: usize, error: io::Error) {
-        let exchange = exchange_of(&mut self.clients, key);
-        let peer = self.upstreams[exchange.upstream].peer.clone();
-        exchange.refused += 1;
-        if let Some(link) = exchange.link.take() {
-            self.drop_link(link);
-        }
-        let exchange = exchange_of(&mut self.clients, key);
-        if exchange.refused < self.upstreams.len() {
-            info!("event=refused peer={peer} error={error}");
-            exchange.upstream = (exchange.upstream + 1) % self.upstreams.len();
-            let fresh = exchange.retried;
-            match self.link(key, fresh) {
-                Next::Wait => {}
-                Next::Again | Next::Yield => self.again.push(key),
-            }
-        } else {
-            self.fail(key, 502, &format!("couldn't connect to {peer}: {error}"), false);
-        }
-    }
-
-    /// An upstream connection failed before the response was complete.
-    fn upstream_failed(&mut self, key: usize, why: &str) -> Next {
-        let client = &mut self.clients[key];
-        let Some(exchange) = &mut client.exchange else { return Next::Wait };
-        let Some(link) = exchange.link.take() else { return Next::Wait };
-        let handed_out_dead = link.reused && !exchange.answered;
-        self.counts.handed_out_dead += u64::from(handed_out_dead);
-        let again = handed_out_dead && exchange.replayable && exchange.request_done && !exchange.retried;
-        exchange.retried |= again;
-        let peer = self.upstreams[exchange.upstream].peer.clone();
-        self.drop_link(link);
-        if again {
-            info!("event=retry peer={peer} reason={why:?}");
-            self.counts.retried += 1;
-            self.clients[key].start_over();
-            return self.link(key, true);
-        }
-        self.fail(key, 502, &format!("{peer}: {why}"), false)
-    }
-
-    /// Answers with a status of the proxy's own; or, if the response has begun, closes after what has come of it.
-    pub fn fail_exchange(&mut self, key: usize, status: u16, why: &str) {
-        if let Next::Again | Next::Yield = self.fail(key, status, why, false) {
-            self.again.push(key);
-        }
-    }
-
-    fn fail(&mut self, key: usize, status: u16, why: &str, must_close: bool) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        let (started, done, keep) = match &client.exchange {
-            Some(exchange) => (exchange.started, exchange.request_done, exchange.keeps_alive()),
-            None => (false, false, false),
-        };
-        info!("event=failed status={status} started={started} reason={why:?}");
-        self.counts.failed(status);
-        let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
-        if started {
-            client.ending = Ending::AfterFlush { linger: !done };
-        } else {
-            let close = must_close || !done || !keep || self.draining;
-            let body = format!("{status} {}\n", crate::messages::reason(status));
-            client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
-        }
-        link.into_iter().for_each(|link| self.drop_link(link));
-        self.end_exchange(key)
-    }
-
-    /// Closes an upstream connection that can't be used any more.
-    pub fn drop_link(&mut self, mut link: Link) {
-        link.inbox.release(&mut self.pool);
-        if let Ok(evicted) = self.cache.close_connection(link.id) {
-            self.note(evicted);
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    Html,
+    Json,
+    Missing,
+    NotAllowed,
 }
 
-/// The exchange of a client that is known to have one.
-fn exchange_of(clients: &mut slab::Slab<crate::client::Client>, key: usize) -> &mut Exchange {
-    clients[key].exchange.as_mut().expect("a connection was sought for it")
+/// The upstream connection of an exchange.
+pub struct Link {
+    pub id: ConnId,
+    pub reused: bool,
+    pub connecting: bool,
+    pub inbox: Inbox,
+}
+
+impl Exchange {
+    pub fn new(head: &request::Request<'_>, status: bool) -> Result<Exchange, Refusal> {
+        let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        if head.method == "CONNECT" {
+            return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
+        }
+        let page = status.then(|| match (head.method, head.path.split('?').next()) {
+            ("GET" | "HEAD", Some("/")) => Page::Html,
+            ("GET" | "HEAD", Some("/status.json")) => Page::Json,
+            ("GET" | "HEAD", _) => Page::Missing,
+            _ => Page::NotAllowed,
+        });
+        Ok(Exchange {
+            upstream: 0,
+            refused: 0,
+            link: None,
+            replayable: safe_to_repeat && head.framing == Framing::Length(0),
+            retried: false,
+            request_done: false,
+            answered: false,
+            started: false,
+            keep: None,
+            head_only: head.method == "HEAD",
+            page,
+            version: head.version,
+            keep_alive: head.keep_alive,
+            chunked: head.framing == Framing::Chunked,
+            body: Body::Plain,
+        })
+    }
 }
 
 impl Link {
-    fn new(id: ConnId, reused: bool) -> Link {
-        Link { id, reused, connecting: !reused, inbox: crate::buffer::Inbox::default() }
+    pub fn new(id: ConnId, reused: bool) -> Link {
+        Link { id, reused, connecting: !reused, inbox: Inbox::default() }
+    }
+}
+
+/// How long the upstream keeps the connection, by its own word, less a tenth for the way of what it then sends.
+pub fn keep(head: &response::Response<'_>) -> Option<Duration> {
+    match (head.keep_alive_max, head.keep_alive_timeout) {
+        (Some(0), _) => Some(Duration::ZERO),
+        (_, Some(seconds)) => Some(Duration::from_millis(seconds.saturating_mul(900))),
+        _ => None,
     }
 }

@@ -1,12 +1,14 @@
 //! An HTTP/1.1 reverse proxy on one loop and one thread.
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
-//! slab, under tokens of its own. The loop is in this file, an exchange's life in `exchange`, its bytes in `client`.
+//! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's
+//! bytes in `client`, the choice of its connection in `upstream`.
 
 mod buffer;
 mod client;
 mod counts;
 mod demo;
+mod drive;
 mod exchange;
 #[path = "../common/http/mod.rs"]
 mod http;
@@ -15,6 +17,7 @@ mod options;
 mod proxy;
 mod signals;
 mod status;
+mod upstream;
 
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, Handled};

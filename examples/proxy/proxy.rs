@@ -1,7 +1,7 @@
 //! The reactor's state and what is not about a single exchange: clients come and go, time passes, the end.
 
 use crate::buffer::Pool;
-use crate::client::Client;
+use crate::client::{Client, Ending};
 use crate::counts::Counts;
 use crate::options::Upstream;
 use conncache::mio::net::{TcpListener, TcpStream};
@@ -202,7 +202,6 @@ impl Proxy {
     }
 
     fn give_up_if_due(&mut self, key: usize) {
-        use crate::client::Ending;
         let client = &self.clients[key];
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {

@@ -1,6 +1,6 @@
 //! The status page and its figures.
 
-use crate::client::Page;
+use crate::exchange::Page;
 use crate::proxy::Proxy;
 use conncache::Reason;
 use std::fmt::{self, Write};

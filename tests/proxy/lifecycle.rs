@@ -141,10 +141,17 @@ fn inactive_connections_end_with_their_idle_time() {
 
 #[test]
 fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
-    let upstream = Upstream::answering(|_, _| "HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=1\r\n\r\n".into());
+    // The request's path is the time.
+    let upstream = Upstream::answering(|head, _| {
+        let seconds = head.split(' ').nth(1).unwrap().trim_start_matches('/');
+        format!("HTTP/1.1 204 No Content\r\nKeep-Alive: timeout={seconds}\r\n\r\n")
+    });
     let proxy = Proxy::start(&[upstream.addr], &[]);
     let mut client = proxy.client();
-    client.send(GET);
-    assert_eq!(client.response().status, 204);
+    for seconds in [u64::MAX, u64::MAX / 1000, 1] {
+        client.send(&format!("GET /{seconds} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response().status, 204);
+    }
+    assert_eq!(upstream.accepted(), 1);
     proxy.wait_for_figure("deadline", 1);
 }
