@@ -96,7 +96,12 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                 // So that connections made together don't end together.
                 options.limits.lifetime_jitter = lifetime / 10;
             }
-            Long("timeout") => options.timeout = seconds(&mut parser)?,
+            Long("timeout") => {
+                options.timeout = seconds(&mut parser)?;
+                if options.timeout.is_zero() {
+                    return Err("--timeout 0: nothing could be answered".into());
+                }
+            }
             Long("seconds") => options.seconds = Some(seconds(&mut parser)?),
             Short('v') => options.verbose += 1,
             Short('h') | Long("help") => return Ok(None),

@@ -21,6 +21,14 @@ fn closes_on_second_request(dying: usize) -> Upstream {
     })
 }
 
+/// A server that says this, whatever it is asked, and closes.
+fn says_and_closes(response: &'static str) -> Upstream {
+    Upstream::start(move |mut conn, _| {
+        conn.head();
+        conn.send(response);
+    })
+}
+
 #[test]
 fn an_upstream_that_refuses_is_a_502_and_the_log_says_why() {
     let proxy = Proxy::start(&[nobody()], &[]);
@@ -196,10 +204,7 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense",
     ] {
-        let upstream = Upstream::start(move |mut conn, _| {
-            conn.head();
-            conn.send(response);
-        });
+        let upstream = says_and_closes(response);
         let proxy = Proxy::start(&[upstream.addr], &[]);
         let mut client = proxy.client();
         client.send(GET);
@@ -214,10 +219,7 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
 #[test]
 fn what_is_no_http_response_is_a_502() {
     for response in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK\nX: y\n\n"] {
-        let upstream = Upstream::start(move |mut conn, _| {
-            conn.head();
-            conn.send(response);
-        });
+        let upstream = says_and_closes(response);
         let proxy = Proxy::start(&[upstream.addr], &[]);
         let mut client = proxy.client();
         client.send(GET);
