@@ -1,7 +1,7 @@
 //! What is passed on, what isn't, and how messages are framed.
 
 use crate::harness::{Client, Proxy, Upstream, field, ok};
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::sync::mpsc;
 
 #[test]
@@ -89,6 +89,18 @@ fn a_request_that_smuggles_is_refused_and_the_upstream_sees_nothing() {
         assert!(client.is_at_end(), "{request:?}");
     }
     assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn a_refused_client_that_goes_on_sending_still_gets_its_answer() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(&"x".repeat(1_000_000));
+    assert_eq!(client.response().status, 400);
+    // The end, and not a reset, which might overtake the answer.
+    assert_eq!(client.reader.fill_buf().map(<[u8]>::len).map_err(|e| e.kind()), Ok(0));
 }
 
 #[test]
