@@ -1,0 +1,256 @@
+//! Bounded buffers on the two sides of a socket, and the spare memory that they share.
+//!
+//! A connection holds memory only while bytes wait in it: an idle one has none, and the memory that is used next is
+//! the one used last, which is still in the processor's cache.
+
+use conncache::mio::event::Event;
+use conncache::mio::net::TcpStream;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+
+/// How many bytes are read at a time, at most; and how many may wait to be written before reading stops. It is also
+/// the longest head that the proxy takes.
+pub const BUFFER: usize = 32 * 1024;
+/// How many spare buffers of each kind are kept.
+const SPARE: usize = 64;
+
+/// Whether a read that doesn't fill its buffer has emptied the socket, so that the next bytes raise a new event. True
+/// where the kernel keeps the edge; where mio emulates it, only a read that would block re-arms it.
+const SHORT_MEANS_DONE: bool =
+    cfg!(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"));
+
+/// Memory that nobody uses at the moment.
+#[derive(Default)]
+pub struct Pool {
+    inputs: Vec<Box<[u8]>>,
+    outputs: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    fn input(&mut self) -> Box<[u8]> {
+        self.inputs.pop().unwrap_or_else(|| vec![0; BUFFER].into())
+    }
+
+    fn put_input(&mut self, memory: Box<[u8]>) {
+        if self.inputs.len() < SPARE {
+            self.inputs.push(memory);
+        }
+    }
+
+    fn put_output(&mut self, mut memory: Vec<u8>) {
+        if self.outputs.len() < SPARE && memory.capacity() > 0 {
+            memory.clear();
+            self.outputs.push(memory);
+        }
+    }
+}
+
+/// What one attempt to read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// There are more bytes now.
+    Bytes,
+    /// Nothing for now: an event will tell.
+    Blocked,
+    /// The other side has sent all that it will.
+    Ended,
+    /// The buffer is full of bytes that haven't been used up.
+    Full,
+}
+
+/// Bytes that have come from a socket and haven't been used up, and what is known of those behind them.
+#[derive(Default)]
+pub struct Inbox {
+    memory: Option<Box<[u8]>>,
+    start: usize,
+    end: usize,
+    /// An event told of something to read, and no read has come to its end since.
+    readable: bool,
+    /// An event told of the end, which no further event will announce: it has to be read up to.
+    ending: bool,
+    ended: bool,
+}
+
+impl Inbox {
+    /// Remembers what an event tells of the read side.
+    pub fn tell(&mut self, event: &Event) {
+        let ending = event.is_read_closed() || event.is_error();
+        self.ending |= ending;
+        self.readable |= ending || event.is_readable();
+    }
+
+    /// Reads next time, whatever was told.
+    pub fn look_again(&mut self) {
+        self.readable = true;
+        self.ending = true;
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.as_deref().map_or(&[], |memory| &memory[self.start..self.end])
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether there is something to do: bytes to use up, or to read.
+    pub fn is_ready(&self) -> bool {
+        !self.is_empty() || self.readable
+    }
+
+    /// Drops the first `used` bytes. The memory goes back when none are left.
+    pub fn consume(&mut self, used: usize, pool: &mut Pool) {
+        self.start += used;
+        if self.is_empty() {
+            self.release(pool);
+        }
+    }
+
+    /// Drops everything.
+    pub fn release(&mut self, pool: &mut Pool) {
+        (self.start, self.end) = (0, 0);
+        self.memory.take().into_iter().for_each(|memory| pool.put_input(memory));
+    }
+
+    /// Reads once, if something was told of.
+    pub fn fill(&mut self, stream: &mut TcpStream, pool: &mut Pool) -> io::Result<Fill> {
+        if self.ended {
+            return Ok(Fill::Ended);
+        }
+        if !self.readable {
+            return Ok(Fill::Blocked);
+        }
+        let memory = self.memory.get_or_insert_with(|| pool.input());
+        if self.start > 0 {
+            memory.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        if self.end == memory.len() {
+            return Ok(Fill::Full);
+        }
+        let result = loop {
+            match stream.read(&mut memory[self.end..]) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
+        let filled = match result {
+            Ok(0) => {
+                self.ended = true;
+                Fill::Ended
+            }
+            Ok(n) => {
+                self.end += n;
+                self.readable = self.end == memory.len() || self.ending || !SHORT_MEANS_DONE;
+                return Ok(Fill::Bytes);
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                (self.readable, self.ending) = (false, false);
+                Fill::Blocked
+            }
+            Err(e) => return Err(e),
+        };
+        if self.is_empty() {
+            self.release(pool);
+        }
+        Ok(filled)
+    }
+}
+
+/// Bytes that wait to be written to a socket.
+#[derive(Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// The socket is full: an event will tell when it isn't.
+    blocked: bool,
+}
+
+impl Outbox {
+    /// Where to append. The memory comes from the pool if there was none; what is written is forgotten.
+    pub fn open(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
+        self.forget_sent();
+        if self.bytes.capacity() == 0 {
+            self.bytes = pool.outputs.pop().unwrap_or_default();
+        }
+        &mut self.bytes
+    }
+
+    /// Where to append, in memory of this outbox alone.
+    pub fn own(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.waiting() >= BUFFER
+    }
+
+    /// The socket may take bytes again.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
+    /// Writes what waits, and `more` behind it, as far as the socket takes it; keeps the rest. Returns how much was
+    /// written.
+    pub fn send(&mut self, stream: &mut TcpStream, more: &[u8]) -> io::Result<usize> {
+        let (mut written, mut skip) = (0, 0);
+        while !self.blocked && self.waiting() + more.len() > skip {
+            let slices = [IoSlice::new(&self.bytes[self.sent..]), IoSlice::new(&more[skip..])];
+            let all = slices[0].len() + slices[1].len();
+            let result = match (slices[0].is_empty(), slices[1].is_empty()) {
+                (false, true) => stream.write(&slices[0]),
+                (true, _) => stream.write(&slices[1]),
+                _ => stream.write_vectored(&slices),
+            };
+            match result {
+                Ok(n) => {
+                    written += n;
+                    let kept = n.min(self.waiting());
+                    self.sent += kept;
+                    skip += n - kept;
+                    self.blocked = n < all && SHORT_MEANS_DONE;
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.blocked = true,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        if skip < more.len() {
+            self.forget_sent();
+            self.bytes.extend_from_slice(&more[skip..]);
+        }
+        Ok(written)
+    }
+
+    /// Gives the memory back, once all is written.
+    pub fn release_if_sent(&mut self, pool: &mut Pool) {
+        if self.waiting() == 0 {
+            self.sent = 0;
+            pool.put_output(std::mem::take(&mut self.bytes));
+        }
+    }
+
+    /// Everything is to be written once more, to another socket.
+    pub fn rewind(&mut self) {
+        self.sent = 0;
+        self.blocked = false;
+    }
+
+    /// Forgets everything; keeps the memory unless it is much.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(4096);
+        self.rewind();
+    }
+
+    /// Forgets what is written.
+    pub fn forget_sent(&mut self) {
+        if self.sent > 0 {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Drives the exchanges: what each event, and each step after it, does for a client.
+
+use crate::buffer::Fill;
+use crate::client::{Ending, Fault, Progress, Refusal};
+use crate::exchange::Exchange;
+use crate::proxy::Proxy;
+use conncache::ConnId;
+use conncache::mio::event::Event;
+use log::info;
+use std::net::Shutdown;
+
+/// How many requests of one client are served before others have their turn.
+const MOST_STEPS: usize = 16;
+/// How much of what an answered client still sends is read before its connection is closed.
+const MOST_LINGER: usize = 64;
+
+/// What is next for a client.
+pub enum Next {
+    /// An event will tell.
+    Wait,
+    /// The next request may be there already.
+    Again,
+    /// Others have their turn first.
+    Yield,
+}
+
+impl Proxy {
+    /// An event for an active upstream connection, told by the cache.
+    pub fn on_upstream(&mut self, key: usize, id: ConnId, event: &Event) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(exchange) = &mut client.exchange else { return };
+        let Some(link) = exchange.link.as_mut().filter(|link| link.id == id) else { return };
+        link.inbox.tell(event);
+        if link.connecting {
+            let Some(stream) = self.cache.get_mut(id) else { return };
+            match stream.take_error() {
+                Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
+                Ok(None) => link.connecting = false,
+                Ok(Some(error)) | Err(error) => return self.refused(key, error),
+            }
+        }
+        if event.is_writable() {
+            client.to_upstream.unblock();
+        }
+        self.drive(key);
+    }
+
+    /// An event for a client.
+    pub fn on_client(&mut self, key: usize, event: &Event) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        // Both directions are gone: nobody is left to answer.
+        if event.is_write_closed() || event.is_error() {
+            return self.close(key);
+        }
+        client.inbox.tell(event);
+        if event.is_writable() {
+            client.outbox.unblock();
+        }
+        self.drive(key);
+    }
+
+    /// Does what can be done for a client now.
+    pub fn drive(&mut self, key: usize) {
+        for _ in 0..MOST_STEPS {
+            let next = self.step(key);
+            if let Some(client) = self.clients.get_mut(key) {
+                if std::mem::take(&mut client.moved) {
+                    client.touched = self.now;
+                }
+            }
+            match next {
+                Next::Wait => return,
+                Next::Again => {}
+                Next::Yield => break,
+            }
+        }
+        self.again.push(key);
+    }
+
+    fn step(&mut self, key: usize) -> Next {
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        let host = &self.upstreams[self.turn].host;
+        match client.take_request(&mut self.pool, host) {
+            Ok(()) => {}
+            Err(Refusal::Gone) => return self.leave(key),
+            Err(Refusal::Answer(status, why)) => return self.fail(key, status, &why, true),
+        }
+        let Some(exchange) = &mut client.exchange else { return self.flush(key) };
+        if let Some(page) = exchange.page {
+            if !exchange.request_done {
+                return self.flush(key);
+            }
+            let close = !exchange.keep_alive || self.draining;
+            self.answer_page(key, page, close);
+            return self.end_exchange(key);
+        }
+        if exchange.link.is_none() {
+            exchange.upstream = self.turn;
+            self.turn = (self.turn + 1) % self.upstreams.len();
+            self.counts.requests += 1;
+            return self.link(key, false);
+        }
+        self.advance(key)
+    }
+
+    /// Moves bytes in both directions of an exchange that has its connection.
+    pub fn advance(&mut self, key: usize) -> Next {
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) else {
+            return Next::Wait;
+        };
+        if link.connecting {
+            return Next::Wait;
+        }
+        let id = link.id;
+        let Some(upstream) = self.cache.get_mut(id) else { return Next::Wait };
+        let mut unsent = None;
+        if client.to_upstream.waiting() > 0 {
+            let was_full = client.to_upstream.is_full();
+            unsent = client.send_request(upstream).err();
+            if unsent.is_some() {
+                // It may have answered before it closed.
+                if let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) {
+                    link.inbox.look_again();
+                }
+            } else if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
+                return Next::Again;
+            }
+        }
+        match client.take_response(upstream, &mut self.pool, self.draining) {
+            Ok(Progress::Wait) => match unsent {
+                Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
+                None => self.flush(key),
+            },
+            Ok(Progress::Yield) => Next::Yield,
+            Ok(Progress::Complete { reusable }) => {
+                self.give_back(key, id, reusable);
+                self.counts.passed_on += 1;
+                self.end_exchange(key)
+            }
+            Err(Fault::Upstream(why)) => self.upstream_failed(key, &why),
+            Err(Fault::Client) => {
+                self.close(key);
+                Next::Wait
+            }
+        }
+    }
+
+    /// The exchange is over, its upstream connection given back: on to the next request.
+    fn end_exchange(&mut self, key: usize) -> Next {
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request() {
+            link.inbox.release(&mut self.pool);
+        }
+        let more = client.inbox.is_ready();
+        match self.flush(key) {
+            Next::Wait if more => Next::Again,
+            next => next,
+        }
+    }
+
+    /// Writes what waits for the client, and closes if that was to be all.
+    fn flush(&mut self, key: usize) -> Next {
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        if client.flush(&mut self.pool).is_err() {
+            self.close(key);
+            return Next::Wait;
+        }
+        if client.outbox.waiting() > 0 {
+            return Next::Wait;
+        }
+        match client.ending {
+            Ending::Open if self.draining && client.is_idle() => self.close(key),
+            Ending::Open => {}
+            Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
+                client.ending = Ending::Lingering;
+                self.linger(key);
+            }
+            Ending::AfterFlush { .. } => self.close(key),
+            Ending::Lingering => self.linger(key),
+        }
+        Next::Wait
+    }
+
+    /// Drops what the client still sends, until it closes.
+    fn linger(&mut self, key: usize) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        for _ in 0..MOST_LINGER {
+            client.inbox.release(&mut self.pool);
+            match client.inbox.fill(&mut client.stream, &mut self.pool) {
+                Ok(Fill::Bytes) => {}
+                Ok(Fill::Blocked) => return,
+                _ => break,
+            }
+        }
+        self.close(key);
+    }
+
+    /// The client has sent its last; what is written for it already still goes out.
+    fn leave(&mut self, key: usize) -> Next {
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        if client.exchange.is_some() || client.outbox.waiting() == 0 {
+            self.close(key);
+            return Next::Wait;
+        }
+        client.ending = Ending::AfterFlush { linger: false };
+        self.flush(key)
+    }
+
+    /// Answers with a status of the proxy's own; or, if the response has begun, closes after what has come of it.
+    pub fn fail_exchange(&mut self, key: usize, status: u16, why: &str) {
+        if let Next::Again | Next::Yield = self.fail(key, status, why, false) {
+            self.again.push(key);
+        }
+    }
+
+    pub fn fail(&mut self, key: usize, status: u16, why: &str, must_close: bool) -> Next {
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        let (started, done, keep) = match &client.exchange {
+            Some(exchange) => (exchange.started, exchange.request_done, exchange.keep_alive),
+            None => (false, false, false),
+        };
+        info!("event=failed status={status} started={started} reason={why:?}");
+        self.counts.failed(status);
+        let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
+        if started {
+            client.ending = Ending::AfterFlush { linger: !done };
+        } else {
+            let close = must_close || !done || !keep || self.draining;
+            let body = format!("{status} {}\n", crate::messages::reason(status));
+            client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
+        }
+        link.into_iter().for_each(|link| self.drop_link(link));
+        self.end_exchange(key)
+    }
+}

@@ -1,0 +1,121 @@
+//! The command line.
+
+use conncache::{Hop, Limits, Peer};
+use lexopt::prelude::*;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+pub const USAGE: &str = "\
+An HTTP/1.1 reverse proxy on one loop and one thread, its upstream connections in a connection cache.
+
+usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
+
+  --listen ADDR              where clients connect; port 0: any (default 127.0.0.1:0)
+  --upstream HOST:PORT,...   where requests go, in turn (default: a server in this process)
+  --status ADDR              serve a status page and /status.json there
+  --max-inactive N           keep at most N inactive upstream connections (default 1024)
+  --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
+  --idle-timeout SECS        close those inactive for so long (default 60)
+  --max-lifetime SECS        close those that are so old (default: any age)
+  --max-uses N               hand each out at most N times (default: any number)
+  --timeout SECS             give up after so long without progress (default 30)
+  --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
+  -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
+  -h, --help                 this text
+
+Times may have fractions. SIGTERM, SIGINT or --seconds drain: what is in flight is finished, nothing new accepted; a
+second signal ends at once. Without --upstream, a few requests are made to show the cache at work.";
+
+#[derive(Debug)]
+pub struct Options {
+    pub listen: SocketAddr,
+    /// Empty: a server in this process.
+    pub upstreams: Vec<Upstream>,
+    pub status: Option<SocketAddr>,
+    pub limits: Limits,
+    pub timeout: Duration,
+    pub seconds: Option<Duration>,
+    pub verbose: u8,
+}
+
+/// A server that requests go to.
+#[derive(Debug)]
+pub struct Upstream {
+    pub peer: Peer,
+    pub addr: SocketAddr,
+    /// What a request without a host is given.
+    pub host: String,
+}
+
+impl Upstream {
+    pub fn parse(text: &str) -> Result<Upstream, String> {
+        let peer: Peer = text.parse().map_err(|e| format!("{text}: {e}"))?;
+        let Hop::Tcp(host, port) = peer.first_hop() else { return Err(format!("{text}: not HOST:PORT")) };
+        if peer.target() != Some((host, port)) {
+            return Err(format!("{text}: not HOST:PORT"));
+        }
+        let found = (host, port).to_socket_addrs().map_err(|e| format!("{text}: {e}"))?.next();
+        let addr = found.ok_or_else(|| format!("{text}: no address"))?;
+        Ok(Upstream { host: peer.to_string(), peer, addr })
+    }
+}
+
+/// `None`: help was asked for.
+pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
+    let mut options = Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        upstreams: Vec::new(),
+        status: None,
+        limits: Limits::default(),
+        timeout: Duration::from_secs(30),
+        seconds: None,
+        verbose: 0,
+    };
+    options.limits.max_inactive = Some(1024);
+    options.limits.idle_timeout = Some(Duration::from_secs(60));
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(text)? {
+        match arg {
+            Long("listen") => options.listen = parser.value().and_then(|v| v.parse()).map_err(text)?,
+            Long("status") => options.status = Some(parser.value().and_then(|v| v.parse()).map_err(text)?),
+            Long("upstream") => {
+                let list = parser.value().and_then(ValueExt::string).map_err(text)?;
+                options.upstreams = list.split(',').map(Upstream::parse).collect::<Result<_, _>>()?;
+            }
+            Long("max-inactive") => {
+                options.limits.max_inactive = Some(parser.value().and_then(|v| v.parse()).map_err(text)?);
+            }
+            Long("max-inactive-per-peer") => {
+                options.limits.max_inactive_per_peer = Some(parser.value().and_then(|v| v.parse()).map_err(text)?);
+            }
+            Long("max-uses") => options.limits.max_uses = Some(parser.value().and_then(|v| v.parse()).map_err(text)?),
+            Long("idle-timeout") => options.limits.idle_timeout = Some(seconds(&mut parser)?),
+            Long("max-lifetime") => {
+                let lifetime = seconds(&mut parser)?;
+                options.limits.max_lifetime = Some(lifetime);
+                // So that connections made together don't end together.
+                options.limits.lifetime_jitter = lifetime / 10;
+            }
+            Long("timeout") => {
+                options.timeout = seconds(&mut parser)?;
+                if options.timeout.is_zero() {
+                    return Err("--timeout 0: nothing could be answered".into());
+                }
+            }
+            Long("seconds") => options.seconds = Some(seconds(&mut parser)?),
+            Short('v') => options.verbose += 1,
+            Short('h') | Long("help") => return Ok(None),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn text(error: lexopt::Error) -> String {
+    error.to_string()
+}
+
+fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, String> {
+    let number: f64 = parser.value().and_then(|v| v.parse()).map_err(text)?;
+    Duration::try_from_secs_f64(number).map_err(|e| format!("{number}: {e}"))
+}

@@ -1,0 +1,252 @@
+//! The reactor's state and what is not about a single exchange: clients come and go, time passes, the end.
+
+use crate::buffer::Pool;
+use crate::client::{Client, Ending};
+use crate::counts::Counts;
+use crate::options::Upstream;
+use conncache::mio::net::{TcpListener, TcpStream};
+use conncache::mio::{Interest, Registry, Token};
+use conncache::{AggressiveCache, ChannelBindingId, Evicted};
+use log::{debug, info, warn};
+use slab::Slab;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// All upstream connections are alike.
+pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
+/// The host's tokens: the two listeners, the signals, and from here on the clients. The cache has its own block.
+pub const LISTENER: Token = Token(0);
+pub const STATUS: Token = Token(1);
+pub const SIGNAL: Token = Token(2);
+const FIRST_CLIENT: usize = 16;
+/// For how long a client may say nothing between two requests.
+const CLIENT_IDLE: Duration = Duration::from_secs(75);
+const LINGER: Duration = Duration::from_secs(5);
+/// How much of what comes in masses one turn takes on.
+const MOST_ACCEPTS: usize = 64;
+const MOST_EXPIRED: usize = 64;
+
+pub struct Proxy {
+    pub cache: AggressiveCache<TcpStream>,
+    pub clients: Slab<Client>,
+    pub upstreams: Vec<Upstream>,
+    /// Whose turn it is.
+    pub turn: usize,
+    pub pool: Pool,
+    pub counts: Counts,
+    /// Read once in each turn of the loop.
+    pub now: Instant,
+    /// Clients with more to do than one turn allows.
+    pub again: Vec<usize>,
+    pub draining: bool,
+    pub timeout: Duration,
+    registry: Registry,
+    doors: Vec<Door>,
+    next_sweep: Instant,
+}
+
+/// Where clients come in.
+struct Door {
+    listener: TcpListener,
+    token: Token,
+    /// Somebody may be waiting.
+    pending: bool,
+    /// Descriptors ran out: there is no point in trying before one is closed.
+    stuck: bool,
+}
+
+impl Proxy {
+    pub fn new(
+        registry: &Registry,
+        cache: AggressiveCache<TcpStream>,
+        upstreams: Vec<Upstream>,
+        timeout: Duration,
+        now: Instant,
+    ) -> io::Result<Proxy> {
+        Ok(Proxy {
+            cache,
+            clients: Slab::new(),
+            upstreams,
+            turn: 0,
+            pool: Pool::default(),
+            counts: Counts::new(now),
+            now,
+            again: Vec::new(),
+            draining: false,
+            timeout,
+            registry: registry.try_clone()?,
+            doors: Vec::new(),
+            next_sweep: now,
+        })
+    }
+
+    /// Listens; the address tells the port.
+    pub fn listen(&mut self, addr: SocketAddr, token: Token) -> io::Result<SocketAddr> {
+        let mut listener = TcpListener::bind(addr)?;
+        self.registry.register(&mut listener, token, Interest::READABLE)?;
+        let addr = listener.local_addr()?;
+        self.doors.push(Door { listener, token, pending: true, stuck: false });
+        Ok(addr)
+    }
+
+    /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets
+    /// a newcomer in its place.
+    pub fn knock(&mut self, token: Token) {
+        self.doors.iter_mut().filter(|door| door.token == token).for_each(|door| door.pending = true);
+    }
+
+    pub fn client_of(token: Token) -> Option<usize> {
+        token.0.checked_sub(FIRST_CLIENT)
+    }
+
+    /// What is left to do when all events of a turn are handled.
+    pub fn finish_turn(&mut self) {
+        for key in std::mem::take(&mut self.again) {
+            self.drive(key);
+        }
+        for _ in 0..MOST_EXPIRED {
+            let Some(evicted) = self.cache.expire(self.now) else { break };
+            self.note(evicted);
+        }
+        if self.now >= self.next_sweep {
+            self.sweep();
+        }
+        for at in 0..self.doors.len() {
+            if self.doors[at].pending && !self.doors[at].stuck {
+                self.accept(at);
+            }
+        }
+    }
+
+    /// When the next turn has to come, whatever happens.
+    pub fn next_turn(&self) -> Option<Instant> {
+        if !self.again.is_empty() || self.doors.iter().any(|door| door.pending && !door.stuck) {
+            return Some(self.now);
+        }
+        let stuck = self.doors.iter().any(|door| door.stuck);
+        let sweep = (stuck || !self.clients.is_empty()).then_some(self.next_sweep);
+        sweep.into_iter().chain(self.cache.next_deadline()).min()
+    }
+
+    fn accept(&mut self, at: usize) {
+        for _ in 0..MOST_ACCEPTS {
+            let door = &mut self.doors[at];
+            let error = match door.listener.accept() {
+                Ok((stream, _)) => {
+                    let status = door.token == STATUS;
+                    self.welcome(stream, status);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.kind() {
+                ErrorKind::WouldBlock => return door.pending = false,
+                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                _ if is_out_of_descriptors(&error) && self.shed() => {}
+                _ => {
+                    info!("event=accept_failed error={error}");
+                    self.doors[at].stuck = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: TcpStream, status: bool) {
+        let entry = self.clients.vacant_entry();
+        let token = Token(FIRST_CLIENT + entry.key());
+        if let Err(error) = self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
+            return warn!("event=register_failed error={error}");
+        }
+        let _ = stream.set_nodelay(true);
+        entry.insert(Client::new(stream, status, self.now));
+        self.counts.clients += 1;
+    }
+
+    /// Makes room for a descriptor: closes the connection that has been inactive for longest.
+    pub fn shed(&mut self) -> bool {
+        let evicted = self.cache.shed();
+        evicted.map(|evicted| self.note(evicted)).is_some()
+    }
+
+    /// A connection has left the cache: remembers why, and closes it.
+    pub fn note(&mut self, evicted: Evicted<TcpStream>) {
+        debug!("event=evicted peer={} reason={} uses={}", evicted.peer, evicted.reason, evicted.uses);
+        self.counts.note(self.now, &evicted);
+        self.doors.iter_mut().for_each(|door| door.stuck = false);
+    }
+
+    /// Closes a client's connection, and the upstream one that was at work for it.
+    pub fn close(&mut self, key: usize) {
+        let Some(mut client) = self.clients.try_remove(key) else { return };
+        if let Some(link) = client.exchange.take().and_then(|exchange| exchange.link) {
+            self.drop_link(link);
+        }
+        client.inbox.release(&mut self.pool);
+        if let Err(error) = self.registry.deregister(&mut client.stream) {
+            warn!("event=deregister_failed error={error}");
+        }
+        self.doors.iter_mut().for_each(|door| door.stuck = false);
+    }
+
+    /// Looks for what has made no progress for too long. All clients are looked at, a few times in the time-out; no
+    /// exchange has to keep a timer.
+    fn sweep(&mut self) {
+        self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4);
+        self.doors.iter_mut().for_each(|door| door.stuck = false);
+        let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.give_up_if_due(key);
+        }
+    }
+
+    fn give_up_if_due(&mut self, key: usize) {
+        let client = &self.clients[key];
+        let quiet = self.now.saturating_duration_since(client.touched);
+        let patience = match client.ending {
+            Ending::Lingering => LINGER,
+            _ if client.is_idle() => CLIENT_IDLE,
+            _ => self.timeout,
+        };
+        if quiet < patience {
+            return;
+        }
+        let stuck_client = client.outbox.waiting() > 0;
+        match &client.exchange {
+            _ if stuck_client || client.ending != Ending::Open || client.is_idle() => self.close(key),
+            Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
+                let peer = self.upstreams[exchange.upstream].peer.clone();
+                let what = match &exchange.link {
+                    Some(link) if link.connecting => "couldn't connect to",
+                    _ => "no response from",
+                };
+                self.fail_exchange(key, 504, &format!("{what} {peer} within {patience:?}"));
+            }
+            _ => self.fail_exchange(key, 408, &format!("the request isn't complete after {patience:?}")),
+        }
+    }
+
+    /// Begins the end: nothing new, and what is in flight is finished.
+    pub fn drain(&mut self) {
+        info!("event=drain clients={}", self.clients.len());
+        self.draining = true;
+        self.cache.drain();
+        for mut door in self.doors.drain(..) {
+            let _ = self.registry.deregister(&mut door.listener);
+        }
+        let idle: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_idle()).map(|(key, _)| key).collect();
+        idle.into_iter().for_each(|key| self.close(key));
+    }
+
+    /// Whether nothing is left to be finished.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.clients.is_empty() && self.cache.counts().active + self.cache.counts().inactive == 0
+    }
+}
+
+/// Whether the process, or the machine, has as many descriptors open as it may.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let codes: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}

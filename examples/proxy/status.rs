@@ -1,0 +1,151 @@
+//! The status page and its figures.
+
+use crate::exchange::Page;
+use crate::proxy::Proxy;
+use conncache::Reason;
+use std::fmt::{self, Write};
+
+const HTML: &str = include_str!("status.html");
+
+impl Proxy {
+    pub fn answer_page(&mut self, key: usize, page: Page, close: bool) {
+        let json;
+        let (status, content_type, body) = match page {
+            Page::Html => (200, "text/html; charset=utf-8", HTML),
+            Page::Json => {
+                json = self.status_json();
+                (200, "application/json", json.as_str())
+            }
+            Page::Missing => (404, "text/plain", "404: try / or /status.json\n"),
+            Page::NotAllowed => (405, "text/plain", "405: only GET and HEAD\n"),
+        };
+        self.clients[key].answer(&mut self.pool, status, content_type, body.as_bytes(), close);
+    }
+
+    fn status_json(&self) -> String {
+        let (stats, counts, limits) = (self.cache.stats(), &self.counts, self.cache.limits());
+        let asked = stats.handed_out + stats.missed;
+        let ratio = if asked == 0 { 0.0 } else { stats.handed_out as f64 / asked as f64 };
+        let ms = |time: Option<std::time::Duration>| Number(time.map(|time| time.as_millis()));
+        let mut json = Json::default();
+        json.open('{');
+        json.field("uptime_ms", self.now.saturating_duration_since(counts.since).as_millis());
+        json.field("draining", self.draining);
+        json.field("requests", counts.requests);
+        json.field("passed_on", counts.passed_on);
+        json.field("retried", counts.retried);
+        json.field("handed_out_dead", counts.handed_out_dead);
+        json.field("clients", self.clients.len());
+        json.field("clients_accepted", counts.clients);
+        json.open_field("failures", '{');
+        counts.failed.iter().for_each(|(status, count)| json.field(&status.to_string(), count));
+        json.close('}');
+        json.open_field("limits", '{');
+        json.field("max_inactive", Number(limits.max_inactive));
+        json.field("max_inactive_per_peer", Number(limits.max_inactive_per_peer));
+        json.field("idle_timeout_ms", ms(limits.idle_timeout));
+        json.field("max_lifetime_ms", ms(limits.max_lifetime));
+        json.field("max_uses", Number(limits.max_uses));
+        json.close('}');
+        json.open_field("cache", '{');
+        for (name, value) in [
+            ("inserted", stats.inserted),
+            ("active", stats.active as u64),
+            ("inactive", stats.inactive as u64),
+            ("handed_out", stats.handed_out),
+            ("missed", stats.missed),
+            ("probes", stats.probes),
+            ("found_dead", stats.found_dead),
+            ("stale_events", stats.stale_events),
+            ("deregister_failures", stats.deregister_failures),
+        ] {
+            json.field(name, value);
+        }
+        json.field("hit_ratio", format_args!("{ratio:.6}"));
+        json.open_field("left", '{');
+        Reason::ALL.iter().for_each(|&reason| json.field(reason.as_str(), stats.left(reason)));
+        json.close('}');
+        json.close('}');
+        json.open_field("peers", '[');
+        // All upstreams, those without a connection too; the cache knows only of those that have one.
+        for upstream in &self.upstreams {
+            let of_peer = self.cache.counts_of_peer(&upstream.peer);
+            json.open('{');
+            json.field("peer", Quoted(&upstream.peer.to_string()));
+            json.field("active", of_peer.active);
+            json.field("inactive", of_peer.inactive);
+            json.close('}');
+        }
+        json.close(']');
+        json.open_field("recent", '[');
+        for departure in &counts.recent {
+            json.open('{');
+            json.field("ago_ms", self.now.saturating_duration_since(departure.at).as_millis());
+            json.field("peer", Quoted(&departure.peer.to_string()));
+            json.field("reason", Quoted(departure.reason.as_str()));
+            json.field("uses", departure.uses);
+            json.close('}');
+        }
+        json.close(']');
+        json.close('}');
+        json.0
+    }
+}
+
+/// Writes JSON: a comma goes before whatever doesn't come first.
+#[derive(Default)]
+struct Json(String);
+
+impl Json {
+    fn open(&mut self, bracket: char) {
+        self.comma();
+        self.0.push(bracket);
+    }
+
+    fn open_field(&mut self, name: &str, bracket: char) {
+        self.field(name, bracket);
+    }
+
+    fn close(&mut self, bracket: char) {
+        self.0.push(bracket);
+    }
+
+    fn field(&mut self, name: &str, value: impl fmt::Display) {
+        self.comma();
+        let _ = write!(self.0, "{}:{value}", Quoted(name));
+    }
+
+    fn comma(&mut self) {
+        if !self.0.is_empty() && !self.0.ends_with(['{', '[']) {
+            self.0.push(',');
+        }
+    }
+}
+
+/// A number, or null.
+struct Number<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Number<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(number) => number.fmt(f),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for char in self.0.chars() {
+            match char {
+                '"' | '\\' => write!(f, "\\{char}")?,
+                char if char < ' ' => write!(f, "\\u{:04x}", char as u32)?,
+                char => f.write_char(char)?,
+            }
+        }
+        f.write_char('"')
+    }
+}

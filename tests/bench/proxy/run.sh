@@ -1,0 +1,62 @@
+#!/bin/bash
+# The proxy example beside nginx, HAProxy and, if it is built, pingora-proxy: requests per second, and the proxy's own
+# processor time per request. The upstream (nginx, a file of 612 bytes) and the load (wrk) share the first core, the
+# proxy under test has the second. All in one run, one after the other in each round; medians over the rounds.
+#
+#   tests/bench/proxy/run.sh [ROUNDS [SECONDS [CLIENTS...]]]        (default: 5 3 1 64 1000)
+#
+# Needs nginx, haproxy, wrk and taskset, and two cores with nothing else to do.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+rounds=${1:-5} seconds=${2:-3}
+clients=("${@:3}")
+[ ${#clients[@]} -gt 0 ] || clients=(1 64 1000)
+hertz=$(getconf CLK_TCK)
+source "$here/peers.sh"
+start_upstream
+start_proxies ours nginx haproxy pingora
+
+ticks() { # of a process: user and system time
+    local stat
+    stat=$(< "/proc/$1/stat")
+    set -- ${stat##*) }
+    echo $((${12} + ${13}))
+}
+
+for round in $(seq "$rounds"); do
+    for c in "${clients[@]}"; do
+        for name in "${proxies[@]}"; do
+            url=http://127.0.0.1:${port[$name]}/file
+            taskset -c $load_core wrk -t1 -c"$c" -d1 "$url" > /dev/null # warm
+            before=$(ticks "${pid[$name]}")
+            taskset -c $load_core wrk -t1 -c"$c" -d"$seconds" "$url" > "$dir/wrk"
+            after=$(ticks "${pid[$name]}")
+            awk -v name="$name" -v c="$c" -v ticks=$((after - before)) -v hertz="$hertz" '
+                / requests in / { requests = $1 }
+                /^Requests\/sec/ { rate = $2 }
+                /Socket errors|Non-2xx/ { bad = bad " " $0 }
+                END { printf "%s %d %.0f %.3f%s\n", name, c, rate, ticks * 1e6 / hertz / requests, bad }
+            ' "$dir/wrk" | tee -a "$dir/results" >&2
+        done
+    done
+done
+
+awk -v proxies="${proxies[*]}" -v clients="${clients[*]}" '
+    function median(list,   parts, n, i, j, t) {
+        n = split(list, parts, " ")
+        for (i = 2; i <= n; i++)
+            for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
+        return n % 2 ? parts[(n + 1) / 2] : (parts[n / 2] + parts[n / 2 + 1]) / 2
+    }
+    { rate[$1, $2] = rate[$1, $2] " " $3; cpu[$1, $2] = cpu[$1, $2] " " $4 }
+    END {
+        np = split(proxies, p, " "); nc = split(clients, c, " ")
+        printf "| clients | proxy | requests/s | CPU us/request | requests per CPU second | ours is |\n|---|---|---|---|---|---|\n"
+        for (i = 1; i <= nc; i++)
+            for (j = 1; j <= np; j++) {
+                m = median(cpu[p[j], c[i]])
+                if (j == 1) ours = m
+                printf "| %d | %s | %.0f | %.2f | %.0f | %.2fx |\n", c[i], p[j], median(rate[p[j], c[i]]), m, 1e6 / m, m / ours
+            }
+    }' "$dir/results"

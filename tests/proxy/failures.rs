@@ -1,0 +1,316 @@
+//! Upstreams that refuse, stall, die and misbehave; clients that go away; descriptors that run out.
+
+use crate::harness::{Client, Proxy, Upstream, field, nobody, ok, wait_until};
+use std::net::Shutdown;
+use std::sync::mpsc;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+
+/// A server whose first `dying` connections answer one request, take a second one, and close without a word.
+fn closes_on_second_request(dying: usize) -> Upstream {
+    Upstream::start(move |mut conn, number| {
+        for request in 1.. {
+            let head = conn.head();
+            conn.body(&head);
+            if head.is_empty() || (request == 2 && number <= dying) {
+                return;
+            }
+            conn.send(&ok(&format!("{number}.{request}")));
+        }
+    })
+}
+
+/// A server that says this, whatever it is asked, and closes.
+fn says_and_closes(response: &'static str) -> Upstream {
+    Upstream::start(move |mut conn, _| {
+        conn.head();
+        conn.send(response);
+    })
+}
+
+#[test]
+fn an_upstream_that_refuses_is_a_502_and_the_log_says_why() {
+    let proxy = Proxy::start(&[nobody()], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.send(GET);
+        assert_eq!(client.response().status, 502);
+    }
+    proxy.wait_for_log("status=502 started=false reason=\"couldn't connect to 127.0.0.1:");
+    assert_eq!(proxy.figure("502"), 2);
+}
+
+#[test]
+fn a_request_goes_to_the_next_upstream_when_one_refuses() {
+    let upstream = Upstream::answering(|_, body| ok(std::str::from_utf8(body).unwrap()));
+    let proxy = Proxy::start(&[nobody(), upstream.addr, nobody()], &[]);
+    let mut client = proxy.client();
+    for _ in 0..6 {
+        client.send(POST);
+        assert_eq!(client.response().body, b"x");
+    }
+}
+
+#[test]
+fn an_upstream_that_says_nothing_is_a_504_and_its_connection_is_not_used_again() {
+    let upstream = Upstream::start(|mut conn, number| {
+        conn.head();
+        if number == 1 {
+            assert!(conn.is_at_end());
+        } else {
+            conn.send(&ok("late"));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &["--timeout", "0.2"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 504);
+    proxy.wait_for_log("status=504 started=false reason=\"no response from 127.0.0.1:");
+    client.send(GET);
+    assert_eq!(client.response().body, b"late");
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[test]
+fn a_client_that_stalls_within_a_request_is_a_408() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &["--timeout", "0.2"]);
+    for part in ["GET / HT", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"] {
+        let mut client = proxy.client();
+        client.send(part);
+        assert_eq!(client.response().status, 408, "{part:?}");
+        assert!(client.is_at_end());
+    }
+}
+
+#[test]
+fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
+    let upstream = closes_on_second_request(1);
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    let mut bodies = Vec::new();
+    for method in ["GET", "GET", "DELETE"] {
+        client.send(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        bodies.push(String::from_utf8(client.response().body).unwrap());
+    }
+    assert_eq!(bodies, ["1.1", "2.1", "2.2"]);
+    assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (1, 1));
+    proxy.wait_for_log("event=retry");
+}
+
+#[test]
+fn a_repeated_head_request_still_has_no_body() {
+    let upstream = Upstream::start(|mut conn, number| {
+        conn.head();
+        conn.send(&ok("x"));
+        conn.head();
+        if number > 1 {
+            conn.send(&ok("y"));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    client.response();
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let upstream_closes = client.response_to("HEAD");
+    // The second connection takes the repeated request as its first, and answers it with a body, which is unasked for.
+    assert_eq!((upstream_closes.status, field(&upstream_closes.head, "content-length")), (200, Some("1")));
+    client.send(GET);
+    assert_eq!(client.response().body, b"x");
+    assert_eq!(upstream.accepted(), 3);
+}
+
+#[test]
+fn the_second_connection_bypasses_the_cache() {
+    // Three connections become inactive together; each dies on its second request.
+    let upstream = closes_on_second_request(3);
+    let (gate, proxy) = (std::sync::Barrier::new(3), Proxy::start(&[upstream.addr], &[]));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx");
+                gate.wait(); // all three have connections of their own: none is complete
+                wait_until(|| upstream.accepted() == 3, || "three connections".into());
+                client.send("y");
+                assert_eq!(client.response().status, 200);
+            });
+        }
+    });
+    proxy.wait_for_figure("inactive", 3);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().body, b"4.1");
+    assert_eq!(proxy.figure("inactive"), 3, "two that would have died, and the new one");
+}
+
+#[test]
+fn a_request_that_may_not_be_repeated_is_a_502() {
+    for request in
+        [POST, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n"]
+    {
+        let upstream = closes_on_second_request(1);
+        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let mut client = proxy.client();
+        client.send(GET);
+        assert_eq!(client.response().status, 200);
+        client.send(request);
+        assert_eq!(client.response().status, 502, "{request:?}");
+        assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (0, 1));
+        assert_eq!(upstream.accepted(), 1);
+    }
+}
+
+#[test]
+fn a_request_is_not_repeated_for_a_new_connection_nor_twice() {
+    let upstream = Upstream::start(|mut conn, number| {
+        conn.head();
+        if number == 1 {
+            conn.send(&ok("first"));
+            conn.head();
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().body, b"first");
+    client.send(GET); // dies reused, is repeated, dies new
+    assert_eq!(client.response().status, 502);
+    assert_eq!((upstream.accepted(), proxy.figure("retried")), (2, 1));
+}
+
+#[test]
+fn an_inactive_connection_that_the_upstream_closes_costs_nobody_anything() {
+    let upstream = Upstream::start(|mut conn, number| {
+        conn.head();
+        conn.send(&ok(&number.to_string()));
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for n in 1..=5 {
+        client.send(POST);
+        assert_eq!(client.response().body, n.to_string().as_bytes());
+        wait_until(|| proxy.figure("hung_up") + proxy.figure("failed") == n, || format!("eviction {n}"));
+    }
+    assert_eq!(proxy.figure("handed_out_dead"), 0);
+}
+
+#[test]
+fn a_response_cut_short_is_cut_short_for_the_client_too() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense",
+    ] {
+        let upstream = says_and_closes(response);
+        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let mut client = proxy.client();
+        client.send(GET);
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut client.reader, &mut all).unwrap();
+        let all = String::from_utf8(all).unwrap();
+        assert!(all.ends_with("half") || all.ends_with("half\r\n"), "{all:?}");
+        proxy.wait_for_log("status=502 started=true");
+    }
+}
+
+#[test]
+fn what_is_no_http_response_is_a_502() {
+    for response in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK\nX: y\n\n"] {
+        let upstream = says_and_closes(response);
+        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let mut client = proxy.client();
+        client.send(GET);
+        assert_eq!(client.response().status, 502, "{response:?}");
+    }
+}
+
+#[test]
+fn bytes_behind_a_response_never_become_the_next_response() {
+    let upstream = Upstream::start(|mut conn, _| {
+        while !conn.head().is_empty() {
+            conn.send(&(ok("right") + &ok("wrong")));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for _ in 0..5 {
+        client.send(GET);
+        assert_eq!(client.response().body, b"right");
+    }
+    assert_eq!(upstream.accepted(), 5);
+}
+
+#[test]
+fn the_upstream_connection_of_a_client_that_goes_away_is_closed() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, _| {
+        conn.head();
+        tell.send(false).unwrap();
+        let ended = conn.is_at_end();
+        tell.send(ended).unwrap();
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    told.recv().unwrap();
+    // With a reset, since a mere end of sending is no wish to have no answer.
+    socket2::SockRef::from(&*client.stream()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    assert!(told.recv().unwrap());
+    proxy.wait_for_figure("active", 0);
+}
+
+#[test]
+fn a_client_that_only_ends_its_sending_is_still_answered() {
+    let upstream = Upstream::answering(|_, _| ok("answer"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    client.stream().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.response().body, b"answer");
+    assert!(client.is_at_end());
+}
+
+#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
+#[test]
+fn inactive_connections_make_room_when_descriptors_run_out() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start_with_descriptors(40, &[upstream.addr], &[]);
+    // Twelve connections at once, all inactive afterwards.
+    let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"));
+    wait_until(|| upstream.accepted() == 12, || "twelve upstream connections".into());
+    clients.iter_mut().for_each(|client| client.send("x"));
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    // As many clients again: with the inactive ones there is no room for all.
+    let mut more: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    for client in &mut more {
+        client.send(GET);
+        assert_eq!(client.response().body, b"x");
+    }
+    drop((clients, more));
+    wait_until(|| proxy.figure("clients") == 1, || proxy.json());
+    assert!(proxy.figure("shed") > 0, "{}", proxy.json());
+}
+
+#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
+#[test]
+fn a_client_for_whom_there_is_no_descriptor_waits_until_there_is_one() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start_with_descriptors(24, &[upstream.addr], &[]);
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    // In the order in which they came; each closes when it is served, or is told that there is no room.
+    for client in clients {
+        let mut client = client;
+        let status = client.response().status;
+        assert!(status == 200 || status == 503, "{status}");
+    }
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+    proxy.wait_for_log("event=accept_failed");
+}

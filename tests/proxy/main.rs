@@ -1,0 +1,7 @@
+//! The reverse proxy of the examples, as a process of its own between clients and upstreams in this one.
+
+mod failures;
+mod harness;
+mod lifecycle;
+mod messages;
+mod streaming;

@@ -1,0 +1,271 @@
+//! What is passed on, what isn't, and how messages are framed.
+
+use crate::harness::{Client, Proxy, Upstream, field, ok};
+use std::io::{BufRead, Write};
+use std::sync::mpsc;
+
+#[test]
+fn requests_of_one_client_share_one_upstream_connection() {
+    let upstream = Upstream::answering(|head, _| ok(head.lines().next().unwrap()));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for n in 0..10 {
+        client.send(&format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response().body, format!("GET /{n} HTTP/1.1").as_bytes());
+    }
+    assert_eq!(upstream.accepted(), 1);
+    assert_eq!(proxy.figure("handed_out"), 9);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let upstream = Upstream::answering(|head, body| {
+        ok(&format!("{} {}", head.split(' ').nth(1).unwrap(), String::from_utf8_lossy(body)))
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    let request = |n: usize| match n % 3 {
+        0 => format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n"),
+        1 => format!("POST /{n} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"),
+        _ => {
+            format!("POST /{n} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\n")
+        }
+    };
+    client.send(&(0..500).map(request).collect::<String>());
+    for n in 0..500 {
+        let body = ["", "abc", "def"][n % 3];
+        assert_eq!(client.response().body, format!("/{n} {body}").as_bytes());
+    }
+}
+
+#[test]
+fn a_request_that_comes_byte_by_byte_is_served() {
+    let upstream = Upstream::answering(|_, body| ok(std::str::from_utf8(body).unwrap()));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for byte in b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".chunks(1) {
+        client.stream().write_all(byte).unwrap();
+    }
+    assert_eq!(client.response().body, b"abc");
+}
+
+/// Each is answered 400 (or the status given), the connection is closed, and no upstream hears of it.
+#[test]
+fn a_request_that_smuggles_is_refused_and_the_upstream_sees_nothing() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let refused = [
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n"),
+        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\rb\r\nabc\r\n0\r\n\r\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n"),
+        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n0\r\n\r\n"),
+        (400, "GET / HTTP/1.1\nHost: a\n\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a\r\nX: b\rY: c\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\n\r\n"),
+        (400, "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+        (501, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
+    ];
+    for (status, request) in refused {
+        let mut client = proxy.client();
+        client.send(request);
+        let response = client.response();
+        assert_eq!(response.status, status, "{request:?}");
+        assert_eq!(field(&response.head, "connection"), Some("close"), "{request:?}");
+        assert!(client.is_at_end(), "{request:?}");
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn a_refused_client_that_goes_on_sending_still_gets_its_answer() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(&"x".repeat(1_000_000));
+    assert_eq!(client.response().status, 400);
+    // The end, and not a reset, which might overtake the answer.
+    assert_eq!(client.reader.fill_buf().map(<[u8]>::len).map_err(|e| e.kind()), Ok(0));
+}
+
+#[test]
+fn what_follows_a_refused_request_is_not_served() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(client.response().status, 400);
+    assert!(client.is_at_end());
+}
+
+#[test]
+fn hop_by_hop_lines_go_no_further_in_either_direction() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::answering(move |head, _| {
+        tell.send(head.to_string()).unwrap();
+        "HTTP/1.1 200 OK\r\nConnection: X-Own\r\nX-Own: 1\r\nKeep-Alive: timeout=9\r\nProxy-Authenticate: b\r\n\
+         Trailer: t\r\nUpgrade: h2c\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nhi"
+            .into()
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(
+        "GET /x?y HTTP/1.1\r\nHost: example.org:81\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n\
+         TE: trailers\r\nUpgrade: websocket\r\nProxy-Connection: x\r\nProxy-Authorization: secret\r\nX-End: 3\r\n\r\n",
+    );
+    let response = client.response();
+    assert_eq!(response.body, b"hi");
+    assert_eq!(response.head, "HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
+    let request = told.recv().unwrap();
+    assert_eq!(request, "GET /x?y HTTP/1.1\r\nHost: example.org:81\r\nVia: 1.1 conncache\r\nX-End: 3\r\n\r\n");
+}
+
+#[test]
+fn a_target_in_absolute_form_overrules_the_host_line() {
+    let upstream = Upstream::answering(|head, _| ok(head));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("GET http://one.example/p HTTP/1.1\r\nHost: two.example\r\n\r\n");
+    let head = String::from_utf8(client.response().body).unwrap();
+    assert!(head.starts_with("GET /p HTTP/1.1\r\nHost: one.example\r\n"), "{head}");
+    assert!(!head.contains("two.example"));
+}
+
+#[test]
+fn the_upstream_decides_whether_an_expecting_client_sends_its_body() {
+    let upstream = Upstream::start(|mut conn, _| {
+        let head = conn.head();
+        assert_eq!(field(&head, "expect"), Some("100-continue"));
+        if head.starts_with("PUT /yes") {
+            conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let body = conn.body(&head);
+            conn.send(&ok(std::str::from_utf8(&body).unwrap()));
+        } else {
+            conn.send("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n");
+        }
+        // Neither is kept: the proxy keeps nothing here, and half a request would be no reason to.
+        assert!(conn.is_at_end());
+    });
+    let proxy = Proxy::start(&[upstream.addr], &["--max-inactive", "0"]);
+    let ask = |path: &str| {
+        let mut client = proxy.client();
+        client.send(&format!("PUT {path} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"));
+        client
+    };
+    let mut client = ask("/yes");
+    assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("body");
+    assert_eq!(client.response().body, b"body");
+
+    let mut client = ask("/no");
+    let response = client.response();
+    assert_eq!(response.status, 413);
+    assert_eq!(field(&response.head, "connection"), Some("close"));
+    assert!(client.is_at_end());
+}
+
+#[test]
+fn interim_responses_reach_http_1_1_clients_alone() {
+    let upstream = Upstream::answering(|_, _| {
+        format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n{}", ok("done"))
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head(), "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+    assert_eq!(client.head(), "HTTP/1.1 102 Processing\r\n\r\n");
+    assert_eq!(client.response().body, b"done");
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.response().body, b"done");
+}
+
+#[test]
+fn responses_without_a_body_leave_both_connections_usable() {
+    let upstream = Upstream::answering(|head, _| {
+        match head.split(' ').nth(1).unwrap() {
+            "/204" => "HTTP/1.1 204 No Content\r\n\r\n",
+            "/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\nETag: \"e\"\r\n\r\n",
+            "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n",
+        }
+        .to_string()
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for (method, path, status, length) in [
+        ("GET", "/204", 204, None),
+        ("GET", "/304", 304, Some("50")),
+        ("HEAD", "/length", 200, Some("50")),
+        ("HEAD", "/chunked", 200, None),
+        ("HEAD", "/204", 204, None),
+    ] {
+        client.send(&format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let response = client.response_to(method);
+        assert_eq!(response.status, status);
+        assert_eq!(field(&response.head, "content-length"), length, "{method} {path}");
+    }
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[test]
+fn an_http_1_0_client_is_answered_in_its_own_way() {
+    let upstream = Upstream::answering(|head, _| {
+        assert!(field(head, "host").is_some(), "the upstream is asked in HTTP/1.1");
+        if head.starts_with("GET /chunked") {
+            return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".into();
+        }
+        ok("abc")
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let response = client.response();
+    assert_eq!((field(&response.head, "connection"), response.body.as_slice()), (Some("keep-alive"), &b"abc"[..]));
+    client.send("GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let response = client.response();
+    assert_eq!(field(&response.head, "transfer-encoding"), None);
+    assert_eq!((field(&response.head, "connection"), response.body.as_slice()), (Some("close"), &b"abc"[..]));
+    assert!(client.is_at_end());
+}
+
+#[test]
+fn upstreams_take_turns() {
+    let named = |name: &'static str| Upstream::answering(move |_, _| ok(name));
+    let upstreams = [named("a"), named("b"), named("c")];
+    let proxy = Proxy::start(&upstreams.each_ref().map(|upstream| upstream.addr), &[]);
+    let mut client = proxy.client();
+    let answers: Vec<u8> = (0..6)
+        .flat_map(|_| {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.response().body
+        })
+        .collect();
+    assert_eq!(answers, b"abcabc");
+}
+
+#[test]
+fn the_length_of_a_head_is_bounded() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    for (length, status) in [(30_000, 200), (40_000, 431)] {
+        let mut client = Client::connect(proxy.addr);
+        client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(length)));
+        assert_eq!(client.response().status, status);
+    }
+}
