@@ -12,7 +12,7 @@ use conncache::{AggressiveCache, ChannelBindingId, Handled, Parking, Past, Peer}
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
 
-const PLAIN: ChannelBindingId = ChannelBindingId(0);
+const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// What this host knows of a connection in use. Its index in the table is its token.

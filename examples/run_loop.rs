@@ -12,7 +12,7 @@ use conncache::{AggressiveCache, ChannelBindingId, Handled, Owner, Peer};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-const PLAIN: ChannelBindingId = ChannelBindingId(0);
+const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
 const ME: Owner = Owner(1);
 const LINES: [&str; 2] = ["first\n", "second\n"];
 
@@ -56,7 +56,7 @@ fn main() -> io::Result<()> {
                     println!("{id}: answered {:?}", String::from_utf8_lossy(&answer));
                     answer.clear();
                     answered += 1;
-                    if let Some(refused) = cache.checkin(now, id).map_err(io::Error::other)? {
+                    if let Some(refused) = cache.checkin(now, id)? {
                         println!("{}: not kept, {}", refused.id, refused.reason);
                     }
                     if answered < LINES.len() {

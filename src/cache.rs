@@ -2,11 +2,13 @@
 
 use crate::connection::Connection;
 use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+use crate::limits::{ConfigError, Limits};
 use crate::outcome::{Changed, Evicted, Found, Handled, Parked, Parking, Taken};
 use crate::peer::Peer;
 use crate::policy::Policy;
-use crate::state::{ChannelBindingId, ConnId, ConnState, ConnStateRef, Owner};
+use crate::state::{ChannelBindingId, ConnId, ConnState, ConnStateRef, Owner, PrivateData};
 use crate::stats::Stats;
+use crate::view::Counts;
 use crate::watch::Cache;
 use mio::event::Event;
 use mio::{Interest, Token};
@@ -20,7 +22,8 @@ use std::time::Instant;
 ///
 /// # Laws
 ///
-/// Every implementation keeps them:
+/// Every implementation keeps them. (What they answer with can only be made by a [`Cache`]: an implementation of
+/// your own wraps one.)
 ///
 /// * A connection is active (one owner's) or inactive from its insertion until it leaves, and leaves once.
 /// * Nobody is handed a connection that somebody has. `find_my_connections` lists just those that an owner has.
@@ -77,10 +80,14 @@ pub trait ConnectionCache<C> {
     /// [`Cache::peer`](crate::Cache::peer)
     fn peer(&self, id: ConnId) -> Option<&Peer>;
 
+    /// [`Cache::channel`](crate::Cache::channel)
+    fn channel(&self, id: ConnId) -> Option<ChannelBindingId>;
+
     /// [`Cache::remove`](crate::Cache::remove)
     fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
 
     /// [`Cache::checkout`](crate::Cache::checkout)
+    #[must_use]
     fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found>;
 
     /// [`Cache::checkin`](crate::Cache::checkin)
@@ -88,6 +95,16 @@ pub trait ConnectionCache<C> {
 
     /// [`Cache::checkin_until`](crate::Cache::checkin_until)
     fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError>;
+
+    /// [`Cache::park`](crate::Cache::park)
+    fn park(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        private: PrivateData,
+    ) -> Result<Parked<C>, ParkError<C>>;
 
     /// [`Cache::park_with`](crate::Cache::park_with)
     fn park_with(
@@ -112,13 +129,18 @@ pub trait ConnectionCache<C> {
     /// [`Cache::handle_event`](crate::Cache::handle_event)
     fn handle_event(&mut self, event: &Event) -> Handled<C>;
 
+    /// [`Cache::handle_readiness`](crate::Cache::handle_readiness)
+    fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C>;
+
     /// [`Cache::next_deadline`](crate::Cache::next_deadline)
     fn next_deadline(&self) -> Option<Instant>;
 
     /// [`Cache::expire`](crate::Cache::expire)
+    #[must_use]
     fn expire(&mut self, now: Instant) -> Option<Evicted<C>>;
 
     /// [`Cache::shed`](crate::Cache::shed)
+    #[must_use]
     fn shed(&mut self) -> Option<Evicted<C>>;
 
     /// [`Cache::close_peer`](crate::Cache::close_peer)
@@ -126,6 +148,21 @@ pub trait ConnectionCache<C> {
 
     /// [`Cache::drain`](crate::Cache::drain)
     fn drain(&mut self);
+
+    /// [`Cache::limits`](crate::Cache::limits)
+    fn limits(&self) -> &Limits;
+
+    /// [`Cache::set_limits`](crate::Cache::set_limits)
+    fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError>;
+
+    /// [`Cache::counts`](crate::Cache::counts)
+    fn counts(&self) -> Counts;
+
+    /// [`Cache::counts_of_peer`](crate::Cache::counts_of_peer)
+    fn counts_of_peer(&self, peer: &Peer) -> Counts;
+
+    /// [`Cache::counts_of`](crate::Cache::counts_of)
+    fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts;
 
     /// [`Cache::stats`](crate::Cache::stats)
     fn stats(&self) -> Stats;
@@ -190,6 +227,10 @@ impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
         self.peer(id)
     }
 
+    fn channel(&self, id: ConnId) -> Option<ChannelBindingId> {
+        self.channel(id)
+    }
+
     fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
         self.remove(id)
     }
@@ -204,6 +245,17 @@ impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
 
     fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError> {
         self.checkin_until(now, id, deadline)
+    }
+
+    fn park(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        private: PrivateData,
+    ) -> Result<Parked<C>, ParkError<C>> {
+        self.park(now, conn, peer, channel, private)
     }
 
     fn park_with(
@@ -232,6 +284,10 @@ impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
         self.handle_event(event)
     }
 
+    fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C> {
+        self.handle_readiness(token, read_closed)
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         self.next_deadline()
     }
@@ -250,6 +306,26 @@ impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
 
     fn drain(&mut self) {
         self.drain();
+    }
+
+    fn limits(&self) -> &Limits {
+        self.limits()
+    }
+
+    fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
+        self.set_limits(limits)
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts()
+    }
+
+    fn counts_of_peer(&self, peer: &Peer) -> Counts {
+        self.counts_of_peer(peer)
+    }
+
+    fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts {
+        self.counts_of(peer, channel)
     }
 
     fn stats(&self) -> Stats {

@@ -13,15 +13,48 @@ use std::io::{self, Read};
 ///   the session has already decrypted is unsolicited. It consumes what is no data (TLS 1.3 tickets), takes a
 ///   close_notify for closed, and reads a bounded amount. A partial record can't be judged yet: that is quiet;
 /// * buffers that are not empty mean unsolicited.
+///
+/// ```
+/// use conncache::{Connection, Probe, mio};
+/// use mio::{Interest, Registry, Token, event::Source, net::TcpStream};
+///
+/// struct Conn {
+///     socket: TcpStream,
+///     unread: Vec<u8>,
+/// }
+///
+/// impl Source for Conn {
+///     fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> std::io::Result<()> {
+///         self.socket.register(registry, token, interest)
+///     }
+///     fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> std::io::Result<()> {
+///         self.socket.reregister(registry, token, interest)
+///     }
+///     fn deregister(&mut self, registry: &Registry) -> std::io::Result<()> {
+///         self.socket.deregister(registry)
+///     }
+/// }
+///
+/// impl Connection for Conn {
+///     fn probe(&mut self) -> Probe {
+///         if self.unread.is_empty() { self.socket.probe() } else { Probe::Unsolicited }
+///     }
+///     fn is_connected(&self) -> bool {
+///         self.socket.is_connected()
+///     }
+/// }
+/// ```
 pub trait Connection: Source {
-    /// Whether this inactive connection is still fit for use. Called when the loop was told something about it, and
-    /// when it is about to be handed out. Never called while it is active.
+    /// Whether this connection is still fit for use. Called while it is inactive: when the loop was told something
+    /// about it, and when it is about to be handed out. And when it is about to become inactive, on platforms whose
+    /// events mio has to emulate (Windows).
     ///
     /// It may consume what it finds, since whatever makes it say other than [`Probe::Quiet`] ends the connection.
     fn probe(&mut self) -> Probe;
 
     /// Whether the connecting is over and succeeded. Asked when it first becomes inactive: reading a socket that is
-    /// still connecting looks the same as a quiet one. Once true it is not asked again.
+    /// still connecting looks the same as a quiet one. Once true it is not asked again: whoever replaces the value
+    /// (plain by TLS) answers for it, in [`probe`](Connection::probe) if a handshake may still be under way.
     fn is_connected(&self) -> bool;
 }
 

@@ -23,7 +23,7 @@
 //! use conncache::{AggressiveCache, ChannelBindingId, Handled, Owner, Peer};
 //! use std::{io, time::{Duration, Instant}};
 //!
-//! const PLAIN: ChannelBindingId = ChannelBindingId(0);
+//! const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
 //! # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
 //! # let addr = server.local_addr()?;
 //! # let serving = std::thread::spawn(move || { let (mut c, _) = server.accept().unwrap(); c.write_all(b".").unwrap(); let _ = c.read(&mut [0]); });
@@ -86,8 +86,9 @@
 //!   16 bits of a connection's [generation](Builder::tokens) (64-bit platforms; elsewhere 9).
 //! * **Accounted for.** Every connection leaves once, for one [`Reason`]; the [`Stats`] add up after every call.
 //! * **No leak.** No descriptor, token or table entry outlives its connection, even where deregistering fails.
-//! * **Bounded.** A turn's work is bounded by what the host asks for: a call returns at most one eviction. Only
-//!   [`close_all`](Cache::close_all) and dropping the cache close everything at once.
+//! * **Bounded.** A turn's work is bounded by what the host asks for: a call returns at most one eviction, and a search
+//!   closes at most eight dead ones. Only [`close_all`](Cache::close_all) and dropping the cache close everything at
+//!   once.
 //! * **Robust.** Nothing that a peer sends and no order of calls panics (but [indexing](std::ops::Index)), loops or
 //!   leaks. Misuse gets an error, which changes nothing.
 //! * **Discreet.** Private data, and the configurations behind channel bindings, are in no `Debug`, `Display`, error
@@ -99,9 +100,9 @@
 //!
 //! # Costs
 //!
-//! Every operation is O(1) in the number of connections and peers, amortised; entries in the order of deadlines cost
-//! O(log n) at worst, on average O(1). A cycle of checkout and checkin allocates nothing once warm, and makes one
-//! system call: the look. A connection is registered once in its life.
+//! What a loop calls is O(1) in the number of connections and peers, amortised; a deadline of a connection's own costs
+//! O(log n) at worst, on average O(1). What isn't says so. A cycle of checkout and checkin allocates nothing once warm,
+//! and makes one system call: the look. A connection is registered once in its life.
 //!
 //! # In scope, out of scope
 //!
@@ -155,3 +156,8 @@ pub use state::{ChannelBindingId, ChannelsExhausted, ConnId, ConnState, ConnStat
 pub use stats::Stats;
 pub use view::{Counts, Entry};
 pub use watch::{AggressiveCache, Cache, RestrictiveCache};
+
+/// The README's code, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,6 +7,15 @@ use std::time::Duration;
 ///
 /// `None` is no limit; zero keeps nothing. A connection handed out is within every limit, however late
 /// [`expire`](crate::Cache::expire) runs.
+///
+/// ```
+/// let mut limits = conncache::Limits::default();
+/// limits.max_inactive = Some(1_000);
+/// limits.max_uses = Some(100);
+/// ```
+///
+/// Where a host [takes and parks](crate::Cache::take) connections, lifetime and uses hold only if it gives back their
+/// [`Past`](crate::Past).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -85,7 +94,7 @@ pub(crate) struct Jitter(u64);
 
 impl Jitter {
     pub(crate) fn new(seed: u64) -> Jitter {
-        Jitter(seed | 1)
+        Jitter(seed.max(1))
     }
 
     /// From zero to `most`.

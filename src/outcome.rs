@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 /// Its far end may have closed it in the very moment after it was looked at. Be ready to repeat a request that may be
 /// repeated, on a newly opened connection.
 #[must_use = "the connection is active and has to be used or closed"]
+#[non_exhaustive]
 pub struct Found {
     /// The connection.
     pub id: ConnId,
@@ -124,6 +125,7 @@ impl<C> fmt::Debug for Taken<C> {
 }
 
 /// What a connection that was [taken](crate::Cache::take) has used up of its limits. The default is a new connection.
+/// It means the same in another cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     pub(crate) uses: u32,
@@ -152,7 +154,7 @@ pub struct Parking {
 
 impl Parking {
     /// Keeps private data with the connection.
-    pub fn private(mut self, data: PrivateData) -> Parking {
+    pub fn private_data(mut self, data: PrivateData) -> Parking {
         self.private = data;
         self
     }
@@ -206,13 +208,14 @@ impl<C> fmt::Debug for Changed<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The peer closed its side.
+    /// The peer closed its side; or, while the connection was in use, the loop was told that its read side is closed.
     HungUp,
     /// The peer sent something while nobody had asked, or something was left unread.
     Unsolicited,
     /// The socket failed, as by a reset.
     Failed,
-    /// It was to become inactive and was not connected: not yet, or not any longer.
+    /// It was to become inactive for the first time and was not connected: not yet, or not any longer, as after a
+    /// reset.
     NotConnected,
     /// It was inactive for as long as allowed.
     IdleTimeout,
@@ -290,7 +293,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -30,8 +30,8 @@ use std::sync::{Arc, OnceLock};
 /// ```
 ///
 /// An IPv6 address stands in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong
-/// to the channel binding. A host that doesn't fit the grammar (the constructors take any text) is shown escaped,
-/// what stands before an `@` in it as `***`; such text doesn't parse back.
+/// to the channel binding. A host that doesn't fit the grammar (the constructors take any text) is shown escaped, what
+/// stands before an `@` in it as `***`, and a path that isn't plain text likewise; such text doesn't parse back.
 ///
 /// ```
 /// use conncache::{Hop, Peer};
@@ -177,6 +177,14 @@ impl Peer {
     }
 }
 
+/// The server at this address, reached without a proxy. A scope id is left out: it belongs to the machine, not the
+/// peer.
+impl From<SocketAddr> for Peer {
+    fn from(addr: SocketAddr) -> Peer {
+        Peer::direct(&addr.ip().to_string(), addr.port())
+    }
+}
+
 impl PartialEq for Peer {
     #[inline]
     fn eq(&self, other: &Peer) -> bool {
@@ -240,7 +248,13 @@ impl FromStr for Peer {
 
     fn from_str(text: &str) -> Result<Peer, ParsePeerError> {
         if let Some(path) = text.strip_prefix("unix://") {
-            return if path.is_empty() { Err(ParsePeerError::NoPath) } else { Ok(Peer::unix(path)) };
+            // As a path is shown that isn't text, or not all of it.
+            let escaped = path.contains(char::is_control) || path.contains("\\u{") || path.contains('\u{fffd}');
+            return match path {
+                "" => Err(ParsePeerError::NoPath),
+                path if escaped => Err(ParsePeerError::Path(path.to_owned())),
+                path => Ok(Peer::unix(path)),
+            };
         }
         if text.contains('@') {
             return Err(ParsePeerError::UserInfo);
@@ -264,9 +278,10 @@ impl FromStr for Peer {
 impl HostPort {
     fn new(host: &str, port: u16) -> HostPort {
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let host = match bare.parse::<Ipv6Addr>() {
-            Ok(address) => address.to_string(),
-            Err(_) => bare.to_ascii_lowercase(),
+        let host = match bare.split_once('%') {
+            // The zone is an interface's name, in which case matters.
+            Some((address, zone)) if is_ipv6(address) => format!("{}%{zone}", canonical(address)),
+            _ => canonical(bare),
         };
         HostPort { host: host.into(), port }
     }
@@ -279,7 +294,7 @@ impl HostPort {
         .ok_or_else(|| ParsePeerError::NoPort(text.to_owned()))?;
         let bracketed = text.starts_with('[');
         let fits = |c: char| fits_host(c) || (bracketed && c == ':');
-        if host.is_empty() || !host.chars().all(fits) || bracketed != host.contains(':') {
+        if host.is_empty() || !host.chars().all(fits) || bracketed != is_ipv6(host) {
             return Err(ParsePeerError::Host(host.to_owned()));
         }
         match port.parse() {
@@ -322,6 +337,15 @@ fn show_hosts(f: &mut fmt::Formatter<'_>, name: &str, hosts: &[&(&str, u16)]) ->
     tuple.finish()
 }
 
+/// Whether `host` is an IPv6 address, with or without a zone.
+fn is_ipv6(host: &str) -> bool {
+    host.split_once('%').map_or(host, |(address, _)| address).parse::<Ipv6Addr>().is_ok()
+}
+
+fn canonical(host: &str) -> String {
+    host.parse::<Ipv6Addr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
+}
+
 /// Whether a host name may contain `c`, as far as the grammar needs to know.
 fn fits_host(c: char) -> bool {
     !c.is_control() && !c.is_whitespace() && !matches!(c, ':' | '/' | '@' | '[' | ']' | '?' | '#' | '\\')
@@ -349,6 +373,8 @@ pub enum ParsePeerError {
     NoTarget,
     /// `unix://` without a path.
     NoPath,
+    /// The path has control characters, or characters that stand for what couldn't be shown.
+    Path(String),
 }
 
 impl fmt::Display for ParsePeerError {
@@ -365,6 +391,7 @@ impl fmt::Display for ParsePeerError {
             ParsePeerError::NoPort(found) => write!(f, "peer: {found:?} lacks a port"),
             ParsePeerError::Port(found) => write!(f, "peer: port {found:?} is not a number from 0 to 65535"),
             ParsePeerError::NoTarget => f.write_str("peer: the tunnel's target is missing, as in KIND://PROXY/TARGET"),
+            ParsePeerError::Path(found) => write!(f, "peer: path {found:?} is not plain text"),
             ParsePeerError::NoPath => f.write_str("peer: the path after unix:// is missing"),
         }
     }
@@ -397,6 +424,9 @@ mod tests {
     fn hosts_compare_without_case_and_addresses_by_value() {
         assert_eq!(Peer::direct("Example.ORG", 80), Peer::direct("example.org", 80));
         assert_eq!(Peer::direct("[0:0::1]", 80), Peer::direct("::1", 80));
+        assert_eq!(Peer::direct("FE80:0::1%eth0", 80), Peer::direct("fe80::1%eth0", 80));
+        assert_ne!(Peer::direct("fe80::1%ETH0", 80), Peer::direct("fe80::1%eth0", 80));
+        assert_eq!(Peer::from("[::1]:80".parse::<SocketAddr>().unwrap()), Peer::direct("::1", 80));
         assert_ne!(Peer::direct("example.org", 80), Peer::direct("example.org", 81));
         assert_ne!(Peer::direct("localhost", 80), Peer::direct("127.0.0.1", 80));
         assert_ne!(Peer::unix("/Run/x"), Peer::unix("/run/x"));
@@ -443,6 +473,8 @@ mod tests {
             ("[::1]", "port", "[::1]"),
             ("[::1]80", "port", "[::1]80"),
             ("[a]:80", "host", "\"a\""),
+            ("[not:an:address]:80", "host", "not:an:address"),
+            ("unix:///run/a\\u{a}b", "path", "/run/a"),
             ("a b:80", "host", "a b"),
             ("a/b:80", "host", "a/b"),
             ("ftp://a:80", "kind", "ftp"),

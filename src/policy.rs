@@ -5,10 +5,11 @@ use crate::state::ChannelBindingId;
 use std::time::Instant;
 
 /// Decides what becomes of a connection that nobody uses any more. Asked once each time a connection becomes inactive,
-/// unless a limit, a hangup or a drain has already decided against it.
+/// unless a limit, a hangup or a drain has already decided against it. A policy must not panic: the connection it was
+/// asked about would be left half-way.
 ///
-/// This is how special caches are derived, as the seed invites one to. Any `FnMut(&Candidate) -> Verdict` is a policy.
-/// The seed's own example, a cache that closes connections which are idle for some time:
+/// This is how special caches are derived, as the seed invites one to. The seed's own example, a cache that closes
+/// connections which are idle for some time:
 ///
 /// ```
 /// use conncache::{Cache, Candidate, Policy, Verdict, mio};
@@ -28,6 +29,23 @@ use std::time::Instant;
 /// # drop(cache);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+///
+/// Any closure is a policy, too (its argument's type has to be written down):
+///
+/// ```
+/// use conncache::{Cache, Candidate, ChannelBindingId, Verdict, mio};
+///
+/// # let poll = mio::Poll::new()?;
+/// let plain_only = |candidate: &Candidate<'_>| match candidate.channel {
+///     ChannelBindingId::PLAIN => Verdict::Keep,
+///     _ => Verdict::Close,
+/// };
+/// let cache: Cache<mio::net::TcpStream, _> = Cache::with_policy(plain_only).build(poll.registry())?;
+/// # drop(cache);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// In a struct of yours its type can be `Cache<C, Box<dyn FnMut(&Candidate<'_>) -> Verdict + Send>>`.
 pub trait Policy {
     /// The verdict on this candidate.
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict;
@@ -37,18 +55,25 @@ pub trait Policy {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// The time, as told by the host.
+    /// The latest time that the host has told.
     pub now: Instant,
     /// Where it leads.
     pub peer: &'a Peer,
     /// Its channel binding.
     pub channel: ChannelBindingId,
-    /// How often it was handed out.
+    /// How often it was handed out. Being inserted is no hand-out.
     pub uses: u32,
     /// How many inactive connections there are, without this one.
     pub inactive: usize,
     /// How many of them lead to the same peer under the same channel binding.
     pub inactive_to_peer: usize,
+}
+
+impl<'a> Candidate<'a> {
+    /// A candidate that was never used before, with no other inactive, for a policy's own tests.
+    pub fn new(now: Instant, peer: &'a Peer, channel: ChannelBindingId) -> Candidate<'a> {
+        Candidate { now, peer, channel, uses: 0, inactive: 0, inactive_to_peer: 0 }
+    }
 }
 
 /// What becomes of a connection.

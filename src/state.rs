@@ -9,6 +9,9 @@ use std::time::Instant;
 
 /// Names one connection of one cache, for ever: a slot and a 64-bit generation.
 ///
+/// It names the connection, not somebody's use of it: whoever has checked a connection in should forget its id, since
+/// the next owner's connection has the same.
+///
 /// The id of a closed connection never comes to name another, neither in this cache nor in another one of the
 /// process; using it is [`NotFound`](crate::NotFound).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +48,11 @@ pub struct Owner(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelBindingId(pub u32);
 
+impl ChannelBindingId {
+    /// Nothing special: neither TLS nor credentials.
+    pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
+}
+
 impl fmt::Display for ChannelBindingId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -78,13 +86,17 @@ impl ConnState {
         ConnState::Inactive { channel, private: None, until: None }
     }
 
-    /// Keeps `data` with the inactive connection. (Data that is boxed already: [`private_data`](Self::private_data).)
-    /// An active connection has none, so there this changes nothing.
+    /// Keeps `data` with the inactive connection. [`PrivateData`] that came out of a cache is kept as it was, not boxed
+    /// again. An active connection has none, so there this changes nothing.
     pub fn private(self, data: impl Any + Send) -> ConnState {
-        self.private_data(Some(Box::new(data)))
+        let mut data = Some(data);
+        match (&mut data as &mut dyn Any).downcast_mut::<Option<PrivateData>>() {
+            Some(private) => self.private_data(private.take().flatten()),
+            None => self.private_data(data.map(|data| Box::new(data) as Box<dyn Any + Send>)),
+        }
     }
 
-    /// Keeps private data as it came from a hand-out or an eviction.
+    /// Keeps private data as it came out of a cache.
     pub fn private_data(mut self, data: PrivateData) -> ConnState {
         if let ConnState::Inactive { private, .. } = &mut self {
             *private = data;
@@ -271,6 +283,18 @@ mod tests {
         assert_eq!(channels.intern("b"), Err(ChannelsExhausted));
         assert_eq!(channels.intern("a"), Ok(last));
         assert_eq!(channels.len(), 1);
+    }
+
+    #[test]
+    fn private_data_is_boxed_once() {
+        let (boxed, plain): (PrivateData, _) = (Some(Box::new("data")), "data");
+        for state in [
+            ConnState::inactive(ChannelBindingId::PLAIN).private(boxed),
+            ConnState::inactive(ChannelBindingId::PLAIN).private(plain),
+        ] {
+            let ConnState::Inactive { private, .. } = state else { panic!("it is inactive") };
+            assert_eq!(private.unwrap().downcast_ref(), Some(&"data"));
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What the cache has done so far.
 
 use crate::outcome::Reason;
+use std::fmt;
 
 /// Counts since the cache was built. [`inserted`](Stats::inserted) is always
 /// [`active`](Stats::active) + [`inactive`](Stats::inactive) + [`left_in_all`](Stats::left_in_all).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections taken in, by `insert` or `park`.
@@ -19,8 +20,8 @@ pub struct Stats {
     pub missed: u64,
     /// Looks at inactive connections.
     pub probes: u64,
-    /// Connections that looked well until they were about to be handed out: the other side had closed, or sent
-    /// something, and the loop hadn't been told yet. Each is also counted by its reason.
+    /// Connections found dead by the look before a hand-out (or by `find_inactive_connection`): the other side had
+    /// closed, or sent something, and the loop hadn't been told yet. Each is also counted by its reason.
     pub found_dead: u64,
     /// Events for connections that had already left.
     pub stale_events: u64,
@@ -43,5 +44,30 @@ impl Stats {
     /// Every reason for which connections left, and how many.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.into_iter().map(|reason| (reason, self.left(reason))).filter(|&(_, count)| count > 0)
+    }
+}
+
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Left<'a>(&'a Stats);
+
+        impl fmt::Debug for Left<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_map().entries(self.0.reasons()).finish()
+            }
+        }
+
+        f.debug_struct("Stats")
+            .field("inserted", &self.inserted)
+            .field("active", &self.active)
+            .field("inactive", &self.inactive)
+            .field("handed_out", &self.handed_out)
+            .field("missed", &self.missed)
+            .field("probes", &self.probes)
+            .field("found_dead", &self.found_dead)
+            .field("stale_events", &self.stale_events)
+            .field("deregister_failures", &self.deregister_failures)
+            .field("left", &Left(self))
+            .finish()
     }
 }

@@ -123,8 +123,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.sum(peer, |of| of == channel)
     }
 
-    /// All peers and channel bindings with their numbers of connections, in no particular order. One pair may come
-    /// more than once after [`close_peer`](Cache::close_peer). O(of them).
+    /// All peers and channel bindings with their numbers of connections, in no particular order. Connections that were
+    /// there when their peer was [closed](Cache::close_peer) come as a pair of their own, until they have left. O(of
+    /// them).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
         self.table.buckets.iter().map(|(_, bucket)| {
             let counts = Counts { active: bucket.active as usize, inactive: bucket.inactive() as usize };

@@ -87,7 +87,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes in a connection, newly opened or still opening, as `owner`'s: registers it for reading and writing, and
     /// keeps it until it is evicted, closed or removed. No limit concerns active connections.
     ///
-    /// Don't register it yourself, neither before nor after.
+    /// Don't register it yourself, neither before nor after. (One that is registered already is refused, but with
+    /// another `Poll` in debug builds alone: mio checks no further.)
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(self.evict(slot, Reason::Closed))
     }
 
-    /// Closes all connections, active ones too. O(n).
+    /// Closes all connections, active ones too. O(as many as there ever were at once).
     pub fn close_all(&mut self) {
         for slot in 0..self.table.slots_end() {
             if self.table.try_at(slot).is_some() {
@@ -150,7 +151,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// [`park_with`](Cache::park_with) for a new connection without a deadline.
+    /// [`park_with`](Cache::park_with) for a new connection without a deadline. Of a connection that was taken, age and
+    /// uses start anew: to have them limited, use `park_with` and give back its [`Past`].
     ///
     /// # Errors
     ///
