@@ -634,3 +634,116 @@ fn a_cache_is_send_if_its_connections_are() {
     let found = std::thread::spawn(move || cache.checkout(now, &peer, PLAIN, ME).map(|found| found.id));
     assert_eq!(found.join().unwrap(), Some(id));
 }
+
+// What runs out, runs out for good
+
+#[test]
+fn moving_a_connection_does_not_revive_one_that_has_run_out() {
+    let mut host = host(|l| l.idle_timeout = Some(10 * SECOND));
+    let id = host.insert();
+    let keep = |data: &'static str| ConnState::inactive(PLAIN).private(data);
+    let kept = host.cache.set_connection_state(host.now, id, &host.peer, keep("old")).unwrap();
+    assert!(kept.evicted.is_none());
+    host.now += 10 * SECOND;
+    let moved = host.cache.set_connection_state(host.now, id, &host.peer, keep("new")).unwrap();
+    let evicted = moved.evicted.expect("it has run out");
+    assert_eq!((evicted.id, evicted.reason), (id, Reason::IdleTimeout));
+    let text = |data: Option<Box<dyn std::any::Any + Send>>| data.and_then(|data| data.downcast_ref().copied());
+    assert_eq!((text(moved.private), text(evicted.private)), (Some("old"), Some("new")));
+    assert_eq!(host.checkout(), None);
+}
+
+#[test]
+fn moving_a_connection_does_not_revive_one_over_a_lowered_limit() {
+    let mut host = host(|_| ());
+    let kept = host.keep_many(2);
+    host.cache.set_limits(limits(|l| l.max_inactive = Some(1))).unwrap();
+    let moved = host.cache.set_connection_state(host.now, kept[0], &host.peer, ConnState::inactive(TLS)).unwrap();
+    assert_eq!(moved.evicted.map(|evicted| (evicted.id, evicted.reason)), Some((kept[0], Reason::MaxInactive)));
+    assert_eq!(host.checkout(), Some(kept[1]));
+}
+
+#[test]
+fn what_a_lowered_max_uses_ends_comes_from_expire_with_its_private_data() {
+    let mut host = host(|_| ());
+    let id = host.keep();
+    assert_eq!(host.checkout(), Some(id));
+    let state = ConnState::inactive(PLAIN).private("data");
+    drop(host.cache.set_connection_state(host.now, id, &host.peer, state).unwrap());
+    let fresh = host.keep();
+    host.cache.set_limits(limits(|l| l.max_uses = Some(1))).unwrap();
+    assert!(host.cache.next_deadline().is_some_and(|due| due <= host.now));
+    let evicted = host.cache.expire(host.now).expect("it was used once");
+    assert_eq!((evicted.id, evicted.reason, evicted.private.is_some()), (id, Reason::MaxUses, true));
+    assert_eq!((host.expire(), host.checkout()), (None, Some(fresh)));
+}
+
+#[test]
+fn a_connection_with_a_later_deadline_is_found_behind_many_that_have_run_out() {
+    let mut host = host(|_| ());
+    let lasting = host.keep();
+    for _ in 0..20 {
+        let id = host.insert();
+        assert!(host.cache.checkin_until(host.now, id, host.now + SECOND).unwrap().is_none());
+    }
+    host.now += SECOND;
+    assert_eq!(host.checkout(), Some(lasting));
+}
+
+#[test]
+fn what_is_due_now_is_due_by_any_clock() {
+    let mut host = host(|_| ());
+    let behind = host.now;
+    assert_eq!(host.expire(), None);
+    host.now += 100 * SECOND;
+    host.keep();
+    host.cache.drain();
+    assert!(host.cache.next_deadline().is_some_and(|due| due <= behind));
+    assert_eq!(host.cache.expire(behind).map(|evicted| evicted.reason), Some(Reason::Drained));
+}
+
+#[test]
+fn a_policy_is_told_a_time_that_never_runs_backwards() {
+    let poll = Poll::new().unwrap();
+    let half_a_minute = |candidate: &Candidate<'_>| Verdict::KeepUntil(candidate.now + 30 * SECOND);
+    let mut cache: Cache<Light, _> = Cache::with_policy(half_a_minute).build(poll.registry()).unwrap();
+    let (start, peer) = (Instant::now(), Peer::direct("host", 80));
+    let later = start + 100 * SECOND;
+    let id = cache.insert(later, Light, &peer, PLAIN, ME).unwrap();
+    assert!(cache.checkin(start, id).unwrap().is_none());
+    assert_eq!(cache.next_deadline(), Some(later + 30 * SECOND));
+}
+
+#[test]
+fn a_past_means_the_same_in_another_cache() {
+    let lifetime = |l: &mut Limits| l.max_lifetime = Some(60 * SECOND);
+    let (mut old, mut new) = (host(lifetime), host(lifetime));
+    let id = old.cache.insert(old.now, Light, &old.peer, PLAIN, ME).unwrap();
+    assert_eq!(old.checkin(id), None);
+    let at_59 = old.now + 59 * SECOND;
+    let both = Interest::READABLE.add(Interest::WRITABLE);
+    let taken = old.cache.take(at_59, &old.peer, PLAIN, Token(1), both).unwrap().expect("it lives");
+    let parking = Parking::default().past(taken.past);
+    let parked = new.cache.park_with(at_59, taken.conn, &new.peer, PLAIN, parking).unwrap();
+    assert_eq!(new.cache.next_deadline(), Some(old.now + 60 * SECOND));
+    let ended = new.cache.expire(old.now + 60 * SECOND).expect("its lifetime has ended");
+    assert_eq!((ended.id, ended.reason), (parked.id, Reason::MaxLifetime));
+}
+
+#[test]
+fn those_of_closed_peers_go_before_healthy_ones() {
+    let mut host = host(|l| l.max_inactive = Some(3));
+    let healthy = host.keep();
+    let closed = Peer::direct("closed", 1);
+    let doomed = [0, 1].map(|_| {
+        let id = host.cache.insert(host.now, Light, &closed, PLAIN, ME).unwrap();
+        assert_eq!(host.checkin(id), None);
+        id
+    });
+    host.cache.close_peer(&closed);
+    let newcomer = host.insert();
+    assert_eq!(host.checkin(newcomer), Some((doomed[0], Reason::PeerClosed)));
+    assert_eq!(host.cache.shed().map(|evicted| evicted.id), Some(doomed[1]));
+    assert_eq!(host.cache.shed().map(|evicted| evicted.id), Some(healthy));
+    assert_eq!(host.cache.next_deadline(), None);
+}
