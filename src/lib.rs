@@ -132,6 +132,7 @@ mod lru;
 mod outcome;
 mod owners;
 mod peer;
+mod peer_text;
 mod policy;
 mod slots;
 mod state;
@@ -150,7 +151,8 @@ pub use error::{Cause, InsertError, NotFound, ParkError, SetStateError, StateErr
 pub use limits::{ConfigError, Limits};
 pub use mio;
 pub use outcome::{Changed, Evicted, Found, Handled, Parked, Parking, Past, Reason, Taken};
-pub use peer::{Hop, ParsePeerError, Peer, PeerKind};
+pub use peer::{Hop, Peer, PeerKind};
+pub use peer_text::ParsePeerError;
 pub use policy::{Aggressive, Candidate, Policy, Restrictive, Verdict};
 pub use state::{ChannelBindingId, ChannelsExhausted, ConnId, ConnState, ConnStateRef, Interner, Owner, PrivateData};
 pub use stats::Stats;
