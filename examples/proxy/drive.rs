@@ -79,6 +79,14 @@ impl Proxy {
 
     fn step(&mut self, key: usize) -> Next {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        // Who doesn't read the answers gets no further ones.
+        if client.exchange.is_none() && client.outbox.is_full() {
+            self.flush(key);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        if client.exchange.is_none() && client.outbox.is_full() {
+            return Next::Wait;
+        }
         let host = &self.upstreams[self.turn].host;
         match client.take_request(&mut self.pool, host) {
             Ok(()) => {}

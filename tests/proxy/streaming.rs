@@ -208,3 +208,18 @@ fn a_long_body_does_not_keep_others_waiting() {
     greedy.stream().shutdown(std::net::Shutdown::Both).unwrap();
     assert!(reading.join().unwrap() > 0);
 }
+
+#[test]
+fn who_asks_without_end_and_reads_nothing_costs_bounded_memory() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    // For an upstream's answers and for the proxy's own.
+    for addr in [proxy.addr, proxy.status] {
+        let mut client = Client::connect(addr);
+        client.stream().set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        let requests = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_000);
+        let stalled = (0..1_000).any(|_| client.stream().write_all(requests.as_bytes()).is_err());
+        assert!(stalled, "30 MB of requests were taken from a client that reads nothing");
+        assert!(proxy.peak_kib().is_none_or(|kib| kib < MOST_KIB), "{:?}", proxy.peak_kib());
+    }
+}
