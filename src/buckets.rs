@@ -1,6 +1,6 @@
 //! The inactive connections by peer and channel binding, the newest of each first.
 
-use crate::heads::Heads;
+use crate::heads::{Heads, mix};
 use crate::peer::Peer;
 use crate::slots::{Linked, Links, List, NONE};
 use crate::state::ChannelBindingId;
@@ -14,7 +14,7 @@ pub(crate) struct Bucket {
     pub(crate) list: List,
     /// How many those are.
     pub(crate) kept: u32,
-    /// How many inactive ones are over a lowered limit. They stand in a list of their own.
+    /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
     pub(crate) condemned: u32,
     pub(crate) active: u32,
     /// The peer was closed: nothing is found here any more, and what is in the list is to go.
@@ -199,9 +199,10 @@ impl Buckets {
     }
 }
 
-/// The peer's hash is random already; channels are the host's own numbers.
+/// The peer's hash is random already.
+#[inline]
 fn key_hash(peer: &Peer, channel: ChannelBindingId) -> u64 {
-    peer.hash().wrapping_add(u64::from(channel.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    peer.hash().wrapping_add(mix(channel.0.into()))
 }
 
 impl Linked for Slab<Bucket> {
@@ -263,5 +264,21 @@ mod tests {
                 assert_eq!(buckets.buckets.len(), naive.len(), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn chains_stay_short_whatever_the_channels_numbers() {
+        let (peer, mut buckets) = (Peer::direct("host", 1), Buckets::default());
+        for channel in 0..1_000 {
+            let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel << 16));
+            buckets.get_mut(bucket).active = 1;
+        }
+        assert!(buckets.by_key.room() >= 1_000);
+        let chain = |channel: u32| {
+            let first = buckets.by_key.first(key_hash(&peer, ChannelBindingId(channel << 16)));
+            let next = |&at: &u32| Some(buckets.get(at).links.older).filter(|&at| at != NONE);
+            std::iter::successors(Some(first), next).count()
+        };
+        assert!((0..1_000).map(chain).max() < Some(12));
     }
 }

@@ -122,9 +122,10 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value,
-    /// when limits contradict each other or the token range is empty; or the operating system's, when the registry
-    /// can't be cloned, which takes a descriptor.
+    /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value, when limits
+    /// contradict each other, the range of tokens is too small or all blocks are taken, or the capacity is more than
+    /// the tokens have room for; or the operating system's, when the registry can't be cloned, which takes a
+    /// descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
         self.limits.check()?;
         let tokens = match self.tokens {
@@ -142,7 +143,6 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             limits: self.limits,
             clock: Clock::default(),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
-            serial: tokens.serial(),
             tokens,
             registry: registry.try_clone()?,
             stats: Stats::default(),

@@ -28,7 +28,8 @@ use std::time::Instant;
 /// * A connection is active (one owner's) or inactive from its insertion until it leaves, and leaves once.
 /// * Nobody is handed a connection that somebody has. `find_my_connections` lists just those that an owner has.
 /// * What is handed out leads to the peer, under the channel binding, that was asked for.
-/// * A connection that isn't kept comes back as a value; so does its private data.
+/// * A connection that isn't kept comes back as a value; so does its private data. But one found dead by a search for
+///   one to hand out is closed there and then.
 /// * An id that has left is not found, for ever. An error changes nothing.
 pub trait ConnectionCache<C> {
     /// [`Cache::get_connection_state`](crate::Cache::get_connection_state)
@@ -82,6 +83,9 @@ pub trait ConnectionCache<C> {
 
     /// [`Cache::channel`](crate::Cache::channel)
     fn channel(&self, id: ConnId) -> Option<ChannelBindingId>;
+
+    /// [`Cache::token`](crate::Cache::token)
+    fn token(&self, id: ConnId) -> Option<Token>;
 
     /// [`Cache::remove`](crate::Cache::remove)
     fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
@@ -148,6 +152,9 @@ pub trait ConnectionCache<C> {
 
     /// [`Cache::drain`](crate::Cache::drain)
     fn drain(&mut self);
+
+    /// [`Cache::is_draining`](crate::Cache::is_draining)
+    fn is_draining(&self) -> bool;
 
     /// [`Cache::limits`](crate::Cache::limits)
     fn limits(&self) -> &Limits;
@@ -231,6 +238,10 @@ impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
         self.channel(id)
     }
 
+    fn token(&self, id: ConnId) -> Option<Token> {
+        self.token(id)
+    }
+
     fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
         self.remove(id)
     }
@@ -306,6 +317,10 @@ impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
 
     fn drain(&mut self) {
         self.drain();
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining()
     }
 
     fn limits(&self) -> &Limits {

@@ -37,7 +37,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Write at once: no event will tell that it is writable.
     ///
     /// Dead ones met on the way are closed and counted, their private data dropped with them; after eight of them it is
-    /// a miss. One that has run out and hasn't come from [`expire`](Cache::expire) yet is passed by.
+    /// a miss. One that has run out and hasn't come from [`expire`](Cache::expire) yet is passed by; so are 64 at most.
     #[must_use = "a connection found is active from now on"]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
@@ -161,7 +161,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, with its private data, which
-    /// stays with it. It is looked at, and not taken: ask again in the next turn.
+    /// stays with it. It is looked at, and not taken: ask again in the next turn. Dead ones met on the way are closed.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.find(now, peer, channel).ok_or(NotFound)?;
         let record = self.table.at(slot);
         match &record.state {
-            State::Inactive { private, .. } => Ok((record.id(slot, self.serial), private.as_deref())),
+            State::Inactive { private, .. } => Ok((record.id(slot, self.tokens.serial()), private.as_deref())),
             State::Active { .. } => Err(NotFound),
         }
     }
@@ -267,8 +267,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = self.table.at_mut(slot);
         record.uses = record.uses.saturating_add(1);
         self.stats.handed_out += 1;
-        let found =
-            Found { id: record.id(slot, self.serial), inactive_for: now.since(since), uses: record.uses, private };
+        let found = Found {
+            id: record.id(slot, self.tokens.serial()),
+            inactive_for: now.since(since),
+            uses: record.uses,
+            private,
+        };
         debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
         found
     }

@@ -43,18 +43,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
-        if self.draining {
-            return self.table.oldest_inactive().map(|slot| self.evict(slot, Reason::Drained));
-        }
-        if let Some(slot) = self.table.buckets.next_waiting() {
-            return Some(self.evict(slot, Reason::PeerClosed));
-        }
-        if let Some((slot, reason)) = self.table.next_condemned() {
-            return Some(self.evict(slot, reason));
-        }
-        let oldest = self.table.lru.oldest_kept()?;
-        if let Some(reason) = self.unfit(oldest, now) {
-            return Some(self.evict(oldest, reason));
+        let first = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
+        if let Some(reason) = self.unfit(first, now) {
+            return Some(self.evict(first, reason));
         }
         for _ in 0..MOST_REARMS {
             let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
@@ -79,7 +70,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when
     /// they would become inactive. Connections inserted from now on are not concerned.
     ///
-    /// O(channel bindings in use with the peer).
+    /// O(channel bindings in use with the peer, and its former closings while connections of theirs are active).
     pub fn close_peer(&mut self, peer: &Peer) {
         self.table.buckets.close(peer);
     }
@@ -115,19 +106,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// O(surplus + peers), tens of nanoseconds each; O(n) when `max_uses` is lowered.
+    /// O(surplus + peers), tens of nanoseconds each, where those of closed peers count as surplus, too; O(n) when
+    /// `max_uses` is lowered.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] if the limits contradict each other; the old ones stay in force.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
         limits.check()?;
+        self.table.condemn_waiting();
         if let Some(most) = limits.max_inactive {
             self.table.keep_newest(most);
         }
         if let Some(most) = limits.max_inactive_per_peer {
-            let open = self.table.buckets.iter().filter(|(_, bucket)| !bucket.closed);
-            let buckets: Vec<u32> = open.map(|(at, _)| at).collect();
+            let buckets: Vec<u32> = self.table.buckets.iter().map(|(at, _)| at).collect();
             for at in buckets {
                 self.table.keep_newest_in(at, most);
             }

@@ -39,3 +39,25 @@ impl Heads {
         &mut self.firsts[hash as usize & last]
     }
 }
+
+/// Spreads a number of the host's own choice over all bits of a hash: one multiplication is enough where no attacker
+/// chooses.
+#[inline]
+pub(crate) fn mix(number: u64) -> u64 {
+    let product = u128::from(number) * 0x9e37_79b9_7f4a_7c15;
+    (product as u64) ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn numbers_that_are_addresses_small_or_shifted_do_not_collide() {
+        for step in [1, 64, 4096, 1 << 16, 1 << 40] {
+            let distinct: HashSet<u64> = (0..1_000).map(|i| mix(i * step) & 0xffff).collect();
+            assert!(distinct.len() > 950, "step {step}: {}", distinct.len());
+        }
+    }
+}

@@ -19,7 +19,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Inactive connections in all. Over it, the one inactive for longest goes.
+    /// Inactive connections in all. Over it, one of a [closed peer](crate::Cache::close_peer) goes, else the one
+    /// inactive for longest.
     pub max_inactive: Option<usize>,
     /// Inactive connections to one peer under one channel binding. Over it, the one of them that is inactive for
     /// longest goes, never the newcomer.

@@ -82,7 +82,8 @@ pub struct Evicted<C> {
     pub private: PrivateData,
     /// How often it was handed out.
     pub uses: u32,
-    /// The error behind [`Reason::Failed`]. The operating system tells it only once.
+    /// The error behind [`Reason::Failed`], unless it stands in the [`TakeError`](crate::TakeError) that this came
+    /// with. The operating system tells it only once.
     pub error: Option<io::Error>,
 }
 
@@ -225,7 +226,8 @@ pub enum Reason {
     MaxLifetime,
     /// It was handed out as often as allowed.
     MaxUses,
-    /// There were too many inactive ones, and it was the one inactive for longest.
+    /// There were too many inactive ones, and it was the one inactive for longest (but for those that had to go
+    /// anyway).
     MaxInactive,
     /// There were too many inactive ones of its peer and channel, and it was the one inactive for longest.
     MaxInactivePerPeer,

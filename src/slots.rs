@@ -31,7 +31,7 @@ pub(crate) enum State {
     Inactive { since: Tick, until: Tick, private: PrivateData },
 }
 
-/// What is known of a connection besides; all but the last hold for the rest of its life.
+/// What is known of a connection besides.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags {
     /// The connecting is over: it needn't be asked again.
@@ -42,7 +42,7 @@ pub(crate) struct Flags {
     pub(crate) read_only: bool,
     /// Its peer was closed: it is not kept any more, whatever peer it goes by.
     pub(crate) peer_closed: bool,
-    /// Inactive, and to go for this reason: a limit on numbers was lowered.
+    /// Inactive, and to go for this reason: a limit was lowered, or at that time its peer had been closed.
     pub(crate) condemned: Option<Reason>,
 }
 

@@ -168,6 +168,13 @@ impl<C> Table<C> {
         last
     }
 
+    /// Condemns those of closed peers: no limit has to count them any more.
+    pub(crate) fn condemn_waiting(&mut self) {
+        while let Some(slot) = self.buckets.next_waiting() {
+            self.condemn(slot, Reason::PeerClosed);
+        }
+    }
+
     /// Condemns the inactive ones that were handed out `most` times. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
         let kept =
@@ -189,12 +196,6 @@ impl<C> Table<C> {
         self.buckets.stop_waiting_if_empty(at);
         self.lru.condemn(slot);
         (slot, reason)
-    }
-
-    /// An inactive connection over a lowered limit, and which.
-    pub(crate) fn next_condemned(&self) -> Option<(u32, Reason)> {
-        let slot = self.lru.oldest_condemned()?;
-        Some((slot, self.slots[slot as usize].flags.condemned?))
     }
 
     /// The inactive connection to go first: one condemned, else the one inactive for longest.

@@ -32,6 +32,7 @@ impl Tokens {
     /// A block that no other cache of this process has.
     pub(crate) fn claim() -> Result<Tokens, ConfigError> {
         let mut registry = registry();
+        let serial = registry.next_serial()?;
         let block = if registry.fresh < BLOCKS {
             registry.fresh += 1;
             registry.fresh
@@ -42,7 +43,6 @@ impl Tokens {
                 problem: format!("and all {BLOCKS} blocks are taken by other caches; give a range"),
             })?
         };
-        let serial = registry.next_serial()?;
         Ok(Tokens { claimed: Some(block), ..Tokens::divide(block << BLOCK_BITS, 1 << BLOCK_BITS, serial) })
     }
 

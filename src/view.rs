@@ -89,7 +89,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The active connections that `owner` has, in no particular order. O(of them) on average.
     pub fn find_my_connections(&self, owner: Owner) -> impl Iterator<Item = ConnId> {
-        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot, self.serial))
+        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot, self.tokens.serial()))
     }
 
     /// All connections, in no particular order. O(n).
@@ -97,7 +97,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.iter().map(|(slot, record)| {
             let bucket = self.table.buckets.get(record.bucket);
             Entry {
-                id: record.id(slot, self.serial),
+                id: record.id(slot, self.tokens.serial()),
                 conn: &record.conn,
                 peer: &bucket.peer,
                 channel: bucket.channel,

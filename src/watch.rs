@@ -67,8 +67,6 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) stats: Stats,
     pub(crate) probing: bool,
     pub(crate) draining: bool,
-    /// Tells this cache's ids from those of the process's other caches.
-    pub(crate) serial: u32,
 }
 
 impl<C: Connection, P: Policy + Default> Cache<C, P> {
@@ -247,6 +245,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(None);
         };
         if let Err(error) = self.registry.reregister(&mut self.table.at_mut(slot).conn, token, interest) {
+            self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError { cause: Cause::Registry(error), evicted });
         }
@@ -279,10 +278,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 return Handled::Quiet;
             }
         };
-        trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot, self.serial));
+        trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot, self.tokens.serial()));
         if let State::Active { owner } = record.state {
             record.flags.read_closed |= read_closed;
-            return Handled::Active { id: record.id(slot, self.serial), owner };
+            return Handled::Active { id: record.id(slot, self.tokens.serial()), owner };
         }
         match self.probe(slot) {
             // mio promises that this is never a false alarm.
@@ -295,13 +294,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The slot of a connection that is here.
     #[inline]
     pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
-        (id.cache == self.serial).then(|| self.table.slot_of(id.slot, id.generation)).flatten()
+        (id.cache == self.tokens.serial()).then(|| self.table.slot_of(id.slot, id.generation)).flatten()
     }
 
     fn next_name(&self) -> Result<(ConnId, Token), Cause> {
         let name = self.table.next_name().and_then(|(slot, generation)| {
             let token = Token(self.tokens.token(slot, generation)?);
-            Some((ConnId { generation, slot, cache: self.serial }, token))
+            Some((ConnId { generation, slot, cache: self.tokens.serial() }, token))
         });
         name.ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
@@ -321,9 +320,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// wants that.
     pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
-        if !record.flags.connected || EDGE_IS_EMULATED {
+        if !record.flags.connected {
             look(&mut record.conn)?;
             record.flags.connected = true;
+        } else if EDGE_IS_EMULATED {
+            verdict_of(record.conn.probe())?;
         }
         if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
@@ -344,7 +345,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.stats.left[reason as usize] += 1;
         debug!(
             target: "conncache",
-            "event=leave id={} peer={} channel={} reason={reason}", left.record.id(slot, self.serial), left.peer, left.channel
+            "event=leave id={} peer={} channel={} reason={reason}", left.record.id(slot, self.tokens.serial()), left.peer, left.channel
         );
         left
     }
@@ -352,7 +353,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes a connection out of the table and of the host's `Poll`. That goes on if deregistering fails.
     pub(crate) fn evict(&mut self, slot: u32, reason: Reason) -> Evicted<C> {
         let Left { mut record, peer, channel } = self.leave(slot, reason);
-        let id = record.id(slot, self.serial);
+        let id = record.id(slot, self.tokens.serial());
         if let Err(error) = self.registry.deregister(&mut record.conn) {
             self.stats.deregister_failures += 1;
             warn!(target: "conncache", "event=deregister_failed id={id} error={error}");

@@ -747,3 +747,53 @@ fn those_of_closed_peers_go_before_healthy_ones() {
     assert_eq!(host.cache.shed().map(|evicted| evicted.id), Some(healthy));
     assert_eq!(host.cache.next_deadline(), None);
 }
+
+#[test]
+fn lowering_max_inactive_spares_the_healthy_while_those_of_a_closed_peer_go() {
+    for closed_first in [true, false] {
+        let mut host = host(|_| ());
+        let closed = Peer::direct("closed", 1);
+        let mut healthy = Vec::new();
+        for turn in [closed_first, !closed_first] {
+            for _ in 0..5 {
+                if turn {
+                    let id = host.cache.insert(host.now, Light, &closed, PLAIN, ME).unwrap();
+                    assert_eq!(host.checkin(id), None);
+                } else {
+                    healthy.push(host.keep());
+                }
+            }
+        }
+        host.cache.close_peer(&closed);
+        host.cache.set_limits(limits(|l| l.max_inactive = Some(5))).unwrap();
+        let gone = host.expire_all();
+        assert_eq!(gone.iter().filter(|(_, reason)| *reason == Reason::PeerClosed).count(), 5, "{gone:?}");
+        assert_eq!((gone.len(), host.cache.counts().inactive, healthy.len()), (5, 5, 5));
+    }
+}
+
+#[test]
+fn a_search_passes_by_sixty_four_that_have_run_out_and_no_more() {
+    for (passed, found) in [(63, true), (64, false)] {
+        let mut host = host(|_| ());
+        let lasting = host.keep();
+        for _ in 0..passed {
+            let id = host.insert();
+            assert!(host.cache.checkin_until(host.now, id, host.now + SECOND).unwrap().is_none());
+        }
+        host.now += SECOND;
+        assert_eq!(host.checkout(), found.then_some(lasting));
+    }
+}
+
+#[test]
+fn jitter_differs_from_cache_to_cache() {
+    let ends: Vec<Duration> = (0..4)
+        .map(|_| {
+            let mut host = host(|l| (l.max_lifetime, l.lifetime_jitter) = (Some(1_000 * SECOND), 1_000 * SECOND));
+            host.keep();
+            host.cache.next_deadline().expect("a lifetime") - host.now
+        })
+        .collect();
+    assert!(ends.iter().any(|end| *end != ends[0]), "{ends:?}");
+}

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 pub const PEERS: usize = 3;
 pub const CHANNELS: u32 = 2;
+pub const OWNERS: u64 = 3;
 const STEPS: usize = 1_500;
 
 fn ms(ms: u64) -> Duration {

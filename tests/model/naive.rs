@@ -230,7 +230,7 @@ impl Naive {
         let conn = &self.conns[at];
         let Some(waiting) = conn.waiting() else { return Vec::new() };
         if self.draining {
-            return vec![Reason::Drained];
+            return vec![self.unfit(at).expect("all are to go")];
         }
         let mut reasons = Vec::new();
         reasons.extend(conn.closed.then_some(Reason::PeerClosed));
@@ -343,6 +343,7 @@ impl Naive {
             return None;
         };
         if self.conns[at].wire.borrow().fail_reregister {
+            self.counts.missed += 1;
             return Some(Err(self.leave(at, Reason::Failed)));
         }
         self.counts.handed_out += 1;
@@ -452,6 +453,9 @@ impl Naive {
     pub fn set_limits(&mut self, limits: Limits) {
         let lowered = limits.max_uses.filter(|&most| self.limits.max_uses.is_none_or(|before| most < before));
         self.limits = limits;
+        for at in self.waiting_closed() {
+            self.conns[at].waiting_mut().unwrap().condemned = Some(Reason::PeerClosed);
+        }
         self.condemn_in_all();
         for peer in 0..crate::PEERS {
             for channel in 0..crate::CHANNELS {

@@ -3,7 +3,7 @@
 use crate::naive::{Asked, Conn, Gone, Handed, NEVER, Naive, State, Time};
 use crate::random::Random;
 use crate::scripted::{Far, PROBES, Scripted, Shared};
-use crate::{CHANNELS, PEERS, ms};
+use crate::{CHANNELS, OWNERS, PEERS, ms};
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{
     AggressiveCache, Cache, Candidate, Cause, Changed, ChannelBindingId, ConnId, ConnState, ConnStateRef, Evicted,
@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-const OWNERS: u64 = 3;
 const MS: Time = 1_000_000;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// The hosts' own tokens.

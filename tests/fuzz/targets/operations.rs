@@ -45,6 +45,7 @@ use std::time::Duration;
 
 const PEERS: usize = 3;
 const CHANNELS: u32 = 2;
+const OWNERS: u64 = 3;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
