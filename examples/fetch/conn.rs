@@ -2,7 +2,7 @@
 
 use crate::exchange::Exchange;
 use crate::http::head::Version;
-use crate::http::response::{Event, Parser};
+use crate::http::response::{Event, Parser, Response};
 use crate::opening::{Hindrance, Phase};
 use crate::stream::{Socket, Stream};
 use crate::trouble::Trouble;
@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 /// How much is read from a connection before the others get their turn.
 const MOST_AT_ONCE: usize = 1 << 20;
 
+/// How much of a reason is repeated.
+const MOST_REASON: usize = 100;
+const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+
 /// A connection, from its first SYN on.
 pub struct Conn {
     stream: Stream,
@@ -26,6 +30,8 @@ pub struct Conn {
     input: Vec<u8>,
     parser: Parser,
     method: &'static str,
+    /// A proxy that answers in the servers' place, by its name in messages.
+    proxy: Option<String>,
     /// The unanswered requests, in the order in which they were sent.
     exchanges: VecDeque<Exchange>,
     /// Whether a byte of the first one's response has come.
@@ -57,8 +63,14 @@ pub enum Progress {
 }
 
 impl Conn {
-    /// A connection being made for this request.
-    pub fn connecting(socket: Socket, exchange: Exchange, method: &'static str, phase: Phase) -> Conn {
+    /// A connection being made for this request; to `proxy`, if that answers in the servers' place.
+    pub fn connecting(
+        socket: Socket,
+        exchange: Exchange,
+        method: &'static str,
+        phase: Phase,
+        proxy: Option<String>,
+    ) -> Conn {
         Conn {
             stream: Stream::plain(socket),
             phase,
@@ -66,6 +78,7 @@ impl Conn {
             input: Vec::new(),
             parser: Parser::new(method),
             method,
+            proxy,
             front_since: exchange.started,
             exchanges: VecDeque::from([exchange]),
             begun: false,
@@ -203,6 +216,9 @@ impl Conn {
                 Event::More => break,
                 Event::Interim(_) => {}
                 Event::Head(head) => {
+                    if let (Some(proxy), PROXY_AUTHENTICATION_REQUIRED) = (&self.proxy, head.status) {
+                        return Err(refusal(proxy, &head));
+                    }
                     self.persistent = head.keep_alive && head.version == Version::Http11;
                     self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);
                     exchange.head(head.status).map_err(Trouble::Output)?;
@@ -269,6 +285,12 @@ impl Conn {
     pub fn into_parts(self) -> (VecDeque<Exchange>, Phase) {
         (self.exchanges, self.phase)
     }
+}
+
+/// The proxy's own answer, which is no response of the server's.
+fn refusal(proxy: &str, head: &Response<'_>) -> Trouble {
+    let reason = &head.reason[..head.reason.len().min(MOST_REASON)];
+    Trouble::Refused(format!("{proxy}: {} {}", head.status, reason.escape_ascii()).trim_end().to_owned())
 }
 
 impl Source for Conn {

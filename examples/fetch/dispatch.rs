@@ -148,8 +148,9 @@ impl Client {
         };
         let phase = Phase::Connecting { attempts, give_up, end, steps };
         let url = &self.urls[exchange.url];
-        let mut conn = Conn::connecting(socket, exchange, self.config.method, phase);
-        self.sites[at].route.write_request(conn.output(), self.config.method, url);
+        let route = &self.sites[at].route;
+        let mut conn = Conn::connecting(socket, exchange, self.config.method, phase, route.http_proxy());
+        route.write_request(conn.output(), self.config.method, url);
         let deadline = conn.deadline(self.config.timeout);
         let site = &mut self.sites[at];
         match self.cache.insert(self.now, conn, &site.route.peer, site.route.channel, Client::owner(at)) {

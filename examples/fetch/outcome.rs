@@ -27,7 +27,7 @@ impl Client {
                     return self.arm(deadline);
                 }
                 Err(Hindrance::Address(error)) => return self.try_next_address(id, at, error),
-                Err(Hindrance::Handshake(why)) => return self.broken(id, at, Trouble::Handshake(why)),
+                Err(Hindrance::Handshake(why)) => return self.broken(id, at, Trouble::Refused(why)),
             }
         }
         let mut done = Vec::new();
@@ -85,7 +85,7 @@ impl Client {
                 self.sites[at].repeat(exchange);
             } else {
                 let why = match &trouble {
-                    Trouble::Handshake(why) => why.clone(),
+                    Trouble::Refused(why) => why.clone(),
                     trouble => format!("{}: {trouble}", self.sites[at].route.peer),
                 };
                 self.fail(exchange, why);
@@ -164,7 +164,7 @@ impl Client {
             }
             Phase::ShakingHands { steps, .. } => {
                 let why = steps.timed_out(if is_over { timeout } else { self.config.handshake_timeout });
-                return self.broken(id, at, Trouble::Handshake(why));
+                return self.broken(id, at, Trouble::Refused(why));
             }
             Phase::Open => {}
         }

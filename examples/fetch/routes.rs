@@ -90,17 +90,25 @@ impl Route {
             PeerKind::Socks5 { proxy, target } => {
                 Some(socks5::handshake(&hop("socks5", proxy), target.0, target.1, credentials)?)
             }
-            PeerKind::HttpProxy(host, port) => {
+            PeerKind::HttpProxy(..) => {
                 // With every request; whether they can be sent is better known before.
-                credentials
-                    .map(http_connect::authorization)
-                    .transpose()
-                    .map_err(|reason| HandshakeError::new(&hop("http proxy", (host, port)), reason))?;
+                let problem = credentials.and_then(|credentials| http_connect::authorization(credentials).err());
+                if let (Some(reason), Some(hop)) = (problem, self.http_proxy()) {
+                    return Err(HandshakeError::new(&hop, reason));
+                }
                 None
             }
             PeerKind::Direct(..) | PeerKind::Unix(_) => None,
         };
         Ok(Steps::new(proxy, self.tls.clone()))
+    }
+
+    /// The proxy that answers in the servers' place, if there is one, by its name in messages.
+    pub fn http_proxy(&self) -> Option<String> {
+        match self.peer.kind() {
+            PeerKind::HttpProxy(host, port) => Some(hop("http proxy", (host, port))),
+            _ => None,
+        }
     }
 
     /// Appends a request for this URL: to a proxy that takes any server's, in absolute form.

@@ -42,18 +42,18 @@ fn bodies_come_by_few_connections_whose_sessions_are_resumed() {
         let bed = Bed::new("tls");
         let server = Server::start_tls(bed.config(version), |client, _| client.echo(5));
         let bodies = format!("{}/bodies", bed.dir.path());
-        let urls: Vec<String> = (0..250).map(|k| server.url(&format!("/{k}"))).collect();
+        let urls: Vec<String> = (0..100).map(|k| server.url(&format!("/{k}"))).collect();
         let mut args = vec!["-q", "-c", "3", "-n", "2", "--cacert", &bed.pem, "--output", &bodies];
         args.extend(urls.iter().map(String::as_str));
         let run = fetch(&args);
-        run.expect(&[("responses", 500), ("failed", 0)]);
+        run.expect(&[("responses", 200), ("failed", 0)]);
         let report = run.report();
         let (full, resumed) = (report.number("handshakes_full"), report.number("handshakes_resumed"));
         assert_eq!(full + resumed, report.number("opened"), "{report:?}");
         // The first three begin before there is a ticket.
-        assert!((100.0..=150.0).contains(&(full + resumed)) && (1.0..=3.0).contains(&full), "{report:?}");
-        for k in 0..500 {
-            assert_eq!(bed.dir.read(format!("bodies/{k}")), Some(format!("/{}", k % 250).into_bytes()));
+        assert!((40.0..=60.0).contains(&(full + resumed)) && (1.0..=3.0).contains(&full), "{report:?}");
+        for k in 0..200 {
+            assert_eq!(bed.dir.read(format!("bodies/{k}")), Some(format!("/{}", k % 100).into_bytes()));
         }
     }
 }
