@@ -7,7 +7,7 @@ use crate::server::{Client, Server, Tls};
 use rcgen::CertificateParams;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
 /// An authority, and where its certificate lies.
@@ -207,4 +207,30 @@ fn a_handshake_that_fails_names_the_server_and_why() {
     let url = silent.url("/").replace("http:", "https:");
     let run = fetch(&["--timeout", "0.5", "--cacert", &bed.pem, &url]);
     assert!(run.err.contains("the handshake isn't over within 500ms"), "{}", run.err);
+}
+
+/// More than the socket takes at once: TLS holds what it was given until there is room.
+#[test]
+fn pipelined_requests_of_six_megabytes_all_arrive() {
+    const REQUESTS: usize = 100;
+    let bed = Bed::new("megabytes");
+    let server = bed.server(|client, _| {
+        client.echo(1)?;
+        let (mut buffer, mut unseen, mut left) = ([0; 4096], Vec::new(), REQUESTS - 1);
+        while left > 0 {
+            let n = client.stream.read(&mut buffer)?;
+            unseen.extend_from_slice(&buffer[..n]);
+            left -= unseen.windows(4).filter(|end| end == b"\r\n\r\n").count();
+            // The end of a head may have begun.
+            unseen.drain(..unseen.len().saturating_sub(3));
+        }
+        (1..REQUESTS).try_for_each(|k| client.answer(&k.to_string()))
+    });
+    let (bodies, requests) = (format!("{}/bodies", bed.dir.path()), REQUESTS.to_string());
+    let url = server.url(&format!("/{}", "x".repeat(60_000)));
+    let args = ["-q", "-c", "1", "-p", "99", "-n", &requests, "--output", &bodies, "--cacert", &bed.pem, &url];
+    fetch(&args).expect(&[("responses", 100), ("failed", 0), ("opened", 1), ("pipelined", 98)]);
+    for k in 1..REQUESTS {
+        assert_eq!(bed.dir.read(format!("bodies/{k}")), Some(k.to_string().into_bytes()));
+    }
 }
