@@ -12,6 +12,8 @@ mod proxies;
 mod proxy;
 mod secrets;
 mod server;
+#[path = "../common/temp_dir.rs"]
+mod temp_dir;
 mod tls;
 #[path = "../../examples/common/trust.rs"]
 mod trust;
