@@ -6,9 +6,11 @@ use crate::temp_dir::TempDir;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 #[cfg(unix)]
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,9 +62,20 @@ impl Drop for Server {
     }
 }
 
-/// A port that was free a moment ago: servers are told theirs.
+/// A port that was free a moment ago: servers are told theirs. Nobody is given it twice, nor does the system give it to
+/// an outgoing connection, not even to one that looks whether the server is there yet.
 pub fn unused_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: Range<u32> = 10_000..32_000;
+    let first = std::process::id().wrapping_mul(997); // tests that run at the same time begin elsewhere
+    for _ in PORTS {
+        let place = first.wrapping_add(NEXT.fetch_add(1, Relaxed)) % PORTS.len() as u32;
+        let address = SocketAddr::from(([127, 0, 0, 1], (PORTS.start + place) as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("all ports are taken");
 }
 
 /// An stunnel in front of `target`, with the certificate of this directory.

@@ -1,10 +1,11 @@
 //! Each kind of peer with each server.
 
-use crate::load::{end_to_end, handshakes, ten_thousand};
+use crate::load::{REQUESTS, end_to_end, handshakes, ten_thousand};
 use crate::origin::Origin;
-use crate::proxies::{Proxy, dante, microsocks, squid, tinyproxy};
+use crate::program::fetch;
+use crate::proxies::{dante, microsocks, squid, tinyproxy};
 use crate::servers::stunnel;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
 #[ignore = "needs nginx"]
@@ -66,7 +67,10 @@ fn http_proxy_squid() {
         &["--proxy", &format!("http://user:secret@{}", proxy.at())],
     );
     // Its connections to nginx are its own affair: those to it are in its own log.
-    assert_eq!(squid_connections(&proxy), report.number("opened") as usize, "{report:?}");
+    let log = proxy.squid_log(REQUESTS + 1);
+    assert!(log.iter().all(|line| (line.user.as_str(), line.status) == ("user", 200)));
+    let connections: BTreeSet<u16> = log.iter().map(|line| line.port).collect();
+    assert_eq!(connections.len() as f64, report.number("opened"), "{report:?}");
 }
 
 #[test]
@@ -156,11 +160,22 @@ fn socks5_dante() {
     end_to_end(&origin, &report);
 }
 
-/// How many connections there are in its log.
-fn squid_connections(proxy: &Proxy) -> usize {
-    let log = fs::read_to_string(format!("{}/access.log", proxy.dir.path())).unwrap();
-    let mut ports: Vec<&str> = log.lines().map(|line| line.trim_start().split(' ').next().unwrap()).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports.len()
+#[test]
+#[ignore = "needs nginx and squid"]
+fn two_users_of_a_proxy_share_no_connection() {
+    let origin = Origin::start("peers-users");
+    let proxy = squid("squid-users", true);
+    let [one, other] = ["user", "other"].map(|user| format!("http://{user}:secret@{}", proxy.at()));
+    let url = format!("{}/uri/x", origin.url());
+    for tunnel in [&[][..], &["--tunnel"]] {
+        let args = ["-q", "-n", "100", "-c", "4", "--proxy", &one, &url, "--proxy", &other, &url];
+        let run = fetch(&[&args, tunnel].concat());
+        run.expect(&[("requests", 200), ("responses", 200), ("failed", 0)]);
+    }
+    let mut users = BTreeMap::new();
+    // A tunnel has one line, and the 34 or more of each user are reported when they close.
+    for line in proxy.squid_log(200 + 2 * 34) {
+        assert_eq!(users.entry(line.port).or_insert(line.user.clone()), &line.user, "both by port {}", line.port);
+    }
+    assert_eq!(users.into_values().collect::<BTreeSet<_>>().len(), 2);
 }
