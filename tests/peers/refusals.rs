@@ -26,9 +26,12 @@ fn squid_refuses_wrong_credentials() {
     let at = squid.at();
     for proxy in [format!("http://user:wrong@{at}"), format!("http://{at}")] {
         let words = [&*format!("proxy {at}"), "407 Proxy Authentication Required"];
-        fails(&["--proxy", &proxy, &origin.url()], &words);
         fails(&["--proxy", &proxy, "--tunnel", &origin.url()], &words);
         fails(&["--proxy", &proxy, &origin.https_url()], &words);
+        // In absolute form a refusal is a response, as one from the server would be.
+        let run = fetch(&["--proxy", &proxy, &origin.url()]);
+        run.expect(&[("responses", 1), ("failed", 0)]);
+        assert!(run.out.starts_with("407 "), "{}", run.out);
     }
 }
 
@@ -90,8 +93,9 @@ fn socks5_proxies_find_a_port_closed() {
 #[test]
 #[ignore = "needs dante-server"]
 fn dante_refuses_what_its_rules_forbid() {
-    let proxy = dante("dante-rules", "none").at();
-    fails(&["--socks5", &proxy, "http://127.0.0.1:9/"], &[&format!("socks5 {proxy}"), "its rules forbid it (reply 2)"]);
+    let dante = dante("dante-rules", "none");
+    let hop = format!("socks5 {}", dante.at());
+    fails(&["--socks5", &dante.at(), "http://127.0.0.1:9/"], &[&hop, "its rules forbid it (reply 2)"]);
 }
 
 #[test]

@@ -80,7 +80,8 @@ fn http_proxy_tinyproxy() {
     let proxy = tinyproxy("tinyproxy", &[]);
     let report =
         ten_thousand("HttpProxy, tinyproxy", &origin, &origin.url(), &["--proxy", &format!("http://{}", proxy.at())]);
-    // It serves one request on each connection.
+    // It serves one request on each connection, by one of its own.
+    end_to_end(&origin, &report);
     assert_eq!(report.number("reused"), 0.0, "{report:?}");
 }
 
