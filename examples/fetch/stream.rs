@@ -8,7 +8,7 @@ use conncache::mio::net::TcpStream;
 use conncache::mio::net::UnixStream;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
 /// What requests are written to and responses are read from.
 pub type Stream = TlsConnection<Socket>;
@@ -58,6 +58,11 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         forward!(self, inner => inner.write(bytes))
+    }
+
+    /// TLS writes several records at once.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        forward!(self, inner => inner.write_vectored(pieces))
     }
 
     fn flush(&mut self) -> io::Result<()> {
