@@ -4,6 +4,10 @@
 mod certificates;
 #[path = "../examples/common/http/mod.rs"]
 mod http;
+#[path = "common/servers.rs"]
+mod servers;
+#[path = "common/temp_dir.rs"]
+mod temp_dir;
 #[path = "../examples/common/tls.rs"]
 mod tls;
 #[path = "../examples/common/trust.rs"]
@@ -15,13 +19,13 @@ use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, ChannelBindingId, ConnId, Evicted, Handled, Owner, Peer, Reason};
 use http::response::{Event, Parser};
 use rustls::{ClientConfig, HandshakeKind};
-use std::fs;
+use servers::{Nginx, Server};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use temp_dir::TempDir;
 use tls::TlsConnection;
 
 const CHANNEL: ChannelBindingId = ChannelBindingId(1);
@@ -279,85 +283,38 @@ impl Task {
     }
 }
 
-/// Running servers, and the folder with what they need. Both go when this is dropped.
+/// Running servers, and whom their certificate is from.
 struct Servers {
     authority: Authority,
-    folder: PathBuf,
-    children: Vec<Child>,
+    certificate: TempDir,
     nginx: SocketAddr,
-    plain: SocketAddr,
+    running: Nginx,
+    stunnel: Option<Server>,
 }
 
 impl Servers {
     fn start(protocol: &str, keep_alive: &str) -> Servers {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("tls-{}", STARTED.fetch_add(1, Relaxed));
         let authority = Authority::new();
-        let (nginx, plain) = (unused_address(), unused_address());
-        let folder = std::env::temp_dir().join(format!("conncache-tls-{}-{}", std::process::id(), nginx.port()));
-        fs::create_dir(&folder).unwrap();
-        let (certificate, key) = authority.issue();
-        fs::write(folder.join("cert.pem"), certificate).unwrap();
-        fs::write(folder.join("key.pem"), key).unwrap();
-        let at = folder.display();
-        let config = format!(
-            "daemon off; master_process off; user root; pid {at}/nginx.pid; error_log {at}/error.log;
-            events {{ worker_connections 256; }}
-            http {{
-                access_log off; default_type text/plain;
-                client_body_temp_path {at}/1; proxy_temp_path {at}/2; fastcgi_temp_path {at}/3;
-                uwsgi_temp_path {at}/4; scgi_temp_path {at}/5;
-                keepalive_requests 100; keepalive_timeout {keep_alive};
-                server {{
-                    listen {nginx} ssl; listen {plain};
-                    ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem; ssl_protocols {protocol};
-                    location / {{ return 200 $request_uri; }}
-                }}
-            }}"
+        let certificate = TempDir::new(&format!("{name}-certificate"));
+        authority.issue_to(certificate.path());
+        let at = certificate.path();
+        let running = Nginx::start(
+            &name,
+            &format!("keepalive_requests 100; keepalive_timeout {keep_alive};"),
+            &format!(
+                "listen OTHER ssl; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
+                ssl_protocols {protocol}; location / {{ return 200 $request_uri; }}"
+            ),
         );
-        fs::write(folder.join("nginx.conf"), config).unwrap();
-        let mut servers = Servers { authority, folder, children: Vec::new(), nginx, plain };
-        let config = servers.folder.join("nginx.conf");
-        servers.run(Command::new("nginx").arg("-c").arg(config), nginx);
-        servers
+        Servers { authority, certificate, nginx: running.other, running, stunnel: None }
     }
 
     fn start_stunnel(&mut self) -> SocketAddr {
-        let address = unused_address();
-        let (at, plain) = (self.folder.display(), self.plain);
-        let config = format!(
-            "foreground = yes\npid =\nsyslog = no\n[tls]\naccept = {address}\nconnect = {plain}\n\
-            cert = {at}/cert.pem\nkey = {at}/key.pem\n"
-        );
-        let file = self.folder.join("stunnel.conf");
-        fs::write(&file, config).unwrap();
-        self.run(Command::new("stunnel4").arg(file), address);
+        let stunnel = servers::stunnel(self.certificate.path(), self.running.address);
+        let address = stunnel.address;
+        self.stunnel = Some(stunnel);
         address
     }
-
-    /// Starts a server and waits until it listens.
-    fn run(&mut self, command: &mut Command, address: SocketAddr) {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        self.children.push(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-        let end = Instant::now() + MOST_WAIT;
-        while std::net::TcpStream::connect(address).is_err() {
-            let ended = self.children.last_mut().and_then(|child| child.try_wait().unwrap());
-            assert!(ended.is_none(), "{command:?} ended: {ended:?}");
-            assert!(Instant::now() < end, "{command:?} doesn't listen");
-            std::thread::sleep(Duration::from_millis(5)); // leaves it the processor
-        }
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// A port that was free a moment ago: servers are told theirs.
-fn unused_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

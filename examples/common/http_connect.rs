@@ -36,8 +36,8 @@ pub fn handshake(
     Ok(Handshake::new(hop, request.into_bytes(), http))
 }
 
-/// The whole header line.
-fn authorization(credentials: &Credentials) -> Result<String, String> {
+/// The `Proxy-Authorization` line, its end included: for requests in absolute form, too. Fails as [`handshake`] does.
+pub fn authorization(credentials: &Credentials) -> Result<String, String> {
     let Credentials { user, password } = credentials;
     if user.contains(':') {
         return Err("the user name has a colon in it".into());

@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::trust::Trust;
 use crate::url::Url;
+use crate::via::{Proxy, Settings, Via, Wanted};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use std::time::Duration;
 pub const USAGE: &str = "\
 Fetches URLs over as few connections as possible. Without a URL: a demonstration, with a server of its own.
 
-usage: fetch [OPTIONS] [URL...]
+usage: fetch [OPTIONS] [URL...]    (http://HOST[:PORT]/PATH, or https)
   -n, --repeat N                 go through the list N times (1)
   -c, --connections N            at most N connections to a peer at once (2)
   -p, --pipeline N               at most N requests in flight on a connection (1)
@@ -20,20 +22,34 @@ usage: fetch [OPTIONS] [URL...]
       --max-inactive N           keep at most N inactive connections
       --max-inactive-per-peer N  keep at most N inactive connections to a peer
       --max-uses N               reuse a connection at most N times
-      --timeout SECS             of one request (30)
+      --timeout SECS             of one request, with all that goes before it (30)
+      --connect-timeout SECS     of connecting, over all addresses of a name (10)
+      --handshake-timeout SECS   of the handshakes with a proxy and in TLS (10)
       --linger SECS              stay that long after the last response, watching the inactive connections (0)
       --output DIR               write body k (counted from 0, in request order) to DIR/k
       --report text|json         the closing report, on standard output (text)
   -q, --quiet                    no line per response
   -v                             the log, to standard error
   -h, --help                     this
+The way to the servers, and whom to believe there. Each holds for the URLs after it, the first one for all before, too.
+      --proxy http://[USER:PASS@]HOST[:PORT]
+                                 through an HTTP proxy (port 80): https by a tunnel, http by requests in absolute form.
+                                 Percent-encoded, if USER or PASS has a % in it
+      --tunnel                   http by a tunnel as well, for all URLs
+      --socks5 [USER:PASS@]HOST[:PORT]
+                                 through a SOCKS5 proxy (port 1080), which resolves the names
+      --unix PATH                by a Unix-domain socket
+      --cacert FILE              believe the authorities in this PEM file, and no others
+      --insecure                 believe anybody: whoever sits on the way can read and change everything
+Connections are kept by the server's name, and never shared by two users of a proxy or two ways of believing.
+What a proxy refuses fails: a tunnel, or its user (407). Its other answers in a server's place are responses.
 exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage
 ";
 
 /// What the user wants.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
-    pub urls: Vec<Url>,
+    pub wanted: Vec<Wanted>,
     pub repeat: u64,
     /// `None`: two, but for the demonstration.
     pub connections: Option<usize>,
@@ -42,6 +58,10 @@ pub struct Options {
     pub cache: CacheKind,
     pub limits: Limits,
     pub timeout: Duration,
+    pub connect_timeout: Duration,
+    pub handshake_timeout: Duration,
+    /// Whether also http URLs go through a proxy's tunnel.
+    pub tunnel: bool,
     pub linger: Duration,
     pub output: Option<PathBuf>,
     pub json: bool,
@@ -68,7 +88,7 @@ pub struct Limits {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            urls: Vec::new(),
+            wanted: Vec::new(),
             repeat: 1,
             connections: None,
             pipeline: 1,
@@ -76,6 +96,9 @@ impl Default for Options {
             cache: CacheKind::Aggressive,
             limits: Limits::default(),
             timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            tunnel: false,
             linger: Duration::ZERO,
             output: None,
             json: false,
@@ -88,6 +111,7 @@ impl Default for Options {
 /// The options, or `None` if help is wanted. Takes the arguments without the program's name. An error names the option and the value.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
     let mut options = Options::default();
+    let mut settings = Settings::default();
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         let option = match arg {
@@ -95,7 +119,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
             Arg::Long(name) => format!("--{name}"),
             Arg::Value(text) => {
                 let text = text.string().map_err(|error| format!("URL: {error}"))?;
-                options.urls.push(Url::parse(&text).map_err(|problem| format!("URL {text:?}: {problem}"))?);
+                settings.url(Url::parse(&text).map_err(|problem| match text.contains('@') {
+                    true => format!("URL: {problem}"), // there may be a password in it
+                    false => format!("URL {text:?}: {problem}"),
+                })?);
                 continue;
             }
         };
@@ -123,13 +150,38 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
                 options.limits.max_inactive_per_peer = Some(number(&option, &value()?, 0)?);
             }
             "--max-uses" => options.limits.max_uses = Some(number(&option, &value()?, 0)?),
-            "--timeout" => {
+            "--timeout" | "--connect-timeout" | "--handshake-timeout" => {
                 let given = value()?;
-                options.timeout = seconds(&option, &given)?;
-                if options.timeout.is_zero() {
-                    return wrong(&given, "leaves no time for a response");
+                let time = seconds(&option, &given)?;
+                if time.is_zero() {
+                    return wrong(&given, "leaves no time");
+                }
+                match option.as_str() {
+                    "--timeout" => options.timeout = time,
+                    "--connect-timeout" => options.connect_timeout = time,
+                    _ => options.handshake_timeout = time,
                 }
             }
+            "--proxy" => match Proxy::http(&value()?) {
+                Some(proxy) => settings.via(Via::HttpProxy(proxy)),
+                None => {
+                    return Err("option --proxy: its value is not of the form http://[USER:PASS@]HOST[:PORT]".into());
+                }
+            },
+            "--socks5" => match Proxy::socks5(&value()?) {
+                Some(proxy) => settings.via(Via::Socks5(proxy)),
+                None => return Err("option --socks5: its value is not of the form [USER:PASS@]HOST[:PORT]".into()),
+            },
+            "--tunnel" => options.tunnel = true,
+            "--unix" => settings.via(Via::Unix(value()?.into())),
+            "--cacert" => {
+                let file = value()?;
+                let problem = |error| format!("option {option}: {file:?}: {error}");
+                let trust = Trust::Authorities(std::fs::read(&file).map_err(problem)?);
+                trust.config().map_err(problem)?;
+                settings.trust(trust);
+            }
+            "--insecure" => settings.trust(Trust::Anybody),
             "--linger" => options.linger = seconds(&option, &value()?)?,
             "--output" => options.output = Some(value()?.into()),
             "--report" => {
@@ -145,7 +197,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
             _ => return Err(format!("there is no option {option}")),
         }
     }
-    if options.repeat.checked_mul(options.urls.len() as u64).is_none() {
+    options.wanted = settings.wanted();
+    if options.repeat.checked_mul(options.wanted.len() as u64).is_none() {
         return Err(format!("option --repeat: \"{}\" is too many", options.repeat));
     }
     Ok(Some(options))

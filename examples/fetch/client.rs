@@ -4,11 +4,12 @@ use crate::args::Options;
 use crate::conn::Conn;
 use crate::exchange::Exchange;
 use crate::notes::{Note, Observer};
-use crate::peers::Routes;
 use crate::report::Totals;
 use crate::resolve::{LookupId, Resolver};
+use crate::routes::Routes;
 use crate::site::Site;
 use crate::url::Url;
+use crate::via::Wanted;
 use conncache::mio::event::Event;
 use conncache::mio::{Events, Poll, Token, Waker};
 use conncache::{ChannelBindingId, ConnId, ConnectionCache, Evicted, Handled, Owner, Peer, Stats};
@@ -29,6 +30,9 @@ pub struct Config {
     pub pipeline: usize,
     pub method: &'static str,
     pub timeout: Duration,
+    pub connect_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub tunnel: bool,
     pub output: Option<PathBuf>,
 }
 
@@ -39,6 +43,10 @@ impl From<&Options> for Config {
             pipeline: options.pipeline,
             method: if options.head { "HEAD" } else { "GET" },
             timeout: options.timeout,
+            // What goes before a request is part of its time.
+            connect_timeout: options.connect_timeout.min(options.timeout),
+            handshake_timeout: options.handshake_timeout.min(options.timeout),
+            tunnel: options.tunnel,
             output: options.output.clone(),
         }
     }
@@ -81,8 +89,8 @@ impl Client {
             cache: build(poll.registry())?,
             resolver: Resolver::new(waker)?,
             poll,
+            routes: Routes::new(config.tunnel),
             config,
-            routes: Routes::new(),
             urls: Vec::new(),
             sites: Vec::new(),
             site_of: HashMap::new(),
@@ -99,24 +107,25 @@ impl Client {
     }
 
     /// Goes through this list of URLs so many times, until each request has its response or has failed.
-    pub fn fetch(&mut self, urls: Vec<Url>, rounds: u64, observer: &mut dyn Observer) -> io::Result<()> {
+    pub fn fetch(&mut self, wanted: Vec<Wanted>, rounds: u64, observer: &mut dyn Observer) -> io::Result<()> {
         let first = self.totals.requests;
-        self.urls = urls;
+        let list = wanted.len() as u64;
         for site in &mut self.sites {
-            site.begin(rounds, first, self.urls.len() as u64);
+            site.begin(rounds, first, list);
         }
-        for place in 0..self.urls.len() {
-            let (peer, channel) = self.routes.route(&self.urls[place]);
-            let site = *self.site_of.entry((peer.clone(), channel)).or_insert_with(|| {
-                let mut site = Site::new(peer, channel);
-                site.begin(rounds, first, self.urls.len() as u64);
+        for (place, wanted) in wanted.iter().enumerate() {
+            let route = self.routes.route(wanted)?;
+            let site = *self.site_of.entry((route.peer.clone(), route.channel)).or_insert_with(|| {
+                let mut site = Site::new(route);
+                site.begin(rounds, first, list);
                 self.sites.push(site);
                 self.sites.len() - 1
             });
             self.sites[site].add(place);
             self.make_ready(site);
         }
-        self.totals.requests += rounds * self.urls.len() as u64;
+        self.urls = wanted.into_iter().map(|wanted| wanted.url).collect();
+        self.totals.requests += rounds * list;
         self.now = Instant::now();
         let mut events = Events::with_capacity(1024);
         while self.totals.unfinished() > 0 {

@@ -1,20 +1,25 @@
 //! The connection as this client keeps it in the cache: a socket, its phase, its buffers and its unanswered requests.
 
-use crate::connect::{self, Attempts};
 use crate::exchange::Exchange;
 use crate::http::head::Version;
-use crate::http::response::{Event, Parser};
-use crate::stream::Stream;
+use crate::http::response::{Event, Parser, Response};
+use crate::opening::{Hindrance, Phase};
+use crate::stream::{Socket, Stream};
 use crate::trouble::Trouble;
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};
+use rustls::HandshakeKind;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 /// How much is read from a connection before the others get their turn.
 const MOST_AT_ONCE: usize = 1 << 20;
+
+/// How much of a reason is repeated.
+const MOST_REASON: usize = 100;
+const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
 
 /// A connection, from its first SYN on.
 pub struct Conn {
@@ -25,6 +30,8 @@ pub struct Conn {
     input: Vec<u8>,
     parser: Parser,
     method: &'static str,
+    /// A proxy that answers in the servers' place, by its name in messages.
+    proxy: Option<String>,
     /// The unanswered requests, in the order in which they were sent.
     exchanges: VecDeque<Exchange>,
     /// Whether a byte of the first one's response has come.
@@ -37,14 +44,6 @@ pub struct Conn {
     pub persistent: bool,
     /// How long the server said it would keep the connection.
     pub keep_alive: Option<Duration>,
-}
-
-/// How far a connection has come. Handshakes go between these two.
-pub enum Phase {
-    /// Being connected; to be given up for the next address at a certain time.
-    Connecting { attempts: Attempts, give_up: Instant },
-    /// Requests may be sent.
-    Open,
 }
 
 /// Where a connection stands after it was driven.
@@ -64,15 +63,22 @@ pub enum Progress {
 }
 
 impl Conn {
-    /// A connection being made for this request.
-    pub fn connecting(stream: Stream, exchange: Exchange, method: &'static str, phase: Phase) -> Conn {
+    /// A connection being made for this request; to `proxy`, if that answers in the servers' place.
+    pub fn connecting(
+        socket: Socket,
+        exchange: Exchange,
+        method: &'static str,
+        phase: Phase,
+        proxy: Option<String>,
+    ) -> Conn {
         Conn {
-            stream,
+            stream: Stream::plain(socket),
             phase,
             output: Vec::new(),
             input: Vec::new(),
             parser: Parser::new(method),
             method,
+            proxy,
             front_since: exchange.started,
             exchanges: VecDeque::from([exchange]),
             begun: false,
@@ -82,15 +88,28 @@ impl Conn {
         }
     }
 
-    /// Whether the connecting is over and succeeded; if so, the connection is open from now on.
-    pub fn check_connected(&mut self) -> io::Result<bool> {
-        let Stream::Tcp(stream) = &self.stream;
-        if !connect::connected(stream)? {
-            return Ok(false);
+    /// Goes on with the opening; whether it is over. Then the connection is open from now on.
+    pub fn go_on_opening(&mut self, until: Instant, buffer: &mut [u8]) -> Result<bool, Hindrance> {
+        if let Phase::Connecting { .. } = self.phase {
+            if !self.stream.socket().connected().map_err(Hindrance::Address)? {
+                return Ok(false);
+            }
+            if let Phase::Connecting { steps, .. } = std::mem::replace(&mut self.phase, Phase::Open) {
+                self.phase = Phase::ShakingHands { steps, give_up: until };
+            }
         }
-        let _ = stream.set_nodelay(true); // it works without, only slower
-        self.phase = Phase::Open;
+        if let Phase::ShakingHands { steps, .. } = &mut self.phase {
+            if !steps.advance(&mut self.stream, buffer).map_err(Hindrance::Handshake)? {
+                return Ok(false);
+            }
+            self.phase = Phase::Open;
+        }
         Ok(true)
+    }
+
+    /// How the handshake went, full or resumed; `None` without TLS.
+    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
+        self.stream.handshake_kind()
     }
 
     /// Takes a request to be sent. Its head is written by the next [`drive`](Conn::drive) or [`flush`](Conn::flush).
@@ -112,7 +131,11 @@ impl Conn {
         let mut written = 0;
         let result = loop {
             if written == self.output.len() {
-                break Ok(());
+                // TLS may have taken what the socket hasn't.
+                break self.stream.flush().or_else(|error| match error.kind() {
+                    ErrorKind::WouldBlock => Ok(()),
+                    _ => Err(error),
+                });
             }
             match self.stream.write(&self.output[written..]) {
                 Ok(0) => break Err(ErrorKind::WriteZero.into()),
@@ -193,6 +216,9 @@ impl Conn {
                 Event::More => break,
                 Event::Interim(_) => {}
                 Event::Head(head) => {
+                    if let (Some(proxy), PROXY_AUTHENTICATION_REQUIRED) = (&self.proxy, head.status) {
+                        return Err(refusal(proxy, &head));
+                    }
                     self.persistent = head.keep_alive && head.version == Version::Http11;
                     self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);
                     exchange.head(head.status).map_err(Trouble::Output)?;
@@ -233,7 +259,7 @@ impl Conn {
         let front = self.exchanges.front()?;
         let end = front.deadline;
         match &self.phase {
-            Phase::Connecting { give_up, .. } => Some(end.min(*give_up)),
+            Phase::Connecting { give_up, .. } | Phase::ShakingHands { give_up, .. } => Some(end.min(*give_up)),
             // A server that has lost a pipelined request: there has to be time for another try.
             Phase::Open if self.is_stalling() => Some(end.min(self.front_since + timeout / 4)),
             Phase::Open => Some(end),
@@ -261,6 +287,12 @@ impl Conn {
     }
 }
 
+/// The proxy's own answer, which is no response of the server's.
+fn refusal(proxy: &str, head: &Response<'_>) -> Trouble {
+    let reason = &head.reason[..head.reason.len().min(MOST_REASON)];
+    Trouble::Refused(format!("{proxy}: {} {}", head.status, reason.escape_ascii()).trim_end().to_owned())
+}
+
 impl Source for Conn {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         self.stream.register(registry, token, interests)
@@ -277,7 +309,8 @@ impl Source for Conn {
 
 impl Connection for Conn {
     fn probe(&mut self) -> Probe {
-        if self.input.is_empty() { self.stream.probe() } else { Probe::Unsolicited }
+        let clean = self.input.is_empty() && self.output.is_empty();
+        if clean { self.stream.probe() } else { Probe::Unsolicited }
     }
 
     fn is_connected(&self) -> bool {

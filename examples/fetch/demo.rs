@@ -8,6 +8,7 @@ use crate::notes::{Note, Observer};
 use crate::report::{Report, Totals, meaning};
 use crate::server::Server;
 use crate::url::Url;
+use crate::via::Wanted;
 use conncache::{ConnId, Reason};
 use std::collections::BTreeMap;
 use std::io::{self, Stdout, Write};
@@ -65,7 +66,8 @@ impl Demo {
     fn round(&mut self, what: &str) -> io::Result<()> {
         self.step(what)?;
         let before = self.client.totals().clone();
-        let urls: Result<_, _> = (0..REQUESTS).map(|k| Url::parse(&format!("{}/{k}", self.url))).collect();
+        let urls: Result<_, _> =
+            (0..REQUESTS).map(|k| Url::parse(&format!("{}/{k}", self.url)).map(Wanted::plain)).collect();
         self.client.fetch(urls.map_err(io::Error::other)?, self.repeat, &mut self.lives)?;
         self.lives.round += 1;
         let after = self.client.totals();

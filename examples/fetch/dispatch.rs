@@ -1,14 +1,15 @@
 //! Requests to connections: reused ones if there are any, else newly opened ones.
 
 use crate::client::Client;
-use crate::conn::{Conn, Phase};
+use crate::conn::Conn;
 use crate::connect::{Attempts, out_of_descriptors};
 use crate::exchange::{Exchange, Way};
-use crate::peers::write_request;
-use crate::site::Addresses;
-use crate::stream::Stream;
+use crate::opening::Phase;
+use crate::site::{Addresses, Site};
+use crate::stream::Socket;
 use conncache::{ConnId, Hop};
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// How long one of several addresses gets at most to answer.
 const MOST_PER_ADDRESS: Duration = Duration::from_secs(5);
@@ -52,11 +53,14 @@ impl Client {
         if exchange.way == Way::Retried {
             // The cache is passed by. For the number of connections not to grow, one of it goes: it is of the same age
             // as the one that was found dead.
-            let other = self.cache.find_inactive_connection(self.now, &site.peer, site.channel).map(|(id, _)| id);
+            let other =
+                self.cache.find_inactive_connection(self.now, &site.route.peer, site.route.channel).map(|(id, _)| id);
             if let Ok(evicted) = other.and_then(|id| self.cache.close_connection(id)) {
                 self.note_eviction(evicted);
             }
-        } else if let Some(found) = self.cache.checkout(self.now, &site.peer, site.channel, Client::owner(at)) {
+        } else if let Some(found) =
+            self.cache.checkout(self.now, &site.route.peer, site.route.channel, Client::owner(at))
+        {
             site.busy += 1;
             self.send(found.id, at, exchange);
             return;
@@ -68,23 +72,24 @@ impl Client {
 
     fn connect(&mut self, at: usize, exchange: Exchange) {
         let site = &mut self.sites[at];
+        let end = exchange.deadline.min(self.now + self.config.connect_timeout);
         match &site.addresses {
             Addresses::Known(addresses) => {
                 let attempts = Attempts::new(addresses.iter().copied());
-                self.open(at, exchange, attempts);
-                return;
+                return self.open(at, exchange, attempts, end);
             }
             Addresses::Failed(why) => {
                 let why = why.clone();
-                self.fail(exchange, why);
-                return;
+                return self.fail(exchange, why);
             }
             Addresses::LookingUp => {}
-            Addresses::Unknown => {
-                let Hop::Tcp(host, port) = site.peer.first_hop() else { unreachable!("all peers are direct ones") };
-                self.lookups.insert(self.resolver.lookup(host, port), at);
-                site.addresses = Addresses::LookingUp;
-            }
+            Addresses::Unknown => match site.route.peer.first_hop() {
+                Hop::Unix(_) => return self.open(at, exchange, Attempts::new([]), end),
+                Hop::Tcp(host, port) => {
+                    self.lookups.insert(self.resolver.lookup(host, port), at);
+                    site.addresses = Addresses::LookingUp;
+                }
+            },
         }
         let deadline = exchange.deadline;
         site.busy += 1;
@@ -110,38 +115,51 @@ impl Client {
         }
     }
 
-    /// Opens a connection to the next address.
-    pub(crate) fn open(&mut self, at: usize, exchange: Exchange, mut attempts: Attempts) {
-        let stream = loop {
-            match attempts.connect() {
-                Ok(stream) => break stream,
+    /// Opens a connection to the next address, to be connected by `end`.
+    pub(crate) fn open(&mut self, at: usize, exchange: Exchange, mut attempts: Attempts, end: Instant) {
+        let steps = match self.sites[at].route.steps() {
+            Ok(steps) => steps,
+            Err(error) => return self.fail(exchange, error.to_string()),
+        };
+        let socket = loop {
+            match begin(&self.sites[at], &mut attempts) {
+                Ok(socket) => break socket,
                 Err(error) if out_of_descriptors(&error) => match self.cache.shed() {
                     Some(evicted) => self.note_eviction(evicted),
                     None => return self.starve(at, exchange),
                 },
+                // A Unix-domain socket's queue is full.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && exchange.deadline > self.now => {
+                    return self.wait_a_moment(at, exchange);
+                }
                 Err(error) => {
-                    let why = format!("can't connect to {}: {error}", self.sites[at].peer);
+                    let why = format!("can't connect to {}: {error}", self.sites[at].route.peer);
                     return self.fail(exchange, why);
                 }
             }
         };
         // The last one gets the time that is left.
         let give_up = match u32::try_from(attempts.untried()).unwrap_or(u32::MAX) {
-            0 => exchange.deadline,
-            others => self.now + (self.config.timeout / others.saturating_add(1)).min(MOST_PER_ADDRESS),
+            0 => end,
+            others => {
+                let left = end.saturating_duration_since(self.now);
+                self.now + (left / others.saturating_add(1)).min(MOST_PER_ADDRESS)
+            }
         };
-        let phase = Phase::Connecting { attempts, give_up };
-        let mut conn = Conn::connecting(Stream::Tcp(stream), exchange, self.config.method, phase);
-        write_first(&mut conn, &self.urls, self.config.method);
+        let phase = Phase::Connecting { attempts, give_up, end, steps };
+        let url = &self.urls[exchange.url];
+        let route = &self.sites[at].route;
+        let mut conn = Conn::connecting(socket, exchange, self.config.method, phase, route.http_proxy());
+        route.write_request(conn.output(), self.config.method, url);
         let deadline = conn.deadline(self.config.timeout);
         let site = &mut self.sites[at];
-        match self.cache.insert(self.now, conn, &site.peer, site.channel, Client::owner(at)) {
+        match self.cache.insert(self.now, conn, &site.route.peer, site.route.channel, Client::owner(at)) {
             Ok(_) => {
                 site.busy += 1;
                 self.arm(deadline);
             }
             Err(refused) => {
-                let why = format!("{}: {}", site.peer, refused.cause);
+                let why = format!("{}: {}", site.route.peer, refused.cause);
                 for exchange in refused.conn.into_parts().0 {
                     self.fail(exchange, why.clone());
                 }
@@ -154,6 +172,10 @@ impl Client {
         if self.cache.stats().active == 0 || exchange.deadline <= self.now {
             return self.fail(exchange, "too many open files: no descriptor is left for a connection".into());
         }
+        self.wait_a_moment(at, exchange);
+    }
+
+    fn wait_a_moment(&mut self, at: usize, exchange: Exchange) {
         self.sites[at].put_back(exchange);
         self.starving.get_or_insert((self.now + STARVING, Vec::new())).1.push(at);
     }
@@ -168,7 +190,7 @@ impl Client {
         let mut next = Some(exchange);
         while let Some(mut exchange) = next {
             exchange.way = Way::Reused;
-            write_request(conn.output(), config.method, &self.urls[exchange.url]);
+            site.route.write_request(conn.output(), config.method, &self.urls[exchange.url]);
             conn.push(exchange, now);
             let room = conn.exchanges().len() < most;
             let make = |number, url| new_exchange(number, url, now, config);
@@ -184,13 +206,18 @@ impl Client {
     }
 }
 
-fn write_first(conn: &mut Conn, urls: &[crate::url::Url], method: &str) {
-    if let Some(url) = conn.exchanges().front().map(|exchange| &urls[exchange.url]) {
-        write_request(conn.output(), method, url);
+/// Begins to connect to the next address, or to the path.
+fn begin(site: &Site, attempts: &mut Attempts) -> io::Result<Socket> {
+    match site.route.peer.first_hop() {
+        Hop::Tcp(..) => attempts.connect().map(Socket::Tcp),
+        #[cfg(unix)]
+        Hop::Unix(path) => conncache::mio::net::UnixStream::connect(path).map(Socket::Unix),
+        #[cfg(not(unix))]
+        Hop::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-fn new_exchange(number: u64, url: usize, now: std::time::Instant, config: &crate::client::Config) -> Exchange {
+fn new_exchange(number: u64, url: usize, now: Instant, config: &crate::client::Config) -> Exchange {
     let mut exchange = Exchange::new(url, now, config.timeout);
     if let Some(dir) = &config.output {
         exchange.write_to(dir.join(number.to_string()));

@@ -8,21 +8,33 @@ mod connect;
 mod demo;
 mod dispatch;
 mod exchange;
+#[path = "../common/handshake.rs"]
+mod handshake;
 #[path = "../common/http/mod.rs"]
 mod http;
+#[path = "../common/http_connect.rs"]
+mod http_connect;
 mod logger;
 mod notes;
+mod opening;
 mod outcome;
-mod peers;
 mod report;
 #[path = "../common/resolve.rs"]
 mod resolve;
+mod routes;
 mod screen;
 mod server;
 mod site;
+#[path = "../common/socks5.rs"]
+mod socks5;
 mod stream;
+#[path = "../common/tls.rs"]
+mod tls;
 mod trouble;
+#[path = "../common/trust.rs"]
+mod trust;
 mod url;
+mod via;
 
 use crate::args::{CacheKind, Limits, Options};
 use crate::client::{Client, Config};
@@ -50,7 +62,7 @@ fn main() -> ExitCode {
     if options.verbose {
         logger::start();
     }
-    let done = if options.urls.is_empty() { demo::run(&options) } else { run(options) };
+    let done = if options.wanted.is_empty() { demo::run(&options) } else { run(options) };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -70,14 +82,14 @@ fn main() -> ExitCode {
 /// Fetches what was asked for; whether all of it was answered.
 fn run(mut options: Options) -> io::Result<bool> {
     let began = Instant::now();
-    let urls = std::mem::take(&mut options.urls);
+    let wanted = std::mem::take(&mut options.wanted);
     let mut client = Client::new(Config::from(&options), |registry| build_cache(&options, registry))?;
     if let Some(dir) = &options.output {
         std::fs::create_dir_all(dir)
             .map_err(|error| io::Error::new(error.kind(), format!("--output {}: {error}", dir.display())))?;
     }
     let mut screen = Screen::new(options.quiet);
-    let fetched = client.fetch(urls, options.repeat, &mut screen);
+    let fetched = client.fetch(wanted, options.repeat, &mut screen);
     let time = began.elapsed();
     let lingered = fetched.and_then(|()| client.linger(options.linger, &mut screen));
     screen.clear();

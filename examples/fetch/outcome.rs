@@ -1,9 +1,10 @@
 //! What became of a connection's requests: answered, failed, or to be sent again.
 
 use crate::client::Client;
-use crate::conn::{Phase, Progress};
+use crate::conn::Progress;
 use crate::exchange::{Exchange, Way};
 use crate::notes::Note;
+use crate::opening::{Hindrance, Phase};
 use crate::trouble::Trouble;
 use conncache::{ConnId, ConnStateRef, Evicted};
 use std::io;
@@ -18,14 +19,17 @@ impl Client {
         let Ok(ConnStateRef::Active(owner)) = self.cache.get_connection_state(id) else { return };
         let at = owner.0 as usize;
         let Some(conn) = self.cache.get_mut(id) else { return };
-        if let Phase::Connecting { .. } = conn.phase {
-            match conn.check_connected() {
-                Ok(true) => self.totals.opened += 1,
-                Ok(false) => return,
-                Err(error) => return self.try_next_address(id, at, error),
+        if !matches!(conn.phase, Phase::Open) {
+            match conn.go_on_opening(self.now + self.config.handshake_timeout, &mut self.buffer) {
+                Ok(true) => self.totals.count_opened(conn.handshake_kind()),
+                Ok(false) => {
+                    let deadline = conn.deadline(self.config.timeout);
+                    return self.arm(deadline);
+                }
+                Err(Hindrance::Address(error)) => return self.try_next_address(id, at, error),
+                Err(Hindrance::Handshake(why)) => return self.broken(id, at, Trouble::Refused(why)),
             }
         }
-        let Some(conn) = self.cache.get_mut(id) else { return };
         let mut done = Vec::new();
         let progress = conn.drive(self.now, &mut self.buffer, &mut done);
         // Another request may be the first one now.
@@ -80,7 +84,10 @@ impl Client {
                 self.totals.retried += 1;
                 self.sites[at].repeat(exchange);
             } else {
-                let why = format!("{}: {trouble}", self.sites[at].peer);
+                let why = match &trouble {
+                    Trouble::Refused(why) => why.clone(),
+                    trouble => format!("{}: {trouble}", self.sites[at].route.peer),
+                };
                 self.fail(exchange, why);
             }
         }
@@ -92,7 +99,7 @@ impl Client {
         self.release(at);
         let Evicted { reason, conn, .. } = evicted;
         match conn.phase {
-            Phase::Connecting { .. } => self.totals.not_connected += 1,
+            Phase::Connecting { .. } | Phase::ShakingHands { .. } => self.totals.not_connected += 1,
             Phase::Open => self.notes.push(Note::Evicted { id, reason }),
         }
         conn.into_parts().0.into()
@@ -103,10 +110,10 @@ impl Client {
         let Ok(evicted) = self.cache.close_connection(id) else { return };
         self.totals.not_connected += 1;
         self.release(at);
-        if let (mut exchanges, Phase::Connecting { mut attempts, .. }) = evicted.conn.into_parts() {
+        if let (mut exchanges, Phase::Connecting { mut attempts, end, .. }) = evicted.conn.into_parts() {
             attempts.failed(error);
             if let Some(exchange) = exchanges.pop_front() {
-                self.open(at, exchange, attempts);
+                self.open(at, exchange, attempts, end);
             }
         }
     }
@@ -132,7 +139,7 @@ impl Client {
                     self.arm(Some(exchange.deadline));
                     self.sites[at].waiting.push(exchange);
                 } else {
-                    let why = format!("{}: no address within {:?}", self.sites[at].peer, self.config.timeout);
+                    let why = format!("{}: no address within {:?}", self.sites[at].route.peer, self.config.timeout);
                     self.fail(exchange, why);
                     self.release(at);
                 }
@@ -145,19 +152,26 @@ impl Client {
         let Some(conn) = self.cache.get_mut(id) else { return };
         let Some(front) = conn.exchanges().front() else { return };
         let is_over = front.deadline <= self.now;
-        if let Phase::Connecting { attempts, .. } = &mut conn.phase {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "no answer");
-            if !is_over {
-                return self.try_next_address(id, at, error);
+        match &mut conn.phase {
+            Phase::Connecting { attempts, end, .. } => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "no answer");
+                if *end > self.now {
+                    return self.try_next_address(id, at, error);
+                }
+                attempts.failed(error);
+                let why = format!("not connected within {:?}: {attempts}", self.config.connect_timeout);
+                return self.broken(id, at, Trouble::TimedOut(why));
             }
-            attempts.failed(error);
-            let why = format!("not connected within {timeout:?}: {attempts}");
-            return self.broken(id, at, Trouble::TimedOut(why));
+            Phase::ShakingHands { steps, .. } => {
+                let why = steps.timed_out(if is_over { timeout } else { self.config.handshake_timeout });
+                return self.broken(id, at, Trouble::Refused(why));
+            }
+            Phase::Open => {}
         }
         let Some(front) = conn.exchanges().front() else { return };
-        let trouble = match &conn.phase {
+        let trouble = match front.status {
             _ if !is_over => Trouble::Stalled,
-            _ if front.status == 0 => Trouble::TimedOut(format!("no response within {timeout:?}")),
+            0 => Trouble::TimedOut(format!("no response within {timeout:?}")),
             _ => Trouble::TimedOut(format!(
                 "response not complete within {timeout:?}: status {}, {} bytes of the body so far",
                 front.status, front.body_bytes

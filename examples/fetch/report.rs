@@ -3,6 +3,7 @@
 use crate::args::Options;
 use crate::exchange::{Exchange, Way};
 use conncache::{Reason, Stats};
+use rustls::HandshakeKind;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -16,10 +17,14 @@ pub struct Totals {
     pub failed: u64,
     /// Sent a second time.
     pub retried: u64,
-    /// Connections opened.
+    /// Connections opened, their handshakes included.
     pub opened: u64,
-    /// Attempts at opening one that failed; each address counts.
+    /// Attempts at opening one that failed; each address counts, and each handshake that failed.
     pub not_connected: u64,
+    /// TLS handshakes from scratch.
+    pub handshakes_full: u64,
+    /// Those that went on with an earlier connection's session.
+    pub handshakes_resumed: u64,
     /// Responses that came by a connection which had served a request before.
     pub reused: u64,
     /// Those of them whose request was sent before the one ahead of it was answered.
@@ -28,6 +33,16 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Counts a connection that was opened.
+    pub fn count_opened(&mut self, handshake: Option<HandshakeKind>) {
+        self.opened += 1;
+        match handshake {
+            None => {}
+            Some(HandshakeKind::Resumed) => self.handshakes_resumed += 1,
+            Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) => self.handshakes_full += 1,
+        }
+    }
+
     /// Counts a response.
     pub fn count(&mut self, exchange: &Exchange) {
         self.responses += 1;
@@ -68,12 +83,13 @@ impl Report<'_> {
 
     /// One JSON object on one line. Names and numbers only: there is nothing to be escaped.
     fn json(&self) -> String {
-        let Totals { requests, responses, failed, retried, opened, not_connected, reused, pipelined, body_bytes } =
-            self.totals;
+        let Totals { requests, responses, failed, retried, opened, not_connected, .. } = self.totals;
+        let Totals { handshakes_full, handshakes_resumed, reused, pipelined, body_bytes, .. } = self.totals;
         let reasons = Reason::ALL.map(|reason| format!("\"{reason}\":{}", self.evicted(reason)));
         format!(
             "{{\"requests\":{requests},\"responses\":{responses},\"failed\":{failed},\"retried\":{retried},\
-             \"opened\":{opened},\"not_connected\":{not_connected},\"reused\":{reused},\"pipelined\":{pipelined},\
+             \"opened\":{opened},\"not_connected\":{not_connected},\"handshakes_full\":{handshakes_full},\
+             \"handshakes_resumed\":{handshakes_resumed},\"reused\":{reused},\"pipelined\":{pipelined},\
              \"evicted\":{{{}}},\"kept\":{},\"probes\":{},\"body_bytes\":{body_bytes},\"seconds\":{:.6}}}",
             reasons.join(","),
             self.stats.inactive,
@@ -84,8 +100,8 @@ impl Report<'_> {
 
     /// A few lines for people.
     fn text(&self) -> String {
-        let Totals { requests, responses, failed, retried, opened, not_connected, reused, pipelined, body_bytes } =
-            self.totals;
+        let Totals { requests, responses, failed, retried, opened, not_connected, .. } = self.totals;
+        let Totals { handshakes_full, handshakes_resumed, reused, pipelined, body_bytes, .. } = self.totals;
         let mut text = format!(
             "requests     {requests}: {responses} responses, {failed} failed, {retried} sent again; \
              {body_bytes} bytes of bodies in {:.3} s\n\
@@ -93,6 +109,9 @@ impl Report<'_> {
              {reused} requests by reused ones, {pipelined} of them pipelined",
             self.time.as_secs_f64(),
         );
+        if handshakes_full + handshakes_resumed > 0 {
+            let _ = write!(text, "\nhandshakes   {handshakes_full} full, {handshakes_resumed} resumed");
+        }
         let evicted = Reason::ALL.map(|reason| (self.evicted(reason), reason.as_str(), meaning(reason)));
         let kept = (self.stats.inactive as u64, "kept", "still open and inactive at the end");
         let mut title = "evicted";

@@ -1,14 +1,13 @@
 //! One peer: the work to be done there, and what is known about it.
 
 use crate::exchange::{Exchange, Way};
-use conncache::{ChannelBindingId, Peer};
+use crate::routes::Route;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// A peer under a channel binding, with its share of the work. Its index is the connections' owner.
 pub struct Site {
-    pub peer: Peer,
-    pub channel: ChannelBindingId,
+    pub route: Route,
     pub addresses: Addresses,
     /// Connections in use or being opened, and requests that wait for addresses: each has one request at least.
     pub busy: usize,
@@ -46,10 +45,9 @@ struct Work {
 }
 
 impl Site {
-    pub fn new(peer: Peer, channel: ChannelBindingId) -> Site {
+    pub fn new(route: Route) -> Site {
         Site {
-            peer,
-            channel,
+            route,
             addresses: Addresses::Unknown,
             busy: 0,
             waiting: Vec::new(),

@@ -1,34 +1,68 @@
-//! What carries the bytes: a plain socket, for the time being.
+//! What carries the bytes: a socket of one of two kinds, with or without TLS on it.
 
+use crate::connect;
+use crate::tls::TlsConnection;
 use conncache::mio::event::Source;
 use conncache::mio::net::TcpStream;
+#[cfg(unix)]
+use conncache::mio::net::UnixStream;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
-/// A byte stream of one of several kinds.
-pub enum Stream {
+/// What requests are written to and responses are read from.
+pub type Stream = TlsConnection<Socket>;
+
+/// The socket below.
+pub enum Socket {
     Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
 }
 
-/// Forwards to whatever the stream is.
+impl Socket {
+    /// Whether a connection that was begun stands. `Ok(false)`: still under way.
+    pub fn connected(&self) -> io::Result<bool> {
+        match self {
+            Socket::Tcp(stream) => {
+                let connected = connect::connected(stream)?;
+                if connected {
+                    let _ = stream.set_nodelay(true); // it works without, only slower
+                }
+                Ok(connected)
+            }
+            // It was connected at once, or there would be no socket.
+            #[cfg(unix)]
+            Socket::Unix(_) => Ok(true),
+        }
+    }
+}
+
+/// Forwards to whatever the socket is.
 macro_rules! forward {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($inner) => $call,
+    ($socket:expr, $inner:ident => $call:expr) => {
+        match $socket {
+            Socket::Tcp($inner) => $call,
+            #[cfg(unix)]
+            Socket::Unix($inner) => $call,
         }
     };
 }
 
-impl Read for Stream {
+impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         forward!(self, inner => inner.read(buffer))
     }
 }
 
-impl Write for Stream {
+impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         forward!(self, inner => inner.write(bytes))
+    }
+
+    /// TLS writes several records at once.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        forward!(self, inner => inner.write_vectored(pieces))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -36,7 +70,7 @@ impl Write for Stream {
     }
 }
 
-impl Source for Stream {
+impl Source for Socket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
         forward!(self, inner => inner.register(registry, token, interests))
     }
@@ -50,7 +84,7 @@ impl Source for Stream {
     }
 }
 
-impl Connection for Stream {
+impl Connection for Socket {
     fn probe(&mut self) -> Probe {
         forward!(self, inner => inner.probe())
     }

@@ -11,6 +11,8 @@ pub enum Trouble {
     Closed(http::error::Error),
     /// Reading or writing failed, as after a reset.
     Io(io::Error),
+    /// A proxy or the server doesn't want it; the text names the hop.
+    Refused(String),
     /// What came is not a response.
     Malformed(http::error::Error),
     /// The body couldn't be written to its file.
@@ -35,7 +37,7 @@ impl fmt::Display for Trouble {
             Trouble::Closed(error) => error.fmt(f),
             Trouble::Io(error) => write!(f, "connection failed: {error}"),
             Trouble::Malformed(error) => write!(f, "malformed response: {error}"),
-            Trouble::Output(text) | Trouble::TimedOut(text) => f.write_str(text),
+            Trouble::Output(text) | Trouble::TimedOut(text) | Trouble::Refused(text) => f.write_str(text),
             Trouble::Stalled => f.write_str("no answer to a pipelined request"),
         }
     }

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// A URL taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    /// Whether it is an https one.
+    pub secure: bool,
     /// In lower case; an IPv6 address without its brackets.
     pub host: String,
     pub port: u16,
@@ -16,27 +18,23 @@ pub struct Url {
 }
 
 impl Url {
-    /// Takes `http://HOST[:PORT][/PATH][?QUERY]`, an IPv6 address in brackets. A fragment is left out, since servers
+    /// Takes `http[s]://HOST[:PORT][/PATH][?QUERY]`, an IPv6 address in brackets. A fragment is left out, since servers
     /// never see one.
     pub fn parse(text: &str) -> Result<Url, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Err("it has to start with http://".into());
+            return Err("it has to start with http:// or https://".into());
         };
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(format!("scheme {scheme:?} is not http"));
+        let secure = scheme.eq_ignore_ascii_case("https");
+        if !secure && !scheme.eq_ignore_ascii_case("http") {
+            return Err(format!("scheme {scheme:?} is neither http nor https"));
         }
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err("a user name or password in a URL is not supported".into());
         }
-        let (host, port) = split_authority(authority)?;
-        Ok(Url {
-            host: checked_host(host, authority.starts_with('['))?,
-            port: port.map_or(Ok(80), checked_port)?,
-            path: escaped_path(path)?,
-            text: text.to_owned(),
-        })
+        let (host, port) = host_and_port(authority, default_port(secure))?;
+        Ok(Url { secure, host, port, path: escaped_path(path)?, text: text.to_owned() })
     }
 
     /// The value of the `Host` field.
@@ -45,7 +43,7 @@ impl Url {
             true => format!("[{}]", self.host),
             false => self.host.clone(),
         };
-        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -53,6 +51,16 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+fn default_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
+/// Takes `HOST[:PORT]`, an IPv6 address in brackets; without them in what it returns.
+pub fn host_and_port(authority: &str, default_port: u16) -> Result<(String, u16), String> {
+    let (host, port) = split_authority(authority)?;
+    Ok((checked_host(host, authority.starts_with('['))?, port.map_or(Ok(default_port), checked_port)?))
 }
 
 fn split_authority(authority: &str) -> Result<(&str, Option<&str>), String> {

@@ -40,6 +40,14 @@ impl Authority {
         (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
     }
 
+    /// The same as `cert.pem` and `key.pem` in this directory, which is made.
+    pub fn issue_to(&self, dir: &str) {
+        let (certificate, key) = self.issue();
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(format!("{dir}/cert.pem"), certificate).unwrap();
+        std::fs::write(format!("{dir}/key.pem"), key).unwrap();
+    }
+
     pub fn server(&self, version: &'static SupportedProtocolVersion) -> ServerConfig {
         self.server_with(version, CertificateParams::new([HOST.to_owned()]).unwrap())
     }

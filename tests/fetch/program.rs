@@ -1,9 +1,12 @@
 //! Runs the example program.
 
+#![allow(dead_code, unused_imports)] // Not every test needs all of it.
+
 use crate::json::Json;
+pub use crate::temp_dir::TempDir;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -44,22 +47,53 @@ impl Run {
 /// Runs `fetch --report json` with these arguments.
 #[track_caller]
 pub fn fetch(args: &[&str]) -> Run {
+    start_fetch(args).end()
+}
+
+/// The same without waiting for its end.
+#[track_caller]
+pub fn start_fetch(args: &[&str]) -> Running {
     let mut command = Command::new(program());
     command.args(["--report", "json"]).args(args);
-    run(command)
+    start(command)
 }
 
 /// Runs a command to its end.
 #[track_caller]
-pub fn run(mut command: Command) -> Run {
+pub fn run(command: Command) -> Run {
+    start(command).end()
+}
+
+/// A command that runs. Killed when dropped.
+pub struct Running {
+    pub child: Child,
+    out: mpsc::Receiver<String>,
+    err: mpsc::Receiver<String>,
+}
+
+fn start(mut command: Command) -> Running {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let (out, err) = (read(child.stdout.take().unwrap()), read(child.stderr.take().unwrap()));
-    let (Ok(out), Ok(err)) = (out.recv_timeout(PATIENCE), err.recv_timeout(PATIENCE)) else {
-        let _ = child.kill();
-        panic!("{command:?} doesn't end");
-    };
-    Run { status: child.wait().unwrap().code().expect("ended by a signal"), out, err }
+    Running { child, out, err }
+}
+
+impl Running {
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(mut self) -> Run {
+        let (Ok(out), Ok(err)) = (self.out.recv_timeout(PATIENCE), self.err.recv_timeout(PATIENCE)) else {
+            panic!("{:?} doesn't end", self.child);
+        };
+        Run { status: self.child.wait().unwrap().code().expect("ended by a signal"), out, err }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn read(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
@@ -99,30 +133,4 @@ fn newest(folder: &Path) -> SystemTime {
         }
     });
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// A directory of this test's own, removed when dropped.
-pub struct TempDir(PathBuf);
-
-impl TempDir {
-    pub fn new(name: &str) -> TempDir {
-        let path = std::env::temp_dir().join(format!("conncache-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        TempDir(path)
-    }
-
-    pub fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    /// The file with this name, if it is there.
-    pub fn read(&self, name: impl ToString) -> Option<Vec<u8>> {
-        std::fs::read(self.0.join(name.to_string())).ok()
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -1,5 +1,6 @@
 //! Servers that behave as a test wants them to.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -11,8 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Serves on loopback until the test's process ends.
 pub struct Server {
+    scheme: &'static str,
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Vec<String>>>>,
+    seen: Seen,
 }
 
 impl Server {
@@ -28,24 +30,28 @@ impl Server {
     ) -> io::Result<Server> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
-        let (serve, seen) = (Arc::new(serve), Arc::new(Mutex::new(Vec::new())));
-        let table = Arc::clone(&seen);
-        thread::spawn(move || {
-            for (number, stream) in listener.incoming().flatten().enumerate() {
-                table.lock().unwrap().push(Vec::new());
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                stream.set_nodelay(true).unwrap();
-                let mut client = Client { stream, input: Vec::new(), number, seen: Arc::clone(&table) };
-                let serve = Arc::clone(&serve);
-                thread::spawn(move || serve(&mut client, number));
-            }
+        let streams = std::iter::from_fn(move || Some(listener.accept().map(|(stream, _)| prepared(stream))));
+        Ok(Server { scheme: "http", address, seen: accept(streams, serve) })
+    }
+
+    /// As [`start`](Server::start), with TLS. What `serve` hasn't said it ended is said to be, before it is closed.
+    pub fn start_tls(
+        config: ServerConfig,
+        serve: impl Fn(&mut Client<Tls>, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = accept(tls_streams(listener, config), move |client, number| {
+            serve(client, number)?;
+            client.stream.conn.send_close_notify();
+            client.stream.flush()
         });
-        Ok(Server { address, seen })
+        Server { scheme: "https", address, seen }
     }
 
     /// The URL of a path here.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -56,17 +62,59 @@ impl Server {
     pub fn requests(&self) -> Vec<usize> {
         self.seen.lock().unwrap().iter().map(Vec::len).collect()
     }
+
+    /// The heads that came by each connection, and what else was noted.
+    pub fn heads(&self) -> Vec<Vec<String>> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// What was noted of each connection.
+type Seen = Arc<Mutex<Vec<Vec<String>>>>;
+/// A connection with TLS.
+pub type Tls = StreamOwned<ServerConnection, TcpStream>;
+
+/// Runs `serve` in a thread for each of these connections.
+pub fn accept<S: Send + 'static>(
+    streams: impl Iterator<Item = io::Result<S>> + Send + 'static,
+    serve: impl Fn(&mut Client<S>, usize) -> io::Result<()> + Send + Sync + 'static,
+) -> Seen {
+    let (serve, seen) = (Arc::new(serve), Seen::default());
+    let table = Arc::clone(&seen);
+    thread::spawn(move || {
+        for (number, stream) in streams.flatten().enumerate() {
+            table.lock().unwrap().push(Vec::new());
+            let mut client = Client { stream, input: Vec::new(), number, seen: Arc::clone(&table) };
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(&mut client, number));
+        }
+    });
+    seen
+}
+
+fn prepared(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+fn tls_streams(listener: TcpListener, config: ServerConfig) -> impl Iterator<Item = io::Result<Tls>> + Send {
+    let config = Arc::new(config);
+    std::iter::from_fn(move || {
+        let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+        Some(listener.accept().map(|(stream, _)| StreamOwned::new(session, prepared(stream))))
+    })
 }
 
 /// The far end of one connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     input: Vec<u8>,
     number: usize,
-    seen: Arc<Mutex<Vec<Vec<String>>>>,
+    seen: Seen,
 }
 
-impl Client {
+impl<S: Read + Write> Client<S> {
     /// The path of the next request; `None` when there is no further one.
     pub fn request(&mut self) -> io::Result<Option<String>> {
         while self.waiting() == 0 {
@@ -78,8 +126,24 @@ impl Client {
         let head: Vec<u8> = self.input.drain(..end).collect();
         let head = String::from_utf8(head).unwrap();
         let path = head.split(' ').nth(1).unwrap().to_owned();
-        self.seen.lock().unwrap()[self.number].push(head);
+        self.note(head);
         Ok(Some(path))
+    }
+
+    /// Keeps this with what is known of the connection.
+    pub fn note(&mut self, text: String) {
+        self.seen.lock().unwrap()[self.number].push(text);
+    }
+
+    /// Answers so many requests with the paths they ask for, as long as there are any.
+    pub fn echo(&mut self, most: usize) -> io::Result<()> {
+        for _ in 0..most {
+            match self.request()? {
+                Some(path) => self.answer(&path)?,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Reads more, once; how much.
