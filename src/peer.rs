@@ -116,8 +116,9 @@ impl Peer {
         Peer::new(Parts::Socks5(HostPort::new(proxy.0, proxy.1), HostPort::new(target.0, target.1)))
     }
 
-    /// A Unix-domain socket. Paths compare byte for byte, as given. Such a peer can be named on every platform;
-    /// only connecting to it needs Unix.
+    /// A Unix-domain socket. Paths compare byte for byte, as given. Such a peer can be named on every platform; only
+    /// connecting to it needs Unix. A path doesn't say who answers: with TLS, the server's name belongs to the channel
+    /// binding.
     pub fn unix(path: impl Into<PathBuf>) -> Peer {
         Peer::new(Parts::Unix(path.into()))
     }
