@@ -1,7 +1,6 @@
 //! The fetch example by every kind of peer, with servers that others wrote.
 //!
-//! docs/testing.md tells what to install; then `cargo test --release --test peers -- --ignored --nocapture` prints the
-//! numbers of docs/peers.md.
+//! docs/peers.md tells how to run it, and what came out.
 
 #![cfg(target_os = "linux")] // counts descriptors in /proc
 
