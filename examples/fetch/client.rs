@@ -203,9 +203,21 @@ impl Client {
         self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason });
     }
 
-    /// Makes a connection active or inactive, so that another request may be started.
+    /// A connection of this site's became free or was closed, so that another request may be started: here, or where a
+    /// descriptor is lacked more.
     pub(crate) fn release(&mut self, site: usize) {
         self.sites[site].busy -= 1;
+        if let Some((_, starving)) = &mut self.starving {
+            // Compared so that connections go from one site to another until they are shared out evenly, and then stay.
+            let busy = |site: usize| self.sites[site].busy;
+            let poorest = starving.iter().copied().min_by_key(|&other| busy(other));
+            let poorer = poorest.filter(|&other| other != site && (busy(other) == 0 || busy(other) < busy(site)));
+            let next = poorer.unwrap_or(site);
+            starving.retain(|&other| other != next);
+            if poorer.is_some() && !std::mem::replace(&mut self.sites[next].is_ready, true) {
+                self.ready.push_front(next);
+            }
+        }
         self.make_ready(site);
     }
 
