@@ -221,7 +221,7 @@ impl Conn {
                     }
                     self.persistent = head.keep_alive && head.version == Version::Http11;
                     self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);
-                    exchange.head(head.status).map_err(Trouble::Output)?;
+                    exchange.status = head.status;
                 }
                 Event::Data(piece) => exchange.body(piece).map_err(Trouble::Output)?,
                 Event::End => {

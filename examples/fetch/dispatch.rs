@@ -48,7 +48,9 @@ impl Client {
         self.sites[site].next(|number, url| new_exchange(number, url, now, config))
     }
 
-    fn start(&mut self, at: usize, mut exchange: Exchange) {
+    fn start(&mut self, at: usize, exchange: Exchange) {
+        // A response that has come can't wait for a descriptor: its file is there before it is asked for.
+        let Some(mut exchange) = self.with_file(at, exchange) else { return };
         let site = &mut self.sites[at];
         if exchange.way == Way::Retried {
             // The cache is passed by. For the number of connections not to grow, one of it goes: it is of the same age
@@ -70,7 +72,7 @@ impl Client {
         self.connect(at, exchange);
     }
 
-    fn connect(&mut self, at: usize, exchange: Exchange) {
+    fn connect(&mut self, at: usize, mut exchange: Exchange) {
         let site = &mut self.sites[at];
         let end = exchange.deadline.min(self.now + self.config.connect_timeout);
         match &site.addresses {
@@ -92,6 +94,7 @@ impl Client {
             },
         }
         let deadline = exchange.deadline;
+        exchange.remove_file(); // the resolver takes descriptors, too
         site.busy += 1;
         site.waiting.push(exchange);
         self.arm(Some(deadline));
@@ -117,6 +120,7 @@ impl Client {
 
     /// Opens a connection to the next address, to be connected by `end`.
     pub(crate) fn open(&mut self, at: usize, exchange: Exchange, mut attempts: Attempts, end: Instant) {
+        let Some(exchange) = self.with_file(at, exchange) else { return };
         let steps = match self.sites[at].route.steps() {
             Ok(steps) => steps,
             Err(error) => return self.fail(exchange, error.to_string()),
@@ -124,10 +128,11 @@ impl Client {
         let socket = loop {
             match begin(&self.sites[at], &mut attempts) {
                 Ok(socket) => break socket,
-                Err(error) if out_of_descriptors(&error) => match self.cache.shed() {
-                    Some(evicted) => self.note_eviction(evicted),
-                    None => return self.starve(at, exchange),
-                },
+                Err(error) if out_of_descriptors(&error) => {
+                    if !self.shed() {
+                        return self.starve(at, exchange);
+                    }
+                }
                 // A Unix-domain socket's queue is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && exchange.deadline > self.now => {
                     return self.wait_a_moment(at, exchange);
@@ -167,6 +172,30 @@ impl Client {
         }
     }
 
+    /// The request with the file for its body, if it is to have one; `None` if it waits for a descriptor, or failed.
+    fn with_file(&mut self, at: usize, mut exchange: Exchange) -> Option<Exchange> {
+        while let Err(error) = exchange.create_file() {
+            if !out_of_descriptors(&error) {
+                let why = exchange.no_file(&error);
+                self.fail(exchange, why);
+                return None;
+            }
+            if !self.shed() {
+                self.starve(at, exchange);
+                return None;
+            }
+        }
+        Some(exchange)
+    }
+
+    /// Gives up an inactive connection for its descriptor; whether there was one.
+    fn shed(&mut self) -> bool {
+        let evicted = self.cache.shed();
+        let is_shed = evicted.is_some();
+        evicted.into_iter().for_each(|evicted| self.note_eviction(evicted));
+        is_shed
+    }
+
     /// No descriptor is left, not even the cache's: waits for one, as long as one may become free.
     fn starve(&mut self, at: usize, exchange: Exchange) {
         if self.cache.stats().active == 0 || exchange.deadline <= self.now {
@@ -195,6 +224,9 @@ impl Client {
             let room = conn.exchanges().len() < most;
             let make = |number, url| new_exchange(number, url, now, config);
             next = room.then(|| site.next_for_any_connection(make)).flatten();
+            if next.as_mut().is_some_and(|next| next.create_file().is_err()) {
+                next.take().into_iter().for_each(|next| site.put_back(next));
+            }
         }
         let deadline = conn.deadline(config.timeout);
         let flushed = conn.flush();

@@ -1,8 +1,8 @@
 //! One request and what became of it.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A request on its way to its response.
@@ -69,14 +69,31 @@ impl Exchange {
         self.sink = Some(Sink { path, file: None });
     }
 
-    /// Takes the head of the response.
-    pub fn head(&mut self, status: u16) -> Result<(), String> {
-        self.status = status;
-        let Some(sink) = &mut self.sink else { return Ok(()) };
-        let file =
-            File::create(&sink.path).map_err(|error| format!("can't create {}: {error}", sink.path.display()))?;
-        sink.file = Some(file);
+    /// Creates the file for the body, unless there is none to be, or it is there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, as they are: no descriptor may be left.
+    pub fn create_file(&mut self) -> io::Result<()> {
+        if let Some(sink @ Sink { file: None, .. }) = &mut self.sink {
+            sink.file = Some(File::create(&sink.path)?);
+        }
         Ok(())
+    }
+
+    /// Takes away the file for the body, to be created again when the request's turn comes.
+    pub fn remove_file(&mut self) {
+        if let Some(Sink { path, file }) = &mut self.sink {
+            if file.take().is_some() {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Why [`create_file`](Exchange::create_file) failed, in words.
+    pub fn no_file(&self, error: &io::Error) -> String {
+        let path = self.sink.as_ref().map(|sink| sink.path.as_path()).unwrap_or(Path::new(""));
+        format!("can't create {}: {error}", path.display())
     }
 
     /// Takes a piece of the body.
@@ -94,9 +111,7 @@ impl Exchange {
 
     /// There won't be a response: takes away what there is of its body.
     pub fn abandon(&mut self, now: Instant) {
-        if let Some(Sink { path, file: Some(_) }) = self.sink.take() {
-            let _ = std::fs::remove_file(path);
-        }
+        self.remove_file();
         self.finish(now);
     }
 }

@@ -80,7 +80,8 @@ impl Site {
     }
 
     /// Takes back a request that wasn't dealt with, to be the next of its kind.
-    pub fn put_back(&mut self, exchange: Exchange) {
+    pub fn put_back(&mut self, mut exchange: Exchange) {
+        exchange.remove_file();
         let queue = if exchange.way == Way::Retried { &mut self.again } else { &mut self.returned };
         queue.push_front(exchange);
     }
@@ -88,6 +89,7 @@ impl Site {
     /// Takes a request to be repeated on a connection of its own.
     pub fn repeat(&mut self, mut exchange: Exchange) {
         exchange.way = Way::Retried;
+        exchange.remove_file();
         self.again.push_back(exchange);
     }
 }
