@@ -6,6 +6,10 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+/// How long to wait before another connection is accepted when that has failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
 /// Answers every request with a line of text, and keeps its connections open until told otherwise.
 pub struct Server {
@@ -21,7 +25,12 @@ impl Server {
         let open = Arc::new(Mutex::new(HashMap::new()));
         let table = Arc::clone(&open);
         thread::spawn(move || {
-            for conn in listener.incoming().flatten() {
+            for conn in listener.incoming() {
+                let Ok(conn) = conn else {
+                    // No descriptor is left, as a rule: the next attempt would fail as well.
+                    thread::sleep(AFTER_FAILURE);
+                    continue;
+                };
                 let table = Arc::clone(&table);
                 thread::spawn(move || {
                     let Ok(client) = conn.peer_addr() else { return };
@@ -47,7 +56,7 @@ impl Server {
 fn serve(mut conn: TcpStream) -> io::Result<()> {
     let mut parser = Parser::new();
     let mut input = Vec::new();
-    let mut body = String::new();
+    let mut response = String::new();
     loop {
         let (used, event) = parser.next(&input).map_err(io::Error::other)?;
         let complete = match event {
@@ -61,7 +70,11 @@ fn serve(mut conn: TcpStream) -> io::Result<()> {
                 continue;
             }
             Event::Head(request) => {
-                body = format!("This is {}.\n", request.path);
+                let body = format!("This is {}.\n", request.path);
+                response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                if request.method != "HEAD" {
+                    response.push_str(&body);
+                }
                 false
             }
             Event::End => true,
@@ -70,7 +83,6 @@ fn serve(mut conn: TcpStream) -> io::Result<()> {
         input.drain(..used);
         if complete {
             parser.reset();
-            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             conn.write_all(response.as_bytes())?;
         }
     }
