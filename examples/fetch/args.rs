@@ -112,6 +112,8 @@ impl Default for Options {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
     let mut options = Options::default();
     let mut settings = Settings::default();
+    // Without one there is nothing that these could hold for.
+    let mut needs_url = None;
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
         let option = match arg {
@@ -126,6 +128,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
                 continue;
             }
         };
+        if ["--proxy", "--socks5", "--tunnel", "--unix", "--cacert", "--insecure"].contains(&option.as_str()) {
+            needs_url.get_or_insert_with(|| option.clone());
+        }
         let mut value = || {
             let value = parser.value().map_err(|_| format!("option {option} lacks its value"))?;
             value.string().map_err(|error| format!("option {option}: {error}"))
@@ -198,6 +203,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
         }
     }
     options.wanted = settings.wanted();
+    if let (true, Some(option)) = (options.wanted.is_empty(), needs_url) {
+        return Err(format!("option {option} needs a URL"));
+    }
     if options.repeat.checked_mul(options.wanted.len() as u64).is_none() {
         return Err(format!("option --repeat: \"{}\" is too many", options.repeat));
     }

@@ -62,7 +62,10 @@ fn main() -> ExitCode {
     if options.verbose {
         logger::start();
     }
-    let done = if options.wanted.is_empty() { demo::run(&options) } else { run(options) };
+    let done = create_output(&options).and_then(|()| match options.wanted.is_empty() {
+        true => demo::run(&options),
+        false => run(options),
+    });
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -79,15 +82,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// Creates the directory for the bodies.
+fn create_output(options: &Options) -> io::Result<()> {
+    let Some(dir) = &options.output else { return Ok(()) };
+    std::fs::create_dir_all(dir)
+        .map_err(|error| io::Error::new(error.kind(), format!("--output {}: {error}", dir.display())))
+}
+
 /// Fetches what was asked for; whether all of it was answered.
 fn run(mut options: Options) -> io::Result<bool> {
     let began = Instant::now();
     let wanted = std::mem::take(&mut options.wanted);
     let mut client = Client::new(Config::from(&options), |registry| build_cache(&options, registry))?;
-    if let Some(dir) = &options.output {
-        std::fs::create_dir_all(dir)
-            .map_err(|error| io::Error::new(error.kind(), format!("--output {}: {error}", dir.display())))?;
-    }
     let mut screen = Screen::new(options.quiet);
     let fetched = client.fetch(wanted, options.repeat, &mut screen);
     let time = began.elapsed();

@@ -45,6 +45,10 @@ fn wrong_usage_names_the_option_and_the_value() {
         (&["--cacert", "/dev/null", url], "--cacert", "there is none in the file"),
         (&["--proxy", "127.0.0.1:1", url], "--proxy", "http://[USER:PASS@]HOST[:PORT]"),
         (&["--socks5", "a:b", url], "--socks5", "[USER:PASS@]HOST[:PORT]"),
+        (&["--proxy", "http://127.0.0.1:1"], "--proxy", "needs a URL"),
+        (&["-q", "--socks5", "127.0.0.1:1"], "--socks5", "needs a URL"),
+        (&["--unix", "/dev/null"], "--unix", "needs a URL"),
+        (&["--insecure"], "--insecure", "needs a URL"),
         (&["ftp://127.0.0.1/"], "URL", "ftp"),
         (&["127.0.0.1"], "URL", "127.0.0.1"),
         (&["http://"], "URL", "\"\""),
@@ -183,6 +187,16 @@ fn without_a_url_it_shows_reuse_and_both_kinds_of_eviction_and_ends() {
     {
         assert!(run.out.contains(shown), "{shown} in {}", run.out);
     }
+}
+
+#[test]
+fn without_a_url_heads_can_be_asked_for_and_bodies_kept() {
+    let bodies = TempDir::new("demonstration");
+    let dir = format!("{}/new", bodies.path());
+    let numbers = [("responses", 36), ("opened", 8), ("reused", 28)];
+    fetch(&["-q", "--idle-timeout", "3", "--output", &dir]).expect(&numbers);
+    assert_eq!(std::fs::read_to_string(format!("{dir}/35")).unwrap(), "This is /11.\n");
+    fetch(&["-q", "--idle-timeout", "3", "--head"]).expect(&numbers);
 }
 
 #[test]
