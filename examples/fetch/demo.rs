@@ -114,7 +114,7 @@ struct Lives {
 }
 
 impl Observer for Lives {
-    fn note(&mut self, note: &Note, _: &[Url]) -> io::Result<()> {
+    fn note(&mut self, note: &Note, urls: &[Url]) -> io::Result<()> {
         match note {
             Note::Answered { id, exchange } => {
                 let sign = if exchange.way == Way::Reused { '○' } else { '●' };
@@ -123,7 +123,9 @@ impl Observer for Lives {
                 uses[self.round].push(sign);
             }
             Note::Evicted { id, reason } => self.lives.entry(*id).or_default().1 = Some(*reason),
-            Note::Failed { .. } => {}
+            Note::Failed { exchange, why } => {
+                let _ = writeln!(io::stderr(), "fetch: {}: {why}", urls[exchange.url]);
+            }
         }
         Ok(())
     }

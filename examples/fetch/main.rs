@@ -43,7 +43,7 @@ use crate::report::Report;
 use crate::screen::Screen;
 use conncache::mio::Registry;
 use conncache::{Aggressive, Cache, ConfigError, ConnectionCache, Policy, Restrictive};
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let options = match args::parse(std::env::args_os().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
-            print!("{}", args::USAGE);
+            let _ = io::stdout().write_all(args::USAGE.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(problem) => {
@@ -69,6 +69,8 @@ fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // Who reads the output has seen enough. What happens to connections isn't told this way.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
             Some(wrong) => {
                 eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));

@@ -200,6 +200,20 @@ fn without_a_url_heads_can_be_asked_for_and_bodies_kept() {
 }
 
 #[test]
+#[cfg(unix)]
+fn who_has_seen_enough_gets_no_complaint() {
+    let server = Server::start(echo);
+    for args in [&["-n", "100", &server.url("/")][..], &["-q", &server.url("/")], &["-q"], &["--help"]] {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(reader);
+        let mut command = Command::new(program());
+        command.args(args).stdout(std::os::fd::OwnedFd::from(writer)).stderr(std::process::Stdio::piped());
+        let done = command.spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
 fn the_log_goes_to_standard_error() {
     let server = Server::start(echo);
     let run = fetch(&["-v", "-n", "2", "-c", "1", &server.url("/")]);
