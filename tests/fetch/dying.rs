@@ -211,16 +211,49 @@ fn a_name_without_an_address_is_an_error_that_names_it() {
     assert_eq!(run.err.matches("can't resolve name.invalid: ").count(), 3, "{}", run.err);
 }
 
+/// Runs the program with so many descriptors.
+#[cfg(unix)]
+fn fetch_with_descriptors(most: u32, args: &[&str]) -> crate::program::Run {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(crate::program::program());
+    crate::program::run({
+        command.args(["--report", "json", "-q"]).args(args);
+        command
+    })
+}
+
 /// Eight peers with four connections each are more than the descriptors allow: those that are inactive have to go.
 #[test]
 #[cfg(unix)]
 fn when_descriptors_run_out_the_cache_gives_some_up_and_no_request_fails() {
     let servers: Vec<Server> = (0..8).map(|_| Server::start(|client, _| answer(client, 1_000))).collect();
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", "ulimit -n 20; exec \"$0\" \"$@\""]).arg(crate::program::program());
-    command.args(["--report", "json", "-q", "-c", "4", "-n", "50"]);
-    command.args(servers.iter().map(|server| server.url("/")));
-    let run = crate::program::run(command);
+    let urls: Vec<String> = servers.iter().map(|server| server.url("/")).collect();
+    let mut args = vec!["-c", "4", "-n", "50"];
+    args.extend(urls.iter().map(String::as_str));
+    let run = fetch_with_descriptors(20, &args);
     run.expect(&[("responses", 400), ("failed", 0)]);
     assert!(run.report().number("evicted.shed") > 0.0, "{}", run.out);
+}
+
+/// If they waited for a descriptor, a few at a time, this would take longer than any program is waited for.
+#[test]
+#[cfg(unix)]
+fn a_peer_without_descriptors_for_more_connections_goes_on_with_those_it_has() {
+    let server = Server::start(|client, _| client.echo(usize::MAX));
+    let run = fetch_with_descriptors(12, &["-c", "50", "-n", "10000", &server.url("/")]);
+    run.expect(&[("responses", 10_000), ("failed", 0), ("evicted.shed", 0)]);
+}
+
+#[test]
+#[cfg(unix)]
+fn bodies_get_their_files_though_descriptors_run_out() {
+    let server = Server::start(|client, _| client.echo(usize::MAX));
+    let bodies = crate::program::TempDir::new("descriptors");
+    let urls: Vec<String> = (0..60).map(|k| server.url(&format!("/{k}"))).collect();
+    let mut args = vec!["-c", "50", "-p", "3", "-n", "2", "--output", bodies.path()];
+    args.extend(urls.iter().map(String::as_str));
+    fetch_with_descriptors(20, &args).expect(&[("responses", 120), ("failed", 0)]);
+    for k in 0..120 {
+        assert_eq!(bodies.read(k), Some(format!("/{}", k % 60).into_bytes()));
+    }
 }
