@@ -11,7 +11,7 @@ use std::net::Shutdown;
 
 /// How many requests of one client are served before others have their turn.
 const MOST_STEPS: usize = 16;
-/// How much of what an answered client still sends is read before its connection is closed.
+/// How often one call reads what an answered client still sends before others have their turn.
 const MOST_LINGER: usize = 64;
 
 /// What is next for a client.
@@ -198,10 +198,10 @@ impl Proxy {
             match client.inbox.fill(&mut client.stream, &mut self.pool) {
                 Ok(Fill::Bytes) => {}
                 Ok(Fill::Blocked) => return,
-                _ => break,
+                _ => return self.close(key),
             }
         }
-        self.close(key);
+        self.again.push(key);
     }
 
     /// The client has sent its last; what is written for it already still goes out.
