@@ -165,11 +165,14 @@ impl Client {
         Ok(filled)
     }
 
-    /// Writes the request, as far as the upstream takes it.
+    /// Writes the request, as far as the upstream takes it; keeps it for a repetition while it is short.
     pub fn send_request(&mut self, upstream: &mut TcpStream) -> io::Result<()> {
         self.moved |= self.to_upstream.send(upstream, &[])? > 0;
-        if self.exchange.as_ref().is_some_and(|exchange| !exchange.replayable) {
-            self.to_upstream.forget_sent();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.replayable &= self.to_upstream.kept() <= BUFFER;
+            if !exchange.replayable {
+                self.to_upstream.forget_sent();
+            }
         }
         Ok(())
     }
@@ -277,7 +280,7 @@ impl Client {
         self.exchange.take()
     }
 
-    /// Starts the response over, from another connection.
+    /// Sends what there is of the request once more and starts the response over, on another connection.
     pub fn start_over(&mut self) {
         self.to_upstream.rewind();
         // Only a request that starts with a replayable method gets here: the parser has to know HEAD.

@@ -79,7 +79,7 @@ impl Proxy {
         let Some(link) = exchange.link.take() else { return Next::Wait };
         let handed_out_dead = link.reused && !exchange.answered;
         self.counts.handed_out_dead += u64::from(handed_out_dead);
-        let again = handed_out_dead && exchange.replayable && exchange.request_done && !exchange.retried;
+        let again = handed_out_dead && exchange.replayable && !exchange.retried;
         exchange.retried |= again;
         let peer = self.upstreams[exchange.upstream].peer.clone();
         self.drop_link(link);

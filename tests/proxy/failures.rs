@@ -1,6 +1,6 @@
 //! Upstreams that refuse, stall, die and misbehave; clients that go away; descriptors that run out.
 
-use crate::harness::{Client, Proxy, Upstream, field, nobody, ok, wait_until};
+use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
 use std::net::Shutdown;
 use std::sync::mpsc;
 
@@ -100,6 +100,53 @@ fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
 }
 
 #[test]
+fn a_repeated_request_has_its_whole_body_again() {
+    for (framing, sent) in [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")] {
+        let upstream = Upstream::start(|mut conn, number| {
+            let head = conn.head();
+            if number > 1 {
+                let body = conn.body(&head);
+                return conn.send(&ok(std::str::from_utf8(&body).unwrap()));
+            }
+            conn.send(&ok("first"));
+            let head = conn.head();
+            conn.body(&head);
+        });
+        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let mut client = proxy.client();
+        client.send(GET);
+        assert_eq!(client.response().body, b"first");
+        client.send(&format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{sent}"));
+        assert_eq!(client.response().body, b"hello", "{framing}");
+        assert_eq!((upstream.accepted(), proxy.figure("retried")), (2, 1));
+    }
+}
+
+#[test]
+fn half_a_request_is_repeated_and_the_rest_follows() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, number| {
+        let head = conn.head();
+        if number == 1 {
+            conn.send(&ok("first"));
+            conn.head();
+            return;
+        }
+        tell.send(()).unwrap();
+        let body = conn.body(&head);
+        conn.send(&ok(std::str::from_utf8(&body).unwrap()));
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().body, b"first");
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+    told.recv_timeout(PATIENCE).unwrap();
+    client.send("llo");
+    assert_eq!(client.response().body, b"hello");
+}
+
+#[test]
 fn a_repeated_head_request_still_has_no_body() {
     let upstream = Upstream::start(|mut conn, number| {
         conn.head();
@@ -148,16 +195,16 @@ fn the_second_connection_bypasses_the_cache() {
 
 #[test]
 fn a_request_that_may_not_be_repeated_is_a_502() {
-    for request in
-        [POST, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n"]
-    {
+    // More than the proxy keeps of a request is not repeated either.
+    let long = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    for request in [POST, "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n", long.as_str()] {
         let upstream = closes_on_second_request(1);
         let proxy = Proxy::start(&[upstream.addr], &[]);
         let mut client = proxy.client();
         client.send(GET);
         assert_eq!(client.response().status, 200);
         client.send(request);
-        assert_eq!(client.response().status, 502, "{request:?}");
+        assert_eq!(client.response().status, 502, "{:?}", &request[..5]);
         assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (0, 1));
         assert_eq!(upstream.accepted(), 1);
     }
@@ -241,6 +288,22 @@ fn bytes_behind_a_response_never_become_the_next_response() {
         assert_eq!(client.response().body, b"right");
     }
     assert_eq!(upstream.accepted(), 5);
+}
+
+#[test]
+fn a_connection_that_waits_for_the_rest_of_a_request_serves_nobody_else() {
+    let upstream = Upstream::start(|mut conn, number| {
+        while !conn.head().is_empty() {
+            conn.send(&ok(&number.to_string()));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut hasty = proxy.client();
+    hasty.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
+    assert_eq!(hasty.response().body, b"1");
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().body, b"2");
 }
 
 #[test]
