@@ -289,3 +289,14 @@ fn a_client_that_sends_without_pause_gets_a_long_answer_whole() {
     client.stream().shutdown(std::net::Shutdown::Both).unwrap();
     writing.join().unwrap();
 }
+
+#[test]
+fn what_an_http10_client_expects_is_not_passed_on() {
+    let upstream = Upstream::answering(|head, _| ok(field(head, "expect").unwrap_or("nothing")));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    for (version, expected) in [("1.0", "nothing"), ("1.1", "100-continue")] {
+        let mut client = proxy.client();
+        client.send(&format!("PUT / HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(client.response().body, expected.as_bytes());
+    }
+}
