@@ -26,7 +26,7 @@ pub struct Client {
     pub to_upstream: Outbox,
     pub exchange: Option<Exchange>,
     pub ending: Ending,
-    /// When bytes moved last.
+    /// When bytes moved last, or the head that is coming began.
     pub touched: Instant,
     pub moved: bool,
     request: request::Parser,
@@ -99,7 +99,12 @@ impl Client {
 
     /// Whether nothing is going on: a client that may be closed without harm.
     pub fn is_idle(&self) -> bool {
-        self.exchange.is_none() && self.outbox.waiting() == 0 && self.inbox.is_empty()
+        self.is_done() && self.inbox.is_empty()
+    }
+
+    /// Whether no request is being answered, though one may have begun to come.
+    pub fn is_done(&self) -> bool {
+        self.ending == Ending::Open && self.exchange.is_none() && self.outbox.waiting() == 0
     }
 
     /// Reads what the client sends, up to the end of a request, as far as there is room for it.
@@ -160,8 +165,10 @@ impl Client {
     }
 
     fn fill(&mut self, pool: &mut Pool) -> Result<Fill, Refusal> {
+        // Of a head only the first bytes count as progress: its time is limited, however it trickles.
+        let counts = self.exchange.is_some() || self.inbox.is_empty();
         let filled = self.inbox.fill(&mut self.stream, pool).map_err(|_| Refusal::Gone)?;
-        self.moved |= filled == Fill::Bytes;
+        self.moved |= counts && filled == Fill::Bytes;
         Ok(filled)
     }
 

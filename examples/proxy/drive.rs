@@ -178,7 +178,7 @@ impl Proxy {
             return Next::Wait;
         }
         match client.ending {
-            Ending::Open if self.draining && client.is_idle() => self.close(key),
+            Ending::Open if self.draining && client.is_done() => self.close(key),
             Ending::Open => {}
             Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
                 client.ending = Ending::Lingering;

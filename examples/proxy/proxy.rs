@@ -40,6 +40,8 @@ pub struct Proxy {
     /// Clients with more to do than one turn allows.
     pub again: Vec<usize>,
     pub draining: bool,
+    /// When draining ends, finished or not.
+    drain_end: Option<Instant>,
     pub timeout: Duration,
     registry: Registry,
     doors: Vec<Door>,
@@ -74,6 +76,7 @@ impl Proxy {
             now,
             again: Vec::new(),
             draining: false,
+            drain_end: None,
             timeout,
             registry: registry.try_clone()?,
             doors: Vec::new(),
@@ -231,17 +234,23 @@ impl Proxy {
     pub fn drain(&mut self) {
         info!("event=drain clients={}", self.clients.len());
         self.draining = true;
+        self.drain_end = self.now.checked_add(self.timeout);
         self.cache.drain();
         for mut door in self.doors.drain(..) {
             let _ = self.registry.deregister(&mut door.listener);
         }
-        let idle: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_idle()).map(|(key, _)| key).collect();
-        idle.into_iter().for_each(|key| self.close(key));
+        let done: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_done()).map(|(key, _)| key).collect();
+        done.into_iter().for_each(|key| self.close(key));
     }
 
-    /// Whether nothing is left to be finished.
+    /// Whether nothing is left to be finished, or the time for it is up.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.clients.is_empty() && self.cache.counts().active + self.cache.counts().inactive == 0
+        let finished = self.clients.is_empty() && self.cache.counts().active + self.cache.counts().inactive == 0;
+        let late = self.drain_end.is_some_and(|end| end <= self.now);
+        if self.draining && late && !finished {
+            warn!("event=drain_cut clients={}", self.clients.len());
+        }
+        self.draining && (finished || late)
     }
 }
 

@@ -85,6 +85,16 @@ fn a_client_that_stalls_within_a_request_is_a_408() {
 }
 
 #[test]
+fn a_head_that_trickles_in_is_a_408() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &["--timeout", "0.2"]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    assert!(client.trickle(b'x'));
+    assert_eq!(client.response().status, 408);
+}
+
+#[test]
 fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
     let upstream = closes_on_second_request(1);
     let proxy = Proxy::start(&[upstream.addr], &[]);
