@@ -194,12 +194,7 @@ impl Client {
     }
 
     /// Reads the response and passes it on, as far as the client takes it.
-    pub fn take_response(
-        &mut self,
-        upstream: &mut TcpStream,
-        pool: &mut Pool,
-        draining: bool,
-    ) -> Result<Progress, Fault> {
+    pub fn take_response(&mut self, upstream: &mut TcpStream, pool: &mut Pool, close: bool) -> Result<Progress, Fault> {
         let Some(exchange) = &mut self.exchange else { return Ok(Progress::Wait) };
         let Some(link) = &mut exchange.link else { return Ok(Progress::Wait) };
         let mut fills = 0;
@@ -223,7 +218,7 @@ impl Client {
                 }
                 response::Event::Head(head) => {
                     let (body, until_close) = messages::body_for(exchange.version, head.framing);
-                    exchange.keep_alive &= !until_close && exchange.request_done && !draining;
+                    exchange.keep_alive &= !until_close && exchange.request_done && !close;
                     let persistence = match exchange.version {
                         _ if !exchange.keep_alive => Persistence::Close,
                         Version::Http10 => Persistence::KeepAlive,

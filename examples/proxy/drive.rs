@@ -78,6 +78,7 @@ impl Proxy {
     }
 
     fn step(&mut self, key: usize) -> Next {
+        let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         // Who doesn't read the answers gets no further ones.
         if client.exchange.is_none() && client.outbox.is_full() {
@@ -98,9 +99,12 @@ impl Proxy {
             if !exchange.request_done {
                 return self.flush(key);
             }
-            let close = !exchange.keep_alive || self.draining;
+            let close = close || !exchange.keep_alive;
             self.answer_page(key, page, close);
             return self.end_exchange(key);
+        }
+        if exchange.waiting {
+            return self.flush(key);
         }
         if exchange.link.is_none() {
             exchange.upstream = self.turn;
@@ -113,6 +117,7 @@ impl Proxy {
 
     /// Moves bytes in both directions of an exchange that has its connection.
     pub fn advance(&mut self, key: usize) -> Next {
+        let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) else {
             return Next::Wait;
@@ -135,7 +140,7 @@ impl Proxy {
                 return Next::Again;
             }
         }
-        match client.take_response(upstream, &mut self.pool, self.draining) {
+        match client.take_response(upstream, &mut self.pool, close) {
             Ok(Progress::Wait) => match unsent {
                 Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
                 None => self.flush(key),

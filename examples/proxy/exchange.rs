@@ -16,6 +16,8 @@ pub struct Exchange {
     /// How many upstreams couldn't be connected to.
     pub refused: usize,
     pub link: Option<Link>,
+    /// There is no descriptor for a connection, so far.
+    pub waiting: bool,
     /// All of the request so far is in `to_upstream`, and repeating it does no harm.
     pub replayable: bool,
     pub retried: bool,
@@ -70,6 +72,7 @@ impl Exchange {
             upstream: 0,
             refused: 0,
             link: None,
+            waiting: false,
             replayable: safe_to_repeat,
             retried: false,
             request_done: false,
