@@ -26,7 +26,8 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   -h, --help                 this text
 
 Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
-drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. Without --upstream, a few requests are made to show the cache at work.";
+drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. Without
+--upstream, a few requests are made to show the cache at work.";
 
 #[derive(Debug)]
 pub struct Options {
