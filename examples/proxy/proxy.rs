@@ -154,6 +154,7 @@ impl Proxy {
                     Some(link) if link.connecting => "couldn't connect to",
                     _ => "no response from",
                 };
+                self.counts.connect_failed += u64::from(exchange.link.as_ref().is_some_and(|link| link.connecting));
                 let status = if exchange.link.is_none() { 503 } else { 504 };
                 self.fail_exchange(key, status, &format!("{what} {peer} within {patience:?}"));
             }

@@ -61,6 +61,7 @@ impl Proxy {
         let exchange = exchange_of(&mut self.clients, key);
         let peer = self.upstreams[exchange.upstream].peer.clone();
         exchange.refused += 1;
+        self.counts.connect_failed += 1;
         if let Some(link) = exchange.link.take() {
             self.drop_link(link);
         }

@@ -38,7 +38,7 @@ fn an_upstream_that_refuses_is_a_502_and_the_log_says_why() {
         assert_eq!(client.response().status, 502);
     }
     proxy.wait_for_log("status=502 started=false reason=\"couldn't connect to 127.0.0.1:");
-    assert_eq!(proxy.figure("502"), 2);
+    assert_eq!((proxy.figure("502"), proxy.figure("connect_failed")), (2, 2));
 }
 
 #[test]
