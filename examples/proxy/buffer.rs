@@ -184,6 +184,11 @@ impl Outbox {
         self.bytes.len() - self.sent
     }
 
+    /// How much is held, written or not.
+    pub fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn is_full(&self) -> bool {
         self.waiting() >= BUFFER
     }

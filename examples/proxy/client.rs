@@ -26,7 +26,7 @@ pub struct Client {
     pub to_upstream: Outbox,
     pub exchange: Option<Exchange>,
     pub ending: Ending,
-    /// When bytes moved last.
+    /// When bytes moved last, or the head that is coming began.
     pub touched: Instant,
     pub moved: bool,
     request: request::Parser,
@@ -99,7 +99,12 @@ impl Client {
 
     /// Whether nothing is going on: a client that may be closed without harm.
     pub fn is_idle(&self) -> bool {
-        self.exchange.is_none() && self.outbox.waiting() == 0 && self.inbox.is_empty()
+        self.is_done() && self.inbox.is_empty()
+    }
+
+    /// Whether no request is being answered, though one may have begun to come.
+    pub fn is_done(&self) -> bool {
+        self.ending == Ending::Open && self.exchange.is_none() && self.outbox.waiting() == 0
     }
 
     /// Reads what the client sends, up to the end of a request, as far as there is room for it.
@@ -160,16 +165,21 @@ impl Client {
     }
 
     fn fill(&mut self, pool: &mut Pool) -> Result<Fill, Refusal> {
+        // Of a head only the first bytes count as progress: its time is limited, however it trickles.
+        let counts = self.exchange.is_some() || self.inbox.is_empty();
         let filled = self.inbox.fill(&mut self.stream, pool).map_err(|_| Refusal::Gone)?;
-        self.moved |= filled == Fill::Bytes;
+        self.moved |= counts && filled == Fill::Bytes;
         Ok(filled)
     }
 
-    /// Writes the request, as far as the upstream takes it.
+    /// Writes the request, as far as the upstream takes it; keeps it for a repetition while it is short.
     pub fn send_request(&mut self, upstream: &mut TcpStream) -> io::Result<()> {
         self.moved |= self.to_upstream.send(upstream, &[])? > 0;
-        if self.exchange.as_ref().is_some_and(|exchange| !exchange.replayable) {
-            self.to_upstream.forget_sent();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.replayable &= self.to_upstream.kept() <= BUFFER;
+            if !exchange.replayable {
+                self.to_upstream.forget_sent();
+            }
         }
         Ok(())
     }
@@ -184,12 +194,7 @@ impl Client {
     }
 
     /// Reads the response and passes it on, as far as the client takes it.
-    pub fn take_response(
-        &mut self,
-        upstream: &mut TcpStream,
-        pool: &mut Pool,
-        draining: bool,
-    ) -> Result<Progress, Fault> {
+    pub fn take_response(&mut self, upstream: &mut TcpStream, pool: &mut Pool, close: bool) -> Result<Progress, Fault> {
         let Some(exchange) = &mut self.exchange else { return Ok(Progress::Wait) };
         let Some(link) = &mut exchange.link else { return Ok(Progress::Wait) };
         let mut fills = 0;
@@ -213,7 +218,7 @@ impl Client {
                 }
                 response::Event::Head(head) => {
                     let (body, until_close) = messages::body_for(exchange.version, head.framing);
-                    exchange.keep_alive &= !until_close && exchange.request_done && !draining;
+                    exchange.keep_alive &= !until_close && exchange.request_done && !close;
                     let persistence = match exchange.version {
                         _ if !exchange.keep_alive => Persistence::Close,
                         Version::Http10 => Persistence::KeepAlive,
@@ -277,7 +282,7 @@ impl Client {
         self.exchange.take()
     }
 
-    /// Starts the response over, from another connection.
+    /// Sends what there is of the request once more and starts the response over, on another connection.
     pub fn start_over(&mut self) {
         self.to_upstream.rewind();
         // Only a request that starts with a replayable method gets here: the parser has to know HEAD.

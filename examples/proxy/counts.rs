@@ -19,6 +19,8 @@ pub struct Counts {
     pub retried: u64,
     /// Reused connections that died before the first byte of the response.
     pub handed_out_dead: u64,
+    /// Upstream connections that were never made: refused, or without an answer.
+    pub connect_failed: u64,
     /// Answers of the proxy's own (or connections cut, if the response had begun), by status.
     pub failed: Vec<(u16, u64)>,
     pub recent: VecDeque<Departure>,
@@ -41,6 +43,7 @@ impl Counts {
             passed_on: 0,
             retried: 0,
             handed_out_dead: 0,
+            connect_failed: 0,
             failed: Vec::new(),
             recent: VecDeque::with_capacity(RECENT),
         }

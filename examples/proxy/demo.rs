@@ -4,6 +4,7 @@ use crate::options::Upstream;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 const REQUESTS: usize = 3;
 
@@ -12,8 +13,15 @@ pub fn start_upstream() -> io::Result<Upstream> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
     thread::spawn(move || {
-        for (number, stream) in listener.incoming().flatten().enumerate() {
-            thread::spawn(move || serve(stream, number + 1));
+        let mut accepted = 0;
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else {
+                // Out of descriptors, for one: trying again at once would only burn time.
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            };
+            accepted += 1;
+            thread::spawn(move || serve(stream, accepted));
         }
     });
     println!("upstream at {addr}, in this process");

@@ -11,7 +11,7 @@ use std::net::Shutdown;
 
 /// How many requests of one client are served before others have their turn.
 const MOST_STEPS: usize = 16;
-/// How much of what an answered client still sends is read before its connection is closed.
+/// How often one call reads what an answered client still sends before others have their turn.
 const MOST_LINGER: usize = 64;
 
 /// What is next for a client.
@@ -78,6 +78,7 @@ impl Proxy {
     }
 
     fn step(&mut self, key: usize) -> Next {
+        let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         // Who doesn't read the answers gets no further ones.
         if client.exchange.is_none() && client.outbox.is_full() {
@@ -98,9 +99,12 @@ impl Proxy {
             if !exchange.request_done {
                 return self.flush(key);
             }
-            let close = !exchange.keep_alive || self.draining;
+            let close = close || !exchange.keep_alive;
             self.answer_page(key, page, close);
             return self.end_exchange(key);
+        }
+        if exchange.waiting {
+            return self.flush(key);
         }
         if exchange.link.is_none() {
             exchange.upstream = self.turn;
@@ -113,6 +117,7 @@ impl Proxy {
 
     /// Moves bytes in both directions of an exchange that has its connection.
     pub fn advance(&mut self, key: usize) -> Next {
+        let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) else {
             return Next::Wait;
@@ -135,7 +140,7 @@ impl Proxy {
                 return Next::Again;
             }
         }
-        match client.take_response(upstream, &mut self.pool, self.draining) {
+        match client.take_response(upstream, &mut self.pool, close) {
             Ok(Progress::Wait) => match unsent {
                 Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
                 None => self.flush(key),
@@ -178,7 +183,7 @@ impl Proxy {
             return Next::Wait;
         }
         match client.ending {
-            Ending::Open if self.draining && client.is_idle() => self.close(key),
+            Ending::Open if self.draining && client.is_done() => self.close(key),
             Ending::Open => {}
             Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
                 client.ending = Ending::Lingering;
@@ -198,10 +203,10 @@ impl Proxy {
             match client.inbox.fill(&mut client.stream, &mut self.pool) {
                 Ok(Fill::Bytes) => {}
                 Ok(Fill::Blocked) => return,
-                _ => break,
+                _ => return self.close(key),
             }
         }
-        self.close(key);
+        self.again.push(key);
     }
 
     /// The client has sent its last; what is written for it already still goes out.

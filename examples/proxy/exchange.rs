@@ -16,7 +16,9 @@ pub struct Exchange {
     /// How many upstreams couldn't be connected to.
     pub refused: usize,
     pub link: Option<Link>,
-    /// The whole request is in `to_upstream`, and repeating it does no harm.
+    /// There is no descriptor for a connection, so far.
+    pub waiting: bool,
+    /// All of the request so far is in `to_upstream`, and repeating it does no harm.
     pub replayable: bool,
     pub retried: bool,
     pub request_done: bool,
@@ -70,7 +72,8 @@ impl Exchange {
             upstream: 0,
             refused: 0,
             link: None,
-            replayable: safe_to_repeat && head.framing == Framing::Length(0),
+            waiting: false,
+            replayable: safe_to_repeat,
             retried: false,
             request_done: false,
             answered: false,

@@ -8,6 +8,7 @@ mod buffer;
 mod client;
 mod counts;
 mod demo;
+mod doors;
 mod drive;
 mod exchange;
 #[path = "../common/http/mod.rs"]

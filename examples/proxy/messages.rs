@@ -1,7 +1,7 @@
 //! The heads that the proxy writes: requests for upstreams, responses for clients, and answers of its own.
 
 use crate::http::body::Framing;
-use crate::http::head::{Fields, Version};
+use crate::http::head::{Field, Version};
 use crate::http::request::Request;
 use crate::http::response::Response;
 use std::io::Write;
@@ -13,7 +13,9 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, fallback_host: &st
         out.extend_from_slice(part.as_bytes());
     }
     out.extend_from_slice(b"\r\nVia: 1.1 conncache\r\n");
-    forward(out, request.fields);
+    // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
+    let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
+    forward(out, request.fields.forwarded().filter(|field| !expects(field)));
     length(out, request.framing == Framing::Chunked, request.content_length);
     out.extend_from_slice(b"\r\n");
 }
@@ -40,7 +42,7 @@ pub enum Persistence {
 /// Appends the head for the client.
 pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, persistence: Persistence) {
     status_line(out, response.status, response.reason);
-    forward(out, response.fields);
+    forward(out, response.fields.forwarded());
     length(out, body == Body::Chunked, response.content_length);
     out.extend_from_slice(match persistence {
         Persistence::Default => b"\r\n".as_slice(),
@@ -52,7 +54,7 @@ pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, per
 /// Appends an interim (1xx) response.
 pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
     status_line(out, response.status, response.reason);
-    forward(out, response.fields);
+    forward(out, response.fields.forwarded());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -105,8 +107,8 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn forward(out: &mut Vec<u8>, fields: Fields<'_>) {
-    for field in fields.forwarded() {
+fn forward<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = Field<'a>>) {
+    for field in fields {
         out.reserve(field.name.len() + field.value.len() + 4);
         out.extend_from_slice(field.name);
         out.extend_from_slice(b": ");

@@ -2,7 +2,9 @@
 
 use conncache::{Hop, Limits, Peer};
 use lexopt::prelude::*;
+use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
@@ -18,13 +20,14 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --idle-timeout SECS        close those inactive for so long (default 60)
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               hand each out at most N times (default: any number)
-  --timeout SECS             give up after so long without progress (default 30)
+  --timeout SECS             give up after so long without progress, or without a whole head (default 30)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
   -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
   -h, --help                 this text
 
-Times may have fractions. SIGTERM, SIGINT or --seconds drain: what is in flight is finished, nothing new accepted; a
-second signal ends at once. Without --upstream, a few requests are made to show the cache at work.";
+Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
+drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. Without
+--upstream, a few requests are made to show the cache at work.";
 
 #[derive(Debug)]
 pub struct Options {
@@ -76,36 +79,43 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(text)? {
         match arg {
-            Long("listen") => options.listen = parser.value().and_then(|v| v.parse()).map_err(text)?,
-            Long("status") => options.status = Some(parser.value().and_then(|v| v.parse()).map_err(text)?),
+            Long("listen") => options.listen = value(&mut parser, "--listen")?,
+            Long("status") => options.status = Some(value(&mut parser, "--status")?),
             Long("upstream") => {
                 let list = parser.value().and_then(ValueExt::string).map_err(text)?;
-                options.upstreams = list.split(',').map(Upstream::parse).collect::<Result<_, _>>()?;
+                options.upstreams = list
+                    .split(',')
+                    .map(Upstream::parse)
+                    .collect::<Result<_, _>>()
+                    .map_err(|e| format!("--upstream {e}"))?;
             }
-            Long("max-inactive") => {
-                options.limits.max_inactive = Some(parser.value().and_then(|v| v.parse()).map_err(text)?);
-            }
+            Long("max-inactive") => options.limits.max_inactive = Some(value(&mut parser, "--max-inactive")?),
             Long("max-inactive-per-peer") => {
-                options.limits.max_inactive_per_peer = Some(parser.value().and_then(|v| v.parse()).map_err(text)?);
+                options.limits.max_inactive_per_peer = Some(value(&mut parser, "--max-inactive-per-peer")?);
             }
-            Long("max-uses") => options.limits.max_uses = Some(parser.value().and_then(|v| v.parse()).map_err(text)?),
-            Long("idle-timeout") => options.limits.idle_timeout = Some(seconds(&mut parser)?),
+            Long("max-uses") => options.limits.max_uses = Some(value(&mut parser, "--max-uses")?),
+            Long("idle-timeout") => options.limits.idle_timeout = Some(seconds(&mut parser, "--idle-timeout")?),
             Long("max-lifetime") => {
-                let lifetime = seconds(&mut parser)?;
+                let lifetime = seconds(&mut parser, "--max-lifetime")?;
                 options.limits.max_lifetime = Some(lifetime);
                 // So that connections made together don't end together.
                 options.limits.lifetime_jitter = lifetime / 10;
             }
             Long("timeout") => {
-                options.timeout = seconds(&mut parser)?;
+                options.timeout = seconds(&mut parser, "--timeout")?;
                 if options.timeout.is_zero() {
                     return Err("--timeout 0: nothing could be answered".into());
                 }
             }
-            Long("seconds") => options.seconds = Some(seconds(&mut parser)?),
+            Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected().to_string()),
+        }
+    }
+    if let Limits { max_inactive: Some(all), max_inactive_per_peer: Some(per_peer), .. } = options.limits {
+        if per_peer > all {
+            return Err(format!("--max-inactive-per-peer {per_peer}: more than --max-inactive, {all}"));
         }
     }
     Ok(Some(options))
@@ -115,7 +125,12 @@ fn text(error: lexopt::Error) -> String {
     error.to_string()
 }
 
-fn seconds(parser: &mut lexopt::Parser) -> Result<Duration, String> {
-    let number: f64 = parser.value().and_then(|v| v.parse()).map_err(text)?;
-    Duration::try_from_secs_f64(number).map_err(|e| format!("{number}: {e}"))
+fn value<T: FromStr<Err: Display>>(parser: &mut lexopt::Parser, option: &str) -> Result<T, String> {
+    let text = parser.value().and_then(ValueExt::string).map_err(text)?;
+    text.parse().map_err(|e| format!("{option} {text}: {e}"))
+}
+
+fn seconds(parser: &mut lexopt::Parser, option: &str) -> Result<Duration, String> {
+    let number: f64 = value(parser, option)?;
+    Duration::try_from_secs_f64(number).map_err(|e| format!("{option} {number}: {e}"))
 }

@@ -3,14 +3,14 @@
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
+use crate::doors::Doors;
 use crate::options::Upstream;
-use conncache::mio::net::{TcpListener, TcpStream};
-use conncache::mio::{Interest, Registry, Token};
+use conncache::mio::net::TcpStream;
+use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};
 use log::{debug, info, warn};
 use slab::Slab;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// All upstream connections are alike.
@@ -19,12 +19,11 @@ pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
 pub const SIGNAL: Token = Token(2);
-const FIRST_CLIENT: usize = 16;
+pub const FIRST_CLIENT: usize = 16;
 /// For how long a client may say nothing between two requests.
 const CLIENT_IDLE: Duration = Duration::from_secs(75);
 const LINGER: Duration = Duration::from_secs(5);
 /// How much of what comes in masses one turn takes on.
-const MOST_ACCEPTS: usize = 64;
 const MOST_EXPIRED: usize = 64;
 
 pub struct Proxy {
@@ -40,20 +39,12 @@ pub struct Proxy {
     /// Clients with more to do than one turn allows.
     pub again: Vec<usize>,
     pub draining: bool,
+    /// When draining ends, finished or not.
+    drain_end: Option<Instant>,
     pub timeout: Duration,
-    registry: Registry,
-    doors: Vec<Door>,
+    pub registry: Registry,
+    pub doors: Doors,
     next_sweep: Instant,
-}
-
-/// Where clients come in.
-struct Door {
-    listener: TcpListener,
-    token: Token,
-    /// Somebody may be waiting.
-    pending: bool,
-    /// Descriptors ran out: there is no point in trying before one is closed.
-    stuck: bool,
 }
 
 impl Proxy {
@@ -74,26 +65,12 @@ impl Proxy {
             now,
             again: Vec::new(),
             draining: false,
+            drain_end: None,
             timeout,
             registry: registry.try_clone()?,
-            doors: Vec::new(),
+            doors: Doors::default(),
             next_sweep: now,
         })
-    }
-
-    /// Listens; the address tells the port.
-    pub fn listen(&mut self, addr: SocketAddr, token: Token) -> io::Result<SocketAddr> {
-        let mut listener = TcpListener::bind(addr)?;
-        self.registry.register(&mut listener, token, Interest::READABLE)?;
-        let addr = listener.local_addr()?;
-        self.doors.push(Door { listener, token, pending: true, stuck: false });
-        Ok(addr)
-    }
-
-    /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets
-    /// a newcomer in its place.
-    pub fn knock(&mut self, token: Token) {
-        self.doors.iter_mut().filter(|door| door.token == token).for_each(|door| door.pending = true);
     }
 
     pub fn client_of(token: Token) -> Option<usize> {
@@ -112,69 +89,24 @@ impl Proxy {
         if self.now >= self.next_sweep {
             self.sweep();
         }
-        for at in 0..self.doors.len() {
-            if self.doors[at].pending && !self.doors[at].stuck {
-                self.accept(at);
-            }
-        }
+        self.serve_waiting();
+        self.accept();
     }
 
     /// When the next turn has to come, whatever happens.
     pub fn next_turn(&self) -> Option<Instant> {
-        if !self.again.is_empty() || self.doors.iter().any(|door| door.pending && !door.stuck) {
+        if !self.again.is_empty() || self.doors.is_ready() {
             return Some(self.now);
         }
-        let stuck = self.doors.iter().any(|door| door.stuck);
-        let sweep = (stuck || !self.clients.is_empty()).then_some(self.next_sweep);
+        let sweep = (self.doors.stuck || !self.clients.is_empty()).then_some(self.next_sweep);
         sweep.into_iter().chain(self.cache.next_deadline()).min()
-    }
-
-    fn accept(&mut self, at: usize) {
-        for _ in 0..MOST_ACCEPTS {
-            let door = &mut self.doors[at];
-            let error = match door.listener.accept() {
-                Ok((stream, _)) => {
-                    let status = door.token == STATUS;
-                    self.welcome(stream, status);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match error.kind() {
-                ErrorKind::WouldBlock => return door.pending = false,
-                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                _ if is_out_of_descriptors(&error) && self.shed() => {}
-                _ => {
-                    info!("event=accept_failed error={error}");
-                    self.doors[at].stuck = true;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self, mut stream: TcpStream, status: bool) {
-        let entry = self.clients.vacant_entry();
-        let token = Token(FIRST_CLIENT + entry.key());
-        if let Err(error) = self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
-            return warn!("event=register_failed error={error}");
-        }
-        let _ = stream.set_nodelay(true);
-        entry.insert(Client::new(stream, status, self.now));
-        self.counts.clients += 1;
-    }
-
-    /// Makes room for a descriptor: closes the connection that has been inactive for longest.
-    pub fn shed(&mut self) -> bool {
-        let evicted = self.cache.shed();
-        evicted.map(|evicted| self.note(evicted)).is_some()
     }
 
     /// A connection has left the cache: remembers why, and closes it.
     pub fn note(&mut self, evicted: Evicted<TcpStream>) {
         debug!("event=evicted peer={} reason={} uses={}", evicted.peer, evicted.reason, evicted.uses);
         self.counts.note(self.now, &evicted);
-        self.doors.iter_mut().for_each(|door| door.stuck = false);
+        self.doors.stuck = false;
     }
 
     /// Closes a client's connection, and the upstream one that was at work for it.
@@ -187,14 +119,14 @@ impl Proxy {
         if let Err(error) = self.registry.deregister(&mut client.stream) {
             warn!("event=deregister_failed error={error}");
         }
-        self.doors.iter_mut().for_each(|door| door.stuck = false);
+        self.doors.stuck = false;
     }
 
     /// Looks for what has made no progress for too long. All clients are looked at, a few times in the time-out; no
     /// exchange has to keep a timer.
     fn sweep(&mut self) {
         self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4);
-        self.doors.iter_mut().for_each(|door| door.stuck = false);
+        self.doors.stuck = false;
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.give_up_if_due(key);
@@ -218,10 +150,13 @@ impl Proxy {
             Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
                 let peer = self.upstreams[exchange.upstream].peer.clone();
                 let what = match &exchange.link {
+                    None => "no room for a connection to",
                     Some(link) if link.connecting => "couldn't connect to",
                     _ => "no response from",
                 };
-                self.fail_exchange(key, 504, &format!("{what} {peer} within {patience:?}"));
+                self.counts.connect_failed += u64::from(exchange.link.as_ref().is_some_and(|link| link.connecting));
+                let status = if exchange.link.is_none() { 503 } else { 504 };
+                self.fail_exchange(key, status, &format!("{what} {peer} within {patience:?}"));
             }
             _ => self.fail_exchange(key, 408, &format!("the request isn't complete after {patience:?}")),
         }
@@ -231,22 +166,20 @@ impl Proxy {
     pub fn drain(&mut self) {
         info!("event=drain clients={}", self.clients.len());
         self.draining = true;
+        self.drain_end = self.now.checked_add(self.timeout);
         self.cache.drain();
-        for mut door in self.doors.drain(..) {
-            let _ = self.registry.deregister(&mut door.listener);
-        }
-        let idle: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_idle()).map(|(key, _)| key).collect();
-        idle.into_iter().for_each(|key| self.close(key));
+        self.doors.shut(&self.registry);
+        let done: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_done()).map(|(key, _)| key).collect();
+        done.into_iter().for_each(|key| self.close(key));
     }
 
-    /// Whether nothing is left to be finished.
+    /// Whether nothing is left to be finished, or the time for it is up.
     pub fn is_drained(&self) -> bool {
-        self.draining && self.clients.is_empty() && self.cache.counts().active + self.cache.counts().inactive == 0
+        let finished = self.clients.is_empty() && self.cache.counts().active + self.cache.counts().inactive == 0;
+        let late = self.drain_end.is_some_and(|end| end <= self.now);
+        if self.draining && late && !finished {
+            warn!("event=drain_cut clients={}", self.clients.len());
+        }
+        self.draining && (finished || late)
     }
-}
-
-/// Whether the process, or the machine, has as many descriptors open as it may.
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let codes: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }

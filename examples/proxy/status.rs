@@ -35,6 +35,7 @@ impl Proxy {
         json.field("passed_on", counts.passed_on);
         json.field("retried", counts.retried);
         json.field("handed_out_dead", counts.handed_out_dead);
+        json.field("connect_failed", counts.connect_failed);
         json.field("clients", self.clients.len());
         json.field("clients_accepted", counts.clients);
         json.open_field("failures", '{');

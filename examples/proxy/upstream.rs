@@ -1,9 +1,10 @@
 //! Which upstream connection serves an exchange: one from the cache or a new one, and another when it fails.
 
 use crate::client::Client;
+use crate::doors::is_out_of_descriptors;
 use crate::drive::Next;
 use crate::exchange::{Exchange, Link};
-use crate::proxy::{PLAIN, Proxy, is_out_of_descriptors};
+use crate::proxy::{PLAIN, Proxy};
 use conncache::mio::net::TcpStream;
 use conncache::{Cause, ConnId, Owner};
 use log::{info, warn};
@@ -25,11 +26,16 @@ impl Proxy {
         }
         let (peer, addr) = (upstream.peer.clone(), upstream.addr);
         let opened = match TcpStream::connect(addr) {
-            Err(error) if is_out_of_descriptors(&error) && self.shed() => TcpStream::connect(addr),
+            Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => TcpStream::connect(addr),
             opened => opened,
         };
         let stream = match opened {
             Ok(stream) => stream,
+            // Others have connections, and will be done with them.
+            Err(error) if is_out_of_descriptors(&error) && self.cache.counts().active > 0 => {
+                self.wait_for_room(key);
+                return Next::Wait;
+            }
             Err(error) if is_out_of_descriptors(&error) || error.kind() == io::ErrorKind::AddrNotAvailable => {
                 return self.fail(key, 503, &format!("no room for a connection to {peer}: {error}"), false);
             }
@@ -55,6 +61,7 @@ impl Proxy {
         let exchange = exchange_of(&mut self.clients, key);
         let peer = self.upstreams[exchange.upstream].peer.clone();
         exchange.refused += 1;
+        self.counts.connect_failed += 1;
         if let Some(link) = exchange.link.take() {
             self.drop_link(link);
         }
@@ -79,7 +86,7 @@ impl Proxy {
         let Some(link) = exchange.link.take() else { return Next::Wait };
         let handed_out_dead = link.reused && !exchange.answered;
         self.counts.handed_out_dead += u64::from(handed_out_dead);
-        let again = handed_out_dead && exchange.replayable && exchange.request_done && !exchange.retried;
+        let again = handed_out_dead && exchange.replayable && !exchange.retried;
         exchange.retried |= again;
         let peer = self.upstreams[exchange.upstream].peer.clone();
         self.drop_link(link);

@@ -1,6 +1,6 @@
-//! Upstreams that refuse, stall, die and misbehave; clients that go away; descriptors that run out.
+//! Upstreams that refuse, stall, die and misbehave; clients that go away.
 
-use crate::harness::{Client, Proxy, Upstream, field, nobody, ok, wait_until};
+use crate::harness::{PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
 use std::net::Shutdown;
 use std::sync::mpsc;
 
@@ -38,7 +38,7 @@ fn an_upstream_that_refuses_is_a_502_and_the_log_says_why() {
         assert_eq!(client.response().status, 502);
     }
     proxy.wait_for_log("status=502 started=false reason=\"couldn't connect to 127.0.0.1:");
-    assert_eq!(proxy.figure("502"), 2);
+    assert_eq!((proxy.figure("502"), proxy.figure("connect_failed")), (2, 2));
 }
 
 #[test]
@@ -85,6 +85,16 @@ fn a_client_that_stalls_within_a_request_is_a_408() {
 }
 
 #[test]
+fn a_head_that_trickles_in_is_a_408() {
+    let upstream = Upstream::answering(|_, _| ok("reached"));
+    let proxy = Proxy::start(&[upstream.addr], &["--timeout", "0.2"]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    assert!(client.trickle(b'x'));
+    assert_eq!(client.response().status, 408);
+}
+
+#[test]
 fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
     let upstream = closes_on_second_request(1);
     let proxy = Proxy::start(&[upstream.addr], &[]);
@@ -97,6 +107,53 @@ fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
     assert_eq!(bodies, ["1.1", "2.1", "2.2"]);
     assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (1, 1));
     proxy.wait_for_log("event=retry");
+}
+
+#[test]
+fn a_repeated_request_has_its_whole_body_again() {
+    for (framing, sent) in [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")] {
+        let upstream = Upstream::start(|mut conn, number| {
+            let head = conn.head();
+            if number > 1 {
+                let body = conn.body(&head);
+                return conn.send(&ok(std::str::from_utf8(&body).unwrap()));
+            }
+            conn.send(&ok("first"));
+            let head = conn.head();
+            conn.body(&head);
+        });
+        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let mut client = proxy.client();
+        client.send(GET);
+        assert_eq!(client.response().body, b"first");
+        client.send(&format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{sent}"));
+        assert_eq!(client.response().body, b"hello", "{framing}");
+        assert_eq!((upstream.accepted(), proxy.figure("retried")), (2, 1));
+    }
+}
+
+#[test]
+fn half_a_request_is_repeated_and_the_rest_follows() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, number| {
+        let head = conn.head();
+        if number == 1 {
+            conn.send(&ok("first"));
+            conn.head();
+            return;
+        }
+        tell.send(()).unwrap();
+        let body = conn.body(&head);
+        conn.send(&ok(std::str::from_utf8(&body).unwrap()));
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().body, b"first");
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+    told.recv_timeout(PATIENCE).unwrap();
+    client.send("llo");
+    assert_eq!(client.response().body, b"hello");
 }
 
 #[test]
@@ -148,16 +205,16 @@ fn the_second_connection_bypasses_the_cache() {
 
 #[test]
 fn a_request_that_may_not_be_repeated_is_a_502() {
-    for request in
-        [POST, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n"]
-    {
+    // More than the proxy keeps of a request is not repeated either.
+    let long = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    for request in [POST, "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n", long.as_str()] {
         let upstream = closes_on_second_request(1);
         let proxy = Proxy::start(&[upstream.addr], &[]);
         let mut client = proxy.client();
         client.send(GET);
         assert_eq!(client.response().status, 200);
         client.send(request);
-        assert_eq!(client.response().status, 502, "{request:?}");
+        assert_eq!(client.response().status, 502, "{:?}", &request[..5]);
         assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (0, 1));
         assert_eq!(upstream.accepted(), 1);
     }
@@ -244,6 +301,22 @@ fn bytes_behind_a_response_never_become_the_next_response() {
 }
 
 #[test]
+fn a_connection_that_waits_for_the_rest_of_a_request_serves_nobody_else() {
+    let upstream = Upstream::start(|mut conn, number| {
+        while !conn.head().is_empty() {
+            conn.send(&ok(&number.to_string()));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut hasty = proxy.client();
+    hasty.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
+    assert_eq!(hasty.response().body, b"1");
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().body, b"2");
+}
+
+#[test]
 fn the_upstream_connection_of_a_client_that_goes_away_is_closed() {
     let (tell, told) = mpsc::channel();
     let upstream = Upstream::start(move |mut conn, _| {
@@ -272,45 +345,4 @@ fn a_client_that_only_ends_its_sending_is_still_answered() {
     client.stream().shutdown(Shutdown::Write).unwrap();
     assert_eq!(client.response().body, b"answer");
     assert!(client.is_at_end());
-}
-
-#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
-#[test]
-fn inactive_connections_make_room_when_descriptors_run_out() {
-    let upstream = Upstream::answering(|_, _| ok("x"));
-    let proxy = Proxy::start_with_descriptors(40, &[upstream.addr], &[]);
-    // Twelve connections at once, all inactive afterwards.
-    let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
-    clients.iter_mut().for_each(|client| client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"));
-    wait_until(|| upstream.accepted() == 12, || "twelve upstream connections".into());
-    clients.iter_mut().for_each(|client| client.send("x"));
-    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
-    // As many clients again: with the inactive ones there is no room for all.
-    let mut more: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
-    for client in &mut more {
-        client.send(GET);
-        assert_eq!(client.response().body, b"x");
-    }
-    drop((clients, more));
-    wait_until(|| proxy.figure("clients") == 1, || proxy.json());
-    assert!(proxy.figure("shed") > 0, "{}", proxy.json());
-}
-
-#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
-#[test]
-fn a_client_for_whom_there_is_no_descriptor_waits_until_there_is_one() {
-    let upstream = Upstream::answering(|_, _| ok("x"));
-    let proxy = Proxy::start_with_descriptors(24, &[upstream.addr], &[]);
-    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
-    clients.iter_mut().for_each(|client| client.send(GET));
-    // In the order in which they came; each closes when it is served, or is told that there is no room.
-    for client in clients {
-        let mut client = client;
-        let status = client.response().status;
-        assert!(status == 200 || status == 503, "{status}");
-    }
-    let mut client = proxy.client();
-    client.send(GET);
-    assert_eq!(client.response().status, 200);
-    proxy.wait_for_log("event=accept_failed");
 }

@@ -20,7 +20,7 @@ pub struct Proxy {
     log: Arc<Mutex<String>>,
 }
 
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let mut path = std::env::current_exe().expect("the test knows its own path");
     path.pop();
     path.pop();
@@ -178,6 +178,23 @@ impl Client {
 
     pub fn send(&mut self, text: &str) {
         self.stream().write_all(text.as_bytes()).expect("what is sent is taken");
+    }
+
+    /// Sends a byte, again and again, until the other side answers or closes; whether it did in time.
+    pub fn trickle(&mut self, byte: u8) -> bool {
+        let pause = Duration::from_millis(5);
+        self.stream().set_read_timeout(Some(pause)).unwrap();
+        let end = Instant::now() + PATIENCE;
+        let mut reacted = false;
+        while !reacted && Instant::now() < end {
+            reacted = self.stream().write_all(&[byte]).is_err();
+            reacted |= match self.reader.fill_buf() {
+                Err(e) => !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+                Ok(_) => true,
+            };
+        }
+        self.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        reacted
     }
 
     /// A head, with its empty line; empty at the end of the connection.

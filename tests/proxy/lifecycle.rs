@@ -1,7 +1,8 @@
 //! The end, and what can be seen from outside meanwhile.
 
-use crate::harness::{Client, Proxy, Upstream, field, ok, wait_until};
+use crate::harness::{Client, Proxy, Upstream, binary, field, ok, wait_until};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::{Mutex, mpsc};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -60,6 +61,55 @@ fn a_second_sigterm_does_not_wait() {
     proxy.wait_for_log("event=drain");
     proxy.terminate();
     assert!(proxy.ended_well());
+}
+
+#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
+#[test]
+fn sigterm_does_not_wait_for_a_head_that_trickles_in() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "1000"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    proxy.terminate();
+    assert!(client.trickle(b'x'));
+    assert!(proxy.ended_well());
+}
+
+#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
+#[test]
+fn a_response_without_end_does_not_keep_a_drain_from_ending() {
+    let upstream = Upstream::start(|mut conn, _| {
+        conn.head();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        conn.trickle(b'x');
+    });
+    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "0.3"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    client.head();
+    proxy.terminate();
+    assert!(proxy.ended_well());
+    proxy.wait_for_log("event=drain_cut clients=1");
+}
+
+#[test]
+fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
+    for (args, named) in [
+        (&["--listen", "localhost:1"][..], "--listen localhost:1: "),
+        (&["--status", "x"], "--status x: "),
+        (&["--upstream", "a"], "--upstream a: "),
+        (&["--max-inactive", "-1"], "--max-inactive -1: "),
+        (&["--timeout", "x"], "--timeout x: "),
+        (&["--seconds", "-1"], "--seconds -1: "),
+        (&["--max-inactive", "1", "--max-inactive-per-peer", "2"], "--max-inactive-per-peer 2: "),
+    ] {
+        let output = Command::new(binary()).args(args).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(&format!("proxy: {named}")), "{error}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The reverse proxy of the examples, as a process of its own between clients and upstreams in this one.
 
+mod descriptors;
 mod failures;
 mod harness;
 mod lifecycle;

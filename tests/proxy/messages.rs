@@ -269,3 +269,34 @@ fn the_length_of_a_head_is_bounded() {
         assert_eq!(client.response().status, status);
     }
 }
+
+#[test]
+fn a_client_that_sends_without_pause_gets_a_long_answer_whole() {
+    const LONG: usize = 1_500_000;
+    let upstream = Upstream::start(|mut conn, _| {
+        conn.head();
+        conn.send(&format!("HTTP/1.1 413 Content Too Large\r\nContent-Length: {LONG}\r\n\r\n{}", "y".repeat(LONG)));
+        let _ = std::io::copy(&mut conn.reader, &mut std::io::sink()); // so that no reset destroys it on this side
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000000\r\n\r\n");
+    let mut writer = client.stream().try_clone().unwrap();
+    let writing = std::thread::spawn(move || while writer.write_all(&[b'x'; 64 * 1024]).is_ok() {});
+    let response = client.response();
+    assert_eq!((response.status, response.body.len()), (413, LONG));
+    assert!(client.is_at_end());
+    client.stream().shutdown(std::net::Shutdown::Both).unwrap();
+    writing.join().unwrap();
+}
+
+#[test]
+fn what_an_http10_client_expects_is_not_passed_on() {
+    let upstream = Upstream::answering(|head, _| ok(field(head, "expect").unwrap_or("nothing")));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    for (version, expected) in [("1.0", "nothing"), ("1.1", "100-continue")] {
+        let mut client = proxy.client();
+        client.send(&format!("PUT / HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(client.response().body, expected.as_bytes());
+    }
+}

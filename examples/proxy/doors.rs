@@ -1,0 +1,182 @@
+//! Where clients come in, and how the descriptors are shared out when they don't suffice.
+//!
+//! Clients must not take them all, or none of them could be answered: one descriptor is kept spare for an upstream
+//! connection, exchanges without a connection wait for one, and nobody is let in before they have theirs. Meanwhile
+//! clients are asked to close after their answers.
+
+use crate::client::Client;
+use crate::drive::Next;
+use crate::proxy::{FIRST_CLIENT, Proxy, STATUS};
+use conncache::mio::net::{TcpListener, TcpStream};
+use conncache::mio::{Interest, Registry, Token};
+use log::{info, warn};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// How many clients one turn lets in.
+const MOST_ACCEPTS: usize = 64;
+/// A client that has been idle for so long hardly has its next request on the way.
+const SETTLED: Duration = Duration::from_secs(1);
+/// For how long clients are asked to close, since descriptors last ran out.
+const SHORTAGE: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub struct Doors {
+    listeners: Vec<Door>,
+    /// Descriptors ran out: there is no point in trying before one is closed.
+    pub stuck: bool,
+    /// When they last ran out.
+    ran_out: Option<Instant>,
+    /// The clients whose exchanges wait for a connection, the first come first.
+    waiting: VecDeque<usize>,
+    /// Holds a descriptor for the one upstream connection that there has to be.
+    spare: Option<Registry>,
+}
+
+struct Door {
+    listener: TcpListener,
+    token: Token,
+    /// Somebody may be waiting.
+    pending: bool,
+}
+
+impl Doors {
+    /// Whether there is somebody to let in.
+    pub fn is_ready(&self) -> bool {
+        !self.stuck && self.waiting.is_empty() && self.listeners.iter().any(|door| door.pending)
+    }
+
+    pub fn shut(&mut self, registry: &Registry) {
+        for mut door in self.listeners.drain(..) {
+            let _ = registry.deregister(&mut door.listener);
+        }
+    }
+}
+
+impl Proxy {
+    /// Listens; the address tells the port.
+    pub fn listen(&mut self, addr: SocketAddr, token: Token) -> io::Result<SocketAddr> {
+        let mut listener = TcpListener::bind(addr)?;
+        self.registry.register(&mut listener, token, Interest::READABLE)?;
+        let addr = listener.local_addr()?;
+        self.doors.listeners.push(Door { listener, token, pending: true });
+        Ok(addr)
+    }
+
+    /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets
+    /// a newcomer in its place.
+    pub fn knock(&mut self, token: Token) {
+        self.doors.listeners.iter_mut().filter(|door| door.token == token).for_each(|door| door.pending = true);
+    }
+
+    /// Lets clients in.
+    pub fn accept(&mut self) {
+        if self.doors.spare.is_none() {
+            self.doors.spare = self.registry.try_clone().ok();
+        }
+        for at in 0..self.doors.listeners.len() {
+            for _ in 0..MOST_ACCEPTS {
+                if !self.doors.is_ready() || !self.doors.listeners[at].pending {
+                    break;
+                }
+                self.accept_one(at);
+            }
+        }
+    }
+
+    fn accept_one(&mut self, at: usize) {
+        let door = &mut self.doors.listeners[at];
+        let error = match door.listener.accept() {
+            Ok((stream, _)) => {
+                let status = door.token == STATUS;
+                return self.welcome(stream, status);
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::WouldBlock => door.pending = false,
+            ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+            _ if is_out_of_descriptors(&error) && self.make_room(1) => {}
+            _ => {
+                info!("event=accept_failed error={error}");
+                self.doors.stuck = true;
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: TcpStream, status: bool) {
+        let entry = self.clients.vacant_entry();
+        let token = Token(FIRST_CLIENT + entry.key());
+        if let Err(error) = self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
+            return warn!("event=register_failed error={error}");
+        }
+        let _ = stream.set_nodelay(true);
+        entry.insert(Client::new(stream, status, self.now));
+        self.counts.clients += 1;
+    }
+
+    /// Frees a descriptor, by closing what is missed least: the connection that has been inactive for longest, if
+    /// more than `keep` are, or the client that has been idle for longest.
+    fn make_room(&mut self, keep: usize) -> bool {
+        self.doors.ran_out = Some(self.now);
+        if self.cache.counts().inactive > keep {
+            if let Some(evicted) = self.cache.shed() {
+                self.note(evicted);
+                return true;
+            }
+        }
+        let settled = |client: &Client| self.now.saturating_duration_since(client.touched) >= SETTLED;
+        let idle = self.clients.iter().filter(|(_, client)| client.is_idle() && settled(client));
+        let Some((key, _)) = idle.min_by_key(|(_, client)| client.touched) else { return false };
+        self.close(key);
+        true
+    }
+
+    /// Whether clients are to close after their answers: the process ends, or others need their descriptors.
+    pub fn wants_rid(&self) -> bool {
+        let short = |at| self.now.saturating_duration_since(at) < SHORTAGE;
+        self.draining || self.doors.ran_out.is_some_and(short)
+    }
+
+    /// Frees a descriptor for an upstream connection, at any price but that of a request.
+    pub fn make_room_upstream(&mut self) -> bool {
+        let alone = self.cache.counts().active == 0;
+        self.make_room(0) || (alone && self.doors.spare.take().is_some())
+    }
+
+    /// Leaves an exchange without a connection until there is a descriptor for one.
+    pub fn wait_for_room(&mut self, key: usize) {
+        if let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) {
+            exchange.waiting = true;
+            self.doors.waiting.push_back(key);
+        }
+    }
+
+    /// Finds connections for those who wait, as many as there are by now.
+    pub fn serve_waiting(&mut self) {
+        for _ in 0..self.doors.waiting.len() {
+            let Some(key) = self.doors.waiting.pop_front() else { return };
+            let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
+                continue;
+            };
+            if !std::mem::take(&mut exchange.waiting) {
+                continue;
+            }
+            let fresh = exchange.retried;
+            if let Next::Again | Next::Yield = self.link(key, fresh) {
+                self.again.push(key);
+            }
+            if self.doors.waiting.back() == Some(&key) {
+                return self.doors.waiting.rotate_right(1);
+            }
+        }
+    }
+}
+
+/// Whether the process, or the machine, has as many descriptors open as it may.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let codes: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}

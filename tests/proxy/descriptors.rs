@@ -1,0 +1,65 @@
+//! Descriptors that run out: clients and upstream connections share what there is.
+
+use crate::harness::{Client, Proxy, Upstream, field, ok, wait_until};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
+#[test]
+fn inactive_connections_make_room_when_descriptors_run_out() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start_with_descriptors(40, &[upstream.addr], &[]);
+    // Twelve connections at once, all inactive afterwards.
+    let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"));
+    wait_until(|| upstream.accepted() == 12, || "twelve upstream connections".into());
+    clients.iter_mut().for_each(|client| client.send("x"));
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    // As many clients again: with the inactive ones there is no room for all.
+    let mut more: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    for client in &mut more {
+        client.send(GET);
+        assert_eq!(client.response().body, b"x");
+    }
+    drop((clients, more));
+    wait_until(|| proxy.figure("clients") == 1, || proxy.json());
+    assert!(proxy.figure("shed") > 0, "{}", proxy.json());
+}
+
+#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
+#[test]
+fn a_client_for_whom_there_is_no_descriptor_waits_until_there_is_one() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start_with_descriptors(24, &[upstream.addr], &[]);
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    // In the order in which they came; they are asked to close, so that the next ones have their turn.
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    proxy.wait_for_log("event=accept_failed");
+    assert_eq!(proxy.figure("passed_on"), 40);
+}
+
+#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
+#[test]
+fn clients_leave_descriptors_for_upstream_connections() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start_with_descriptors(30, &[upstream.addr], &[]);
+    std::thread::scope(|scope| {
+        for _ in 0..60 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                for _ in 0..10 {
+                    client.send(GET);
+                    let response = client.response();
+                    assert_eq!(response.status, 200);
+                    if field(&response.head, "connection") == Some("close") {
+                        client = proxy.client();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(proxy.figure("passed_on"), 600);
+}
