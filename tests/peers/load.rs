@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks for `/held` and for ten thousand paths behind `url`, by eight connections at a time. While `/held` is being
 /// waited for, all others are answered, and the server closes the connections; then the process must have one socket
-/// and no file open. Each request has to be in the origin's log exactly once, and each body has to be its own.
+/// and one file open, those of `/held`. Each request has to be in the origin's log exactly once, and each body has to be its own.
 #[track_caller]
 pub fn ten_thousand(name: &str, origin: &Origin, url: &str, options: &[&str]) -> Json {
     let began = Instant::now();
@@ -28,7 +28,10 @@ pub fn ten_thousand(name: &str, origin: &Origin, url: &str, options: &[&str]) ->
     args.extend(urls.iter().map(String::as_str));
     let mut fetch = start_fetch(&args);
     wait_for(&mut fetch, "all answers but one", |_| origin.nginx.log_so_far().0.len() >= REQUESTS);
-    wait_for(&mut fetch, "one open socket alone", |open| open.len() == 1 && open[0].starts_with("socket:"));
+    let body_of_held = format!("{}/0", bodies.path());
+    wait_for(&mut fetch, "one open socket and one file alone", |open| {
+        open.len() == 2 && open.iter().any(|name| name.starts_with("socket:")) && open.contains(&body_of_held)
+    });
     origin.release();
     let run = fetch.end();
     let requests = REQUESTS as u64 + 1;
