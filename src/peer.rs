@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 ///
 /// Two connections may stand in for each other only if their peers are equal (and their
 /// [channel bindings](crate::ChannelBindingId) too). Host names compare ASCII-case-insensitively and are kept in
-/// lower case; IPv6 addresses, with or without brackets, are kept in their canonical form. Names are never
-/// resolved: `localhost` and `127.0.0.1` are two peers.
+/// lower case; IPv6 addresses, with or without brackets, are kept in their canonical form, with the zone if there is
+/// one (`fe80::1%eth0`). Names are never resolved: `localhost` and `127.0.0.1` are two peers.
 ///
 /// Build a peer once and clone it (a reference count): it carries its hash, made with a key that is random in each
 /// process, so that a look-up hashes nothing and, for clones, compares one pointer.
@@ -176,11 +176,15 @@ impl Peer {
     }
 }
 
-/// The server at this address, reached without a proxy. A scope id is left out: it belongs to the machine, not the
-/// peer.
+/// The server at this address, reached without a proxy. A scope id other than 0 becomes the zone, as in `fe80::1%2`:
+/// on another link the same address is another machine's.
 impl From<SocketAddr> for Peer {
     fn from(addr: SocketAddr) -> Peer {
-        Peer::direct(&addr.ip().to_string(), addr.port())
+        let host = match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => addr.ip().to_string(),
+        };
+        Peer::direct(&host, addr.port())
     }
 }
 
@@ -227,6 +231,7 @@ fn canonical(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddrV6;
 
     #[test]
     fn hosts_compare_without_case_and_addresses_by_value() {
@@ -238,6 +243,15 @@ mod tests {
         assert_ne!(Peer::direct("example.org", 80), Peer::direct("example.org", 81));
         assert_ne!(Peer::direct("localhost", 80), Peer::direct("127.0.0.1", 80));
         assert_ne!(Peer::unix("/Run/x"), Peer::unix("/run/x"));
+    }
+
+    #[test]
+    fn one_link_local_address_on_two_links_is_two_peers() {
+        let [one, two] =
+            [1, 2].map(|link| SocketAddr::from(SocketAddrV6::new("fe80::1".parse().unwrap(), 80, 0, link)));
+        assert_ne!(Peer::from(one), Peer::from(two));
+        assert_eq!(Peer::from(one), Peer::direct("fe80::1%1", 80));
+        assert_eq!(Peer::from(two).to_string().parse(), Ok(two), "what to connect to survives");
     }
 
     #[test]
