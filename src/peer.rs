@@ -1,5 +1,6 @@
 //! Where a connection leads: the key under which inactive connections are kept.
 
+use std::ffi::OsString;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -92,7 +93,8 @@ pub(crate) enum Parts {
     HttpProxy(HostPort),
     HttpProxyConnect(HostPort, HostPort),
     Socks5(HostPort, HostPort),
-    Unix(PathBuf),
+    /// Its bytes: as paths, `/a//b` and `/a/b` would be equal.
+    Unix(OsString),
 }
 
 impl Peer {
@@ -120,7 +122,7 @@ impl Peer {
     /// connecting to it needs Unix. A path doesn't say who answers: with TLS, the server's name belongs to the channel
     /// binding.
     pub fn unix(path: impl Into<PathBuf>) -> Peer {
-        Peer::new(Parts::Unix(path.into()))
+        Peer::new(Parts::Unix(path.into().into_os_string()))
     }
 
     pub(crate) fn new(parts: Parts) -> Peer {
@@ -138,7 +140,7 @@ impl Peer {
                 PeerKind::HttpProxyConnect { proxy: proxy.pair(), target: target.pair() }
             }
             Parts::Socks5(proxy, target) => PeerKind::Socks5 { proxy: proxy.pair(), target: target.pair() },
-            Parts::Unix(path) => PeerKind::Unix(path),
+            Parts::Unix(path) => PeerKind::Unix(Path::new(path)),
         }
     }
 
@@ -149,7 +151,7 @@ impl Peer {
             | Parts::HttpProxy(first)
             | Parts::HttpProxyConnect(first, _)
             | Parts::Socks5(first, _) => Hop::Tcp(&first.host, first.port),
-            Parts::Unix(path) => Hop::Unix(path),
+            Parts::Unix(path) => Hop::Unix(Path::new(path)),
         }
     }
 
@@ -242,7 +244,16 @@ mod tests {
         assert_eq!(Peer::from("[::1]:80".parse::<SocketAddr>().unwrap()), Peer::direct("::1", 80));
         assert_ne!(Peer::direct("example.org", 80), Peer::direct("example.org", 81));
         assert_ne!(Peer::direct("localhost", 80), Peer::direct("127.0.0.1", 80));
-        assert_ne!(Peer::unix("/Run/x"), Peer::unix("/run/x"));
+    }
+
+    #[test]
+    fn paths_compare_byte_for_byte() {
+        assert_eq!(Peer::unix("/run/x"), Peer::unix("/run/x"));
+        for other in ["/Run/x", "/run//x", "/run/./x", "/run/x/"] {
+            assert_ne!(Peer::unix(other), Peer::unix("/run/x"), "{other}");
+        }
+        // As a host may name abstract sockets of Linux, whose names are no paths.
+        assert_ne!(Peer::unix("@one//x"), Peer::unix("@one/x"));
     }
 
     #[test]
