@@ -68,7 +68,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
     /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when
-    /// they would become inactive. Connections inserted from now on are not concerned.
+    /// they would become inactive. Connections inserted from now on are not concerned, nor are those that were
+    /// [taken](Cache::take): parked again, they count as new. A host that takes connections has to know which of them
+    /// it took before, and not to park those.
     ///
     /// O(channel bindings in use with the peer, and its former closings while connections of theirs are active).
     pub fn close_peer(&mut self, peer: &Peer) {
