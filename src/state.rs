@@ -43,7 +43,7 @@ pub struct Owner(pub u64);
 /// Tells apart connections to one peer that may not stand in for each other: other TLS settings, another client
 /// certificate, other proxy credentials, another local address.
 ///
-/// Choose the numbers yourself, or let an [`Interner`] turn configurations into them (it never makes 0, which is thus
+/// Choose the numbers yourself, or let one [`Interner`] turn configurations into them (it never makes 0, which is thus
 /// free for "nothing special"). The number may be printed and logged; the configuration behind it never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelBindingId(pub u32);
@@ -175,6 +175,9 @@ impl fmt::Debug for ConnStateRef<'_> {
 ///
 /// A configuration is compared whole, and kept until it is [forgotten](Interner::forget). Ids are never reused, not
 /// even those of forgotten configurations, and never 0. `Debug` shows how many there are and nothing of them.
+///
+/// One for each cache: two interners give the same ids to different configurations, and ids of your own choice may be
+/// among them, too. What has several parts (TLS settings, a proxy's user) is interned as one value, such as a tuple.
 ///
 /// ```
 /// use conncache::Interner;
