@@ -5,9 +5,27 @@ use std::io::{self, Read};
 
 /// A connection as the cache sees it: something that can be registered, and looked at while nobody uses it.
 ///
-/// Implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that
-/// `Box<dyn Connection>` holds connections of several types. Implement it for a type of your own, say a socket with
-/// its buffers and its TLS session, by forwarding all methods of both traits to the socket, and then:
+/// Implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that one cache holds
+/// connections of several types. A `Box<dyn Connection>` can only be watched; to read and write, box a trait of yours:
+///
+/// ```
+/// use conncache::{AggressiveCache, Connection, mio};
+/// use std::io::{Read, Write};
+///
+/// trait Stream: Connection + Read + Write {}
+/// impl<T: Connection + Read + Write> Stream for T {}
+///
+/// # let (poll, listener) = (mio::Poll::new()?, std::net::TcpListener::bind("127.0.0.1:0")?);
+/// # let addr = listener.local_addr()?;
+/// let mut cache: AggressiveCache<Box<dyn Stream>> = AggressiveCache::builder().build(poll.registry())?;
+/// let conn = Box::new(mio::net::TcpStream::connect(addr)?);
+/// # let (now, plain) = (std::time::Instant::now(), conncache::ChannelBindingId::PLAIN);
+/// cache.insert(now, conn, &addr.into(), plain, conncache::Owner(1))?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Implement it for a type of your own, say a socket with its buffers and its TLS session, by forwarding all methods of
+/// both traits to the socket, and then:
 ///
 /// * a layered [`probe`](Connection::probe) asks its session besides, also when the socket is empty: plain text that
 ///   the session has already decrypted is unsolicited. It consumes what is no data (TLS 1.3 tickets), takes a
