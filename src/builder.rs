@@ -83,8 +83,8 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// The tokens that are to be the cache's own, for hosts that share out small numbers. Nobody else may use them
-    /// with the same `Poll`.
+    /// The tokens that are to be the cache's own, eight at least, for hosts that share out small numbers. Nobody else
+    /// may use them with the same `Poll`: no one checks.
     ///
     /// Of the range's bits, rounded down, a third (rounded down again) tells a slot's generations apart, so that late
     /// events miss the connection that took the slot; the rest is for slots. A range of 1,000 has 9 bits: 8

@@ -112,8 +112,9 @@
 //! # Origin
 //!
 //! The interface is modelled on [Ocamlnet](http://projects.camlcity.org/projects/ocamlnet.html)'s
-//! `Http_client_conncache`, the way of driving it on Ocamlnet's Unixqueue. The check in the moment of hand-out, the
-//! oldest-first order over all and the rest of the limits follow what nginx, HAProxy, curl, Go and others have.
+//! `Http_client_conncache` (*the seed*, on these pages), the way of driving it on Ocamlnet's Unixqueue. The check in the
+//! moment of hand-out, the oldest-first order over all and the rest of the limits follow what nginx, HAProxy, curl, Go
+//! and others have.
 #![forbid(unsafe_code)]
 #![deny(missing_docs, clippy::disallowed_methods)]
 
