@@ -125,8 +125,8 @@ impl Error for Cause {
     }
 }
 
-impl From<Fault> for Cause {
-    fn from((reason, error): Fault) -> Cause {
+impl Cause {
+    pub(crate) fn of((reason, error): Fault) -> Cause {
         error.map_or(Cause::Refused(reason), Cause::Failed)
     }
 }

@@ -196,7 +196,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let facts = Facts { bucket, flags: Flags::default(), uses: past.uses, lifetime_end, since: tick, until };
         let entered = match self.refused(facts) {
             Some(reason) => Err(Cause::Refused(reason)),
-            None => look(&mut conn).map_err(Cause::from).and_then(|()| self.ask(now, facts).map_err(Cause::Refused)),
+            None => look(&mut conn).map_err(Cause::of).and_then(|()| self.ask(now, facts).map_err(Cause::Refused)),
         };
         let entered = entered.and_then(|until| {
             // Writability is of no interest to the cache, and would be told at once.
