@@ -37,7 +37,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Write at once: no event will tell that it is writable.
     ///
     /// Dead ones met on the way are closed and counted, their private data dropped with them; after eight of them it is
-    /// a miss. One that has run out and hasn't come from [`expire`](Cache::expire) yet is passed by; so are 64 at most.
+    /// a miss. Those that have run out and haven't come from [`expire`](Cache::expire) yet are passed by; after 64 of
+    /// them it is a miss, too.
     #[must_use = "a connection found is active from now on"]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);

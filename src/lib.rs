@@ -79,8 +79,8 @@
 //! * **Alive.** A connection is handed out only if a look at it, in this moment, finds it quiet (plain sockets: open,
 //!   no error, nothing to read), it is within every limit however late `expire` runs, and its peer and channel binding
 //!   equal those asked for, compared whole. The look can be [switched off](Builder::probe).
-//! * **Watched.** An inactive connection of whose hangup, reset or bytes the loop has been told is evicted in that
-//!   turn. One whose read side was reported closed while it was active is never kept.
+//! * **Watched.** An inactive connection is evicted in the turn in which the loop is told of its hangup, reset or
+//!   bytes. One whose read side was reported closed while it was active is never kept.
 //! * **One owner.** Nobody is handed a connection that another has. A [`ConnId`] never comes to name another
 //!   connection. An event left over from a connection that has gone doesn't reach the one in its place: tokens carry
 //!   16 bits of a connection's [generation](Builder::tokens) (64-bit platforms; elsewhere 9).
