@@ -86,14 +86,18 @@ impl ConnState {
         ConnState::Inactive { channel, private: None, until: None }
     }
 
-    /// Keeps `data` with the inactive connection. [`PrivateData`] that came out of a cache is kept as it was, not boxed
-    /// again. An active connection has none, so there this changes nothing.
+    /// Keeps `data` with the inactive connection. [`PrivateData`] that came out of a cache, or the box in it, is kept as
+    /// it was, not boxed again. An active connection has none, so there this changes nothing.
     pub fn private(self, data: impl Any + Send) -> ConnState {
         let mut data = Some(data);
-        match (&mut data as &mut dyn Any).downcast_mut::<Option<PrivateData>>() {
-            Some(private) => self.private_data(private.take().flatten()),
-            None => self.private_data(data.map(|data| Box::new(data) as Box<dyn Any + Send>)),
+        let any: &mut dyn Any = &mut data;
+        if let Some(private) = any.downcast_mut::<Option<PrivateData>>() {
+            return self.private_data(private.take().flatten());
         }
+        if let Some(boxed) = any.downcast_mut::<Option<Box<dyn Any + Send>>>() {
+            return self.private_data(boxed.take());
+        }
+        self.private_data(data.map(|data| Box::new(data) as Box<dyn Any + Send>))
     }
 
     /// Keeps private data as it came out of a cache.
@@ -290,8 +294,10 @@ mod tests {
 
     #[test]
     fn private_data_is_boxed_once() {
-        let (boxed, plain): (PrivateData, _) = (Some(Box::new("data")), "data");
+        let (out, boxed, plain): (PrivateData, Box<dyn Any + Send>, _) =
+            (Some(Box::new("data")), Box::new("data"), "data");
         for state in [
+            ConnState::inactive(ChannelBindingId::PLAIN).private(out),
             ConnState::inactive(ChannelBindingId::PLAIN).private(boxed),
             ConnState::inactive(ChannelBindingId::PLAIN).private(plain),
         ] {
