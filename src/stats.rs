@@ -43,7 +43,7 @@ impl Stats {
 
     /// Every reason for which connections left, and how many.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
-        Reason::ALL.into_iter().map(|reason| (reason, self.left(reason))).filter(|&(_, count)| count > 0)
+        Reason::ALL.iter().map(|&reason| (reason, self.left(reason))).filter(|&(_, count)| count > 0)
     }
 }
 

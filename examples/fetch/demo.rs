@@ -86,8 +86,8 @@ impl Demo {
         self.client.linger(time, &mut self.lives)?;
         let after = self.client.stats();
         let all = after.left_in_all() - before.left_in_all();
-        let evicted = Reason::ALL.map(|reason| (after.left(reason) - before.left(reason), reason));
-        let named = evicted.iter().filter(|(count, _)| *count > 0).map(|(count, reason)| match *count == all {
+        let evicted = Reason::ALL.iter().map(|&reason| (after.left(reason) - before.left(reason), reason));
+        let named = evicted.filter(|(count, _)| *count > 0).map(|(count, reason)| match count == all {
             true => reason.to_string(),
             false => format!("{count} {reason}"),
         });

@@ -85,13 +85,13 @@ impl Report<'_> {
     fn json(&self) -> String {
         let Totals { requests, responses, failed, retried, opened, not_connected, .. } = self.totals;
         let Totals { handshakes_full, handshakes_resumed, reused, pipelined, body_bytes, .. } = self.totals;
-        let reasons = Reason::ALL.map(|reason| format!("\"{reason}\":{}", self.evicted(reason)));
+        let reasons = Reason::ALL.iter().map(|&reason| format!("\"{reason}\":{}", self.evicted(reason)));
         format!(
             "{{\"requests\":{requests},\"responses\":{responses},\"failed\":{failed},\"retried\":{retried},\
              \"opened\":{opened},\"not_connected\":{not_connected},\"handshakes_full\":{handshakes_full},\
              \"handshakes_resumed\":{handshakes_resumed},\"reused\":{reused},\"pipelined\":{pipelined},\
              \"evicted\":{{{}}},\"kept\":{},\"probes\":{},\"body_bytes\":{body_bytes},\"seconds\":{:.6}}}",
-            reasons.join(","),
+            reasons.collect::<Vec<_>>().join(","),
             self.stats.inactive,
             self.stats.probes,
             self.time.as_secs_f64(),
@@ -112,10 +112,10 @@ impl Report<'_> {
         if handshakes_full + handshakes_resumed > 0 {
             let _ = write!(text, "\nhandshakes   {handshakes_full} full, {handshakes_resumed} resumed");
         }
-        let evicted = Reason::ALL.map(|reason| (self.evicted(reason), reason.as_str(), meaning(reason)));
+        let evicted = Reason::ALL.iter().map(|&reason| (self.evicted(reason), reason.as_str(), meaning(reason)));
         let kept = (self.stats.inactive as u64, "kept", "still open and inactive at the end");
         let mut title = "evicted";
-        for (count, name, meaning) in evicted.into_iter().chain([kept]).filter(|(count, ..)| *count > 0) {
+        for (count, name, meaning) in evicted.chain([kept]).filter(|(count, ..)| *count > 0) {
             title = if name == "kept" { "" } else { title };
             let _ = write!(text, "\n{title:<12} {count} {name}: {meaning}");
             title = "";

@@ -760,7 +760,7 @@ impl Run {
 
     fn compare_stats(&self, stats: &Stats, at: &str) {
         let counts = &self.naive.counts;
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             assert_eq!(stats.left(reason), counts.left[reason as usize], "{reason} {at}");
         }
         assert_eq!(stats.inserted, (stats.active + stats.inactive) as u64 + stats.left_in_all(), "{at}");
