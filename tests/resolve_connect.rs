@@ -3,6 +3,8 @@
 
 #[path = "../examples/common/connect.rs"]
 mod connect;
+#[path = "common/nobody.rs"]
+mod nobody;
 #[path = "../examples/common/resolve.rs"]
 mod resolve;
 
@@ -17,8 +19,8 @@ use std::time::Duration;
 use connect::{Attempts, connected};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
+use nobody::refusing;
 use resolve::{Found, LookupId, Resolver, THREADS};
-use socket2::{Domain, Socket, Type};
 
 /// Only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -189,14 +191,6 @@ fn a_resolver_can_go_while_its_threads_are_stuck() {
     assert_eq!(ended.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
 }
 
-/// An address that refuses connections for as long as the socket lives: bound, not listening.
-fn refusing() -> (Socket, SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&loopback(0).into()).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, address)
-}
-
 /// What a host does.
 fn drive(poll: &mut Poll, attempts: &mut Attempts) -> io::Result<TcpStream> {
     loop {
@@ -277,14 +271,11 @@ fn an_address_that_fails_at_once_is_passed_over() {
     assert_connected(&stream, &listener);
 }
 
-/// A listener whose queue is full lets further attempts hang, on Linux at least.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_connection_under_way_is_neither_made_nor_failed() {
     let mut poll = Poll::new().unwrap();
-    let (full, silent) = refusing();
-    full.listen(0).unwrap();
-    let _in_queue = std::net::TcpStream::connect(silent).unwrap();
+    let (_full, silent) = nobody::silent();
     let listener = TcpListener::bind(loopback(0)).unwrap();
     let mut attempts = Attempts::new([silent, listener.local_addr().unwrap()]);
     let stream = attempts.connect().unwrap();

@@ -1,5 +1,6 @@
 //! Connections that end too early, and what becomes of the requests.
 
+use crate::nobody;
 use crate::program::fetch;
 use crate::server::{Client, Server, response};
 use std::io;
@@ -127,50 +128,25 @@ fn a_server_that_is_silent_is_given_up_in_time() {
         client.request().map(|_| ())
     });
     let (silent, half, good) = (server.url("/silent"), server.url("/half"), server.url("/good"));
-    let run = fetch(&["--timeout", "3", "-c", "3", &silent, &half, &good]);
+    // So long that what the server says comes in that time, on any machine.
+    let run = fetch(&["--timeout", "10", "-c", "3", &silent, &half, &good]);
     run.expect(&[("responses", 1), ("failed", 2), ("retried", 0), ("opened", 3)]);
-    assert!(run.err.contains("no response within 3s"), "{}", run.err);
-    assert!(run.err.contains("not complete within 3s: status 200, 4 bytes"), "{}", run.err);
+    assert!(run.err.contains("no response within 10s"), "{}", run.err);
+    assert!(run.err.contains("not complete within 10s: status 200, 4 bytes"), "{}", run.err);
 }
 
 #[test]
 fn a_connection_that_nobody_takes_is_an_error_that_names_the_address() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refusing = listener.local_addr().unwrap();
-    drop(listener);
+    let (_socket, refusing) = nobody::refusing();
     let run = fetch(&["-n", "3", &format!("http://{refusing}/")]);
     run.expect(&[("failed", 3), ("opened", 0), ("not_connected", 3)]);
     assert_eq!(run.err.matches(&format!("can't connect to {refusing}: {refusing}: ")).count(), 3, "{}", run.err);
 }
 
-/// An address that refuses connections, or (on Linux at least: a listener whose queue is full) doesn't answer.
-#[cfg(target_os = "linux")]
-struct NoServer {
-    address: std::net::SocketAddr,
-    _socket: socket2::Socket,
-    _in_queue: Option<std::net::TcpStream>,
-}
-
-#[cfg(target_os = "linux")]
-impl NoServer {
-    fn at(address: std::net::SocketAddr, silent: bool) -> io::Result<NoServer> {
-        use socket2::{Domain, Socket, Type};
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.bind(&address.into())?;
-        let address = socket.local_addr()?.as_socket().unwrap();
-        if silent {
-            socket.listen(0)?;
-        }
-        let in_queue = silent.then(|| std::net::TcpStream::connect(address)).transpose()?;
-        Ok(NoServer { address, _socket: socket, _in_queue: in_queue })
-    }
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
-    let nobody = NoServer::at("127.0.0.1:0".parse().unwrap(), true).unwrap();
-    let address = nobody.address;
+    let (_silent, address) = nobody::silent();
     let run = fetch(&["--timeout", "0.3", &format!("http://{address}/")]);
     run.expect(&[("failed", 1), ("opened", 0), ("not_connected", 1)]);
     assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
@@ -187,18 +163,22 @@ fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
     std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
     for silent in [false, true] {
         // The second address has a server, and at the same port the first one refuses, or doesn't answer.
-        let (server, first) = (0..100)
+        let (server, _nobody) = (0..100)
             .find_map(|_| {
                 let server = Server::on("127.0.0.2:0", |client, _| answer(client, 9)).ok()?;
-                let first = format!("127.0.0.1:{}", server.address().port());
-                Some((server, NoServer::at(first.parse().unwrap(), silent).ok()?))
+                let first = format!("127.0.0.1:{}", server.address().port()).parse().unwrap();
+                let nobody: Box<dyn std::any::Any> = match silent {
+                    true => Box::new(nobody::silent_at(first).ok()?),
+                    false => Box::new(nobody::refusing_at(first).ok()?),
+                };
+                Some((server, nobody))
             })
             .expect("there is a port that is free at both addresses");
         let mut command = std::process::Command::new("unshare");
         let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
         command.args(["--mount", "sh", "-c", script, &hosts]).arg(crate::program::program());
-        command.args(["--report", "json", "--timeout", "12", "-c", "1", "-n", "3"]);
-        command.arg(format!("http://two.test:{}/", first.address.port()));
+        command.args(["--report", "json", "--timeout", "25", "-c", "1", "-n", "3"]);
+        command.arg(format!("http://two.test:{}/", server.address().port()));
         crate::program::run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
         assert_eq!(server.requests(), [3]);
     }

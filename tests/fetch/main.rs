@@ -6,6 +6,8 @@ mod command_line;
 mod dying;
 mod framing;
 mod json;
+#[path = "../common/nobody.rs"]
+mod nobody;
 mod pipelining;
 mod program;
 mod proxies;

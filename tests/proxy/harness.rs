@@ -1,5 +1,6 @@
 //! The proxy as a child process, with clients and upstreams in this one. Every wait is bounded.
 
+use crate::nobody::refusing;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes that goes well.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Proxy {
     pub child: Child,
@@ -189,7 +190,10 @@ impl Client {
         while !reacted && Instant::now() < end {
             reacted = self.stream().write_all(&[byte]).is_err();
             reacted |= match self.reader.fill_buf() {
-                Err(e) => !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+                Err(e) => !matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+                ),
                 Ok(_) => true,
             };
         }
@@ -253,6 +257,8 @@ impl Client {
     pub fn is_at_end(&mut self) -> bool {
         match self.reader.fill_buf() {
             Ok(bytes) => bytes.is_empty(),
+            // The process was stopped for a while.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => self.is_at_end(),
             Err(e) => matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
         }
     }
@@ -312,7 +318,9 @@ pub fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// An address that refuses connections.
+/// An address that refuses connections until the process ends.
 pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free")
+    let (socket, addr) = refusing();
+    std::mem::forget(socket);
+    addr
 }

@@ -5,4 +5,6 @@ mod failures;
 mod harness;
 mod lifecycle;
 mod messages;
+#[path = "../common/nobody.rs"]
+mod nobody;
 mod streaming;
