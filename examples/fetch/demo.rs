@@ -18,7 +18,7 @@ const REQUESTS: usize = 12;
 const CONNECTIONS: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// To see what ought to happen at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Shows it; whether every request was answered.
 pub fn run(options: &Options) -> io::Result<bool> {

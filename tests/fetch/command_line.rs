@@ -1,6 +1,6 @@
 //! What the user says, and what the program answers.
 
-use crate::program::{TempDir, fetch, program, run};
+use crate::program::{TempDir, fetch, program, run, start_fetch};
 use crate::server::{Client, Server};
 use std::io;
 use std::process::Command;
@@ -178,9 +178,13 @@ fn a_directory_that_can_not_be_is_an_error() {
     assert!(run.err.contains("--output /dev/null/bodies: "), "{}", run.err);
 }
 
+/// Seconds. The demonstration's rounds, between which its connections are inactive, follow each other in less, on any
+/// machine.
+const LONG_IDLE: &str = "10";
+
 #[test]
 fn without_a_url_it_shows_reuse_and_both_kinds_of_eviction_and_ends() {
-    let run = fetch(&["--idle-timeout", "3"]);
+    let run = fetch(&["--idle-timeout", LONG_IDLE]);
     run.expect(&[("requests", 36), ("responses", 36), ("opened", 8), ("reused", 28), ("kept", 0)]);
     run.expect(&[("evicted.hung_up", 4), ("evicted.idle_timeout", 4)]);
     for shown in ["4 opened   8 reused", "0 opened  12 reused", "4 evicted: hung_up", "4 evicted: idle_timeout", "●○"]
@@ -194,9 +198,10 @@ fn without_a_url_heads_can_be_asked_for_and_bodies_kept() {
     let bodies = TempDir::new("demonstration");
     let dir = format!("{}/new", bodies.path());
     let numbers = [("responses", 36), ("opened", 8), ("reused", 28)];
-    fetch(&["-q", "--idle-timeout", "3", "--output", &dir]).expect(&numbers);
+    let heads = start_fetch(&["-q", "--idle-timeout", LONG_IDLE, "--head"]);
+    fetch(&["-q", "--idle-timeout", LONG_IDLE, "--output", &dir]).expect(&numbers);
     assert_eq!(std::fs::read_to_string(format!("{dir}/35")).unwrap(), "This is /11.\n");
-    fetch(&["-q", "--idle-timeout", "3", "--head"]).expect(&numbers);
+    heads.end().expect(&numbers);
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn a_server_that_loses_pipelined_requests_is_remembered_and_gets_one_at_a_time()
             }
         }
     });
-    fetch_all(&server, 20, &["-p", "4", "--timeout", "12"], &[("retried", 3)]);
+    fetch_all(&server, 20, &["-p", "4", "--timeout", "20"], &[("retried", 3)]);
 }
 
 #[test]

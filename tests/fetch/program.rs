@@ -5,6 +5,7 @@
 use crate::json::Json;
 pub use crate::temp_dir::TempDir;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -13,6 +14,11 @@ use std::time::{Duration, SystemTime};
 
 /// Only a run that hangs takes so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many connections it takes to fetch 200 times, at most three at once, from servers that close after five requests:
+/// 40 at best. A request that finds its connection closed goes by a new one, for which another inactive one is given up;
+/// that may have served a single request. So each two serve six at least, the last three apart.
+pub const FEW: RangeInclusive<f64> = 40.0..=68.0;
 
 /// What a run of the program left behind.
 pub struct Run {

@@ -1,6 +1,7 @@
 //! Through proxies: in absolute form, by CONNECT, by SOCKS5.
 
-use crate::program::{Run, TempDir, fetch};
+use crate::nobody::refusing;
+use crate::program::{FEW, Run, TempDir, fetch};
 use crate::proxy::{http_proxy, socks5, socks5_greeting, socks5_target};
 use crate::server::{Client, Server};
 use std::collections::BTreeSet;
@@ -41,7 +42,7 @@ fn two_hundred_bodies_come_by_few_connections_through_every_kind_of_proxy() {
             let run = fetch_by(&way, &args);
             run.expect(&[("responses", 200), ("failed", 0), ("handshakes_full", 0)]);
             let opened = run.report().number("opened");
-            assert!((40.0..=60.0).contains(&opened), "{way:?}: {opened} opened");
+            assert!(FEW.contains(&opened), "{way:?}: {opened} opened");
             assert_eq!(opened as usize, proxy.requests().len(), "{way:?}");
             // A proxy that gets the whole URL repeats it.
             let whole = if way.len() == 2 && way[0] == "--proxy" { NAME } else { "" };
@@ -135,6 +136,12 @@ fn a_reused_tunnel_that_dies_before_the_response_is_replaced_by_a_new_one() {
 /// Fetches through a proxy that behaves so; the message has to have all of this in it.
 #[track_caller]
 fn fails(option: &str, user: &str, serve: fn(&mut Client) -> io::Result<()>, expected: &[&str]) {
+    fails_within("50", option, user, serve, expected);
+}
+
+/// The same with so many seconds for the handshake.
+#[track_caller]
+fn fails_within(time: &str, option: &str, user: &str, serve: fn(&mut Client) -> io::Result<()>, expected: &[&str]) {
     let proxy = Server::start(move |client, _| serve(client));
     let hop = match option {
         "--proxy" => format!("http proxy {}: ", proxy.address()),
@@ -143,7 +150,7 @@ fn fails(option: &str, user: &str, serve: fn(&mut Client) -> io::Result<()>, exp
     let scheme = if option == "--proxy" { "http://" } else { "" };
     let value = format!("{scheme}{user}{}", proxy.address());
     let url = format!("{NAME}/");
-    let run = fetch(&["--handshake-timeout", "2", option, &value, "--tunnel", "-c", "1", "-n", "2", &url]);
+    let run = fetch(&["--handshake-timeout", time, option, &value, "--tunnel", "-c", "1", "-n", "2", &url]);
     run.expect(&[("failed", 2), ("retried", 0), ("opened", 0), ("not_connected", 2)]);
     for line in run.err.lines() {
         assert!(line.starts_with(&format!("fetch: {url}: {hop}")), "{line}");
@@ -169,7 +176,7 @@ fn a_refused_connect_names_the_proxy_and_what_it_answered() {
     fails("--proxy", "", |c| garbage(c, b"SSH-2.0-x\r\n"), &["does not answer in HTTP/1"]);
     fails("--proxy", "", |c| garbage(c, b"HTTP/1.1 abc\r\n\r\n"), &["malformed"]);
     fails("--proxy", "", |c| garbage(c, b"HTTP/1.1 200 OK\r\n\r\nx"), &["sent more than its answer"]);
-    fails("--proxy", "", silent, &["no answer within 2s, while waiting for the answer to CONNECT"]);
+    fails_within("2", "--proxy", "", silent, &["no answer within 2s, while waiting for the answer to CONNECT"]);
 }
 
 fn answer(client: &mut Client, status: &str) -> io::Result<()> {
@@ -232,7 +239,8 @@ fn a_socks5_proxy_that_does_not_want_to_names_itself_too() {
     fails("--socks5", "", |c| c.receive().and_then(|_| c.say("HTTP/1.1 400\r\n\r\n")), &["answered in version 72"]);
     fails("--socks5", "", |c| c.receive().map(|_| ()), &["closed during the handshake"]);
     fails("--socks5", "", more, &["sent more than its answer"]);
-    fails("--socks5", "", silent, &["no answer within 2s, while waiting for the choice of an authentication method"]);
+    let choice = "no answer within 2s, while waiting for the choice of an authentication method";
+    fails_within("2", "--socks5", "", silent, &[choice]);
 }
 
 #[test]
@@ -264,9 +272,7 @@ fn credentials_that_can_not_be_sent_are_named_and_nobody_is_connected_to() {
 
 #[test]
 fn a_proxy_that_is_not_there_is_named() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    let (_socket, nobody) = refusing();
     for (way, _) in ways(nobody, "", 1) {
         let option = way[1].rsplit_once(':').unwrap().0.replace("127.0.0.1", "");
         let value = format!("{option}{nobody}");

@@ -149,7 +149,13 @@ impl<S: Read + Write> Client<S> {
     /// Reads more, once; how much.
     pub fn receive(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 4096];
-        let n = self.stream.read(&mut buffer)?;
+        let n = loop {
+            match self.stream.read(&mut buffer) {
+                // The process was stopped for a while.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => break done?,
+            }
+        };
         self.input.extend_from_slice(&buffer[..n]);
         Ok(n)
     }

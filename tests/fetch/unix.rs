@@ -1,7 +1,7 @@
 //! By Unix-domain sockets.
 
 use crate::certificates::Authority;
-use crate::program::{TempDir, fetch};
+use crate::program::{FEW, TempDir, fetch};
 use crate::server::{Client, accept};
 use rustls::{ServerConnection, StreamOwned};
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ fn socket_in(dir: &TempDir) -> String {
 fn two_hundred_bodies_come_by_few_connections() {
     let dir = TempDir::new("unix");
     let path = socket_in(&dir);
-    let seen = listen(&path, |client| client.echo(5));
+    listen(&path, |client| client.echo(5));
     let bodies = format!("{}/bodies", dir.path());
     let urls: Vec<String> = (0..100).map(|k| format!("http://host-{}.invalid/{k}", k % 2)).collect();
     let mut args = vec!["-q", "-c", "3", "-n", "2", "--unix", &path, "--output", &bodies];
@@ -33,14 +33,22 @@ fn two_hundred_bodies_come_by_few_connections() {
     let run = fetch(&args);
     run.expect(&[("responses", 200), ("failed", 0)]);
     let opened = run.report().number("opened");
-    assert!((40.0..=60.0).contains(&opened), "{opened} opened");
+    assert!(FEW.contains(&opened), "{opened} opened");
     for k in 0..200 {
         assert_eq!(dir.read(format!("bodies/{k}")), Some(format!("/{}", k % 100).into_bytes()));
     }
-    // One connection serves both hosts, and is told which.
+}
+
+#[test]
+fn one_connection_serves_several_hosts_and_is_told_which() {
+    let dir = TempDir::new("unix-hosts");
+    let path = socket_in(&dir);
+    let seen = listen(&path, |client| client.echo(5));
+    let args = ["-c", "1", "--unix", &path, "http://one.invalid/", "http://two.invalid/"];
+    fetch(&args).expect(&[("responses", 2), ("opened", 1), ("reused", 1)]);
     let seen = seen.lock().unwrap();
-    let has = |heads: &[String], host: &str| heads.iter().any(|head| head.contains(&format!("\r\nHost: {host}\r\n")));
-    assert!(seen.iter().any(|heads| has(heads, "host-0.invalid") && has(heads, "host-1.invalid")), "{seen:?}");
+    let [one, two] = &seen[0][..] else { panic!("{seen:?}") };
+    assert!(one.contains("\r\nHost: one.invalid\r\n") && two.contains("\r\nHost: two.invalid\r\n"), "{seen:?}");
 }
 
 #[test]
