@@ -1,6 +1,8 @@
 //! Descriptors that run out: clients and upstream connections share what there is.
 
-use crate::harness::{Client, Proxy, Upstream, field, ok, wait_until};
+use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, ok, wait_until};
+use std::io::Write;
+use std::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -31,13 +33,19 @@ fn inactive_connections_make_room_when_descriptors_run_out() {
 fn a_client_for_whom_there_is_no_descriptor_waits_until_there_is_one() {
     let upstream = Upstream::answering(|_, _| ok("x"));
     let proxy = Proxy::start_with_descriptors(24, &[upstream.addr], &[]);
-    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
-    clients.iter_mut().for_each(|client| client.send(GET));
+    let (begin, rest) = GET.split_at(10);
+    let knock = |_| {
+        let mut client = proxy.client();
+        client.send(begin); // so that none counts as idle, and is closed in favour of others
+        client
+    };
+    let mut clients: Vec<Client> = (0..40).map(knock).collect();
+    proxy.wait_for_log("event=accept_failed");
+    clients.iter_mut().for_each(|client| client.send(rest));
     // In the order in which they came; they are asked to close, so that the next ones have their turn.
     for client in &mut clients {
         assert_eq!(client.response().status, 200);
     }
-    proxy.wait_for_log("event=accept_failed");
     assert_eq!(proxy.figure("passed_on"), 40);
 }
 
@@ -49,9 +57,13 @@ fn clients_leave_descriptors_for_upstream_connections() {
     std::thread::scope(|scope| {
         for _ in 0..60 {
             scope.spawn(|| {
-                let mut client = proxy.client();
+                let (mut client, end) = (proxy.client(), Instant::now() + PATIENCE);
                 for _ in 0..10 {
-                    client.send(GET);
+                    // Whoever says nothing for a second may be closed in favour of others.
+                    while client.stream().write_all(GET.as_bytes()).is_err() || client.is_at_end() {
+                        assert!(Instant::now() < end, "closed again and again");
+                        client = proxy.client();
+                    }
                     let response = client.response();
                     assert_eq!(response.status, 200);
                     if field(&response.head, "connection") == Some("close") {

@@ -80,12 +80,13 @@ fn sigterm_does_not_wait_for_a_head_that_trickles_in() {
 #[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
 #[test]
 fn a_response_without_end_does_not_keep_a_drain_from_ending() {
+    // So long that the upstream makes progress in that time, on any machine.
     let upstream = Upstream::start(|mut conn, _| {
         conn.head();
         conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
         conn.trickle(b'x');
     });
-    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "0.3"]);
+    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "5"]);
     let mut client = proxy.client();
     client.send(GET);
     client.head();
@@ -115,7 +116,8 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
 #[test]
 fn it_ends_by_itself_when_told_for_how_long_to_run() {
     let upstream = Upstream::answering(|_, _| ok("x"));
-    let mut proxy = Proxy::start(&[upstream.addr], &["--seconds", "0.5"]);
+    // So long that the client comes before, on any machine.
+    let mut proxy = Proxy::start(&[upstream.addr], &["--seconds", "5"]);
     let mut client = proxy.client();
     client.send(GET);
     assert_eq!(client.response().status, 200);
