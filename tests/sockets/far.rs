@@ -1,14 +1,17 @@
 //! The far ends of the test's connections.
 
+use conncache::mio::event::Event;
 use conncache::mio::net::{TcpStream, UnixStream};
+use conncache::mio::{Events, Interest, Poll, Token};
 use conncache::{Connection, Reason};
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// As long as any wait may take before the test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a far end may do to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +114,23 @@ pub trait Near: Connection + Read + Write {
 
 impl Near for TcpStream {
     fn has_felt(&self, act: Act) -> bool {
-        // A reset is told once, to whoever asks for the error: look at the state instead.
-        if act == Act::Reset {
-            return self.peer_addr().is_err();
+        match act {
+            // A reset is told once, to whoever asks for the error: look at the state instead.
+            Act::Reset => return self.peer_addr().is_err(),
+            Act::BytesAndFin => return has_ended(self),
+            _ => {}
         }
         !self.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
+}
+
+/// Whether the end has come: behind bytes only an event tells of it.
+fn has_ended(near: &TcpStream) -> bool {
+    let mut twin = TcpStream::from_std(near.as_fd().try_clone_to_owned().unwrap().into());
+    let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(1));
+    poll.registry().register(&mut twin, Token(0), Interest::READABLE).unwrap();
+    poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+    events.iter().any(Event::is_read_closed)
 }
 
 impl Near for UnixStream {

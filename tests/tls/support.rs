@@ -23,7 +23,7 @@ pub struct Patience(Instant);
 
 impl Patience {
     pub fn new() -> Patience {
-        Patience(Instant::now() + Duration::from_secs(20))
+        Patience(Instant::now() + Duration::from_secs(60))
     }
 
     #[track_caller]
