@@ -38,8 +38,10 @@ fn agree(nginx: &Nginx, run: &Run, requests: usize) -> Vec<usize> {
     connections.into_values().collect()
 }
 
-/// Closes after three requests, and after a second without one.
-const CRUEL: &str = "keepalive_requests 3; keepalive_timeout 1s;";
+/// Closes after three requests.
+const CRUEL: &str = "keepalive_requests 3; keepalive_timeout 60s;";
+/// Closes after a second without a request.
+const IMPATIENT: &str = "keepalive_requests 1000000; keepalive_timeout 1s;";
 const KIND: &str = "keepalive_requests 1000000; keepalive_timeout 60s;";
 
 /// Ten times a thousand URLs through eight connections; each body has to be its own path.
@@ -89,7 +91,7 @@ fn a_server_that_keeps_connections_needs_one_for_each_request_at_a_time() {
 #[test]
 #[ignore = "needs nginx"]
 fn connections_that_the_server_gives_up_are_evicted_for_that() {
-    let nginx = start("nginx-idle", CRUEL);
+    let nginx = start("nginx-idle", IMPATIENT);
     let run = fetch(&["-n", "4", "-c", "4", "--linger", "30", &nginx.url("/uri/x")]);
     agree(&nginx, &run, 4);
     assert_eq!(run.report().number("evicted.hung_up"), run.report().number("opened"), "{}", run.out);
@@ -113,7 +115,7 @@ fn large_bodies_arrive_whole() {
         file.write_all(&block.to_le_bytes().repeat(BLOCK / 4)).unwrap();
     }
     let bodies = TempDir::new("nginx-large-bodies");
-    let run = fetch(&["-n", "3", "-c", "2", "--output", bodies.path(), &nginx.url("/large")]);
+    let run = fetch(&["--timeout", "50", "-n", "3", "-c", "2", "--output", bodies.path(), &nginx.url("/large")]);
     agree(&nginx, &run, 3);
     run.expect(&[("body_bytes", 3 * 1_600 * BLOCK as u64), ("opened", 2)]);
     for k in 0..3 {

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Only a test that fails waits so long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server, killed when dropped, with all processes that it started.
 pub struct Server {
@@ -116,6 +116,7 @@ impl Nginx {
         let mut other = unused_address();
         let running = Server::start(|address| {
             other = unused_address();
+            // Its own address is the last one that it opens: who can connect there can connect to all.
             let config = format!(
                 "daemon off; master_process off; user root; pid {d}/nginx.pid; error_log {d}/error.log;
                 events {{ worker_connections 4096; }}
@@ -123,7 +124,7 @@ impl Nginx {
                     log_format counted '$connection $status $request_uri';
                     access_log {d}/access.log counted; default_type text/plain;
                     {temp} {http}
-                    server {{ listen {address}; {server} }}
+                    server {{ {server} listen {address}; }}
                 }}"
             );
             let config = config.replace("DIR", &d).replace("OTHER", &other.to_string());

@@ -37,7 +37,7 @@ impl Origin {
             ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
             listen unix:DIR/socket;
             location /uri/ {{ return 200 $request_uri; }}
-            location /held {{ proxy_pass http://{}; proxy_read_timeout 600s; }}",
+            location /held {{ proxy_pass http://{}; proxy_read_timeout 900s; }}",
             held.local_addr().unwrap()
         );
         let nginx = Nginx::start(name, "keepalive_requests 3; keepalive_timeout 1s;", &server);
