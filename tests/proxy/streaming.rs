@@ -33,6 +33,7 @@ impl Pattern {
             match stream.write(self.at(*at, PIECE.min((until - *at) as usize))) {
                 Ok(n) => *at += n as u64,
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => panic!("writing at {at}: {e}"),
             }
         }
@@ -41,7 +42,10 @@ impl Pattern {
     fn read(&self, reader: &mut impl Read, len: u64) {
         let (mut at, mut got) = (0, vec![0; PIECE]);
         while at < len {
-            let n = reader.read(&mut got).expect("the body goes on");
+            let n = match reader.read(&mut got) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                read => read.expect("the body goes on"),
+            };
             assert_ne!(n, 0, "the body ends at {at}");
             assert!(got[..n] == *self.at(at, n), "the body differs behind {at}");
             at += n as u64;
