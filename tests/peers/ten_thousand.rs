@@ -70,7 +70,9 @@ fn http_proxy_squid() {
     let log = proxy.squid_log(REQUESTS + 1);
     assert!(log.iter().all(|line| (line.user.as_str(), line.status) == ("user", 200)));
     let connections: BTreeSet<u16> = log.iter().map(|line| line.port).collect();
-    assert_eq!(connections.len() as f64, report.number("opened"), "{report:?}");
+    assert_eq!(log.len(), REQUESTS + 1, "{report:?}");
+    // A port may come again when its connection has been closed.
+    assert!(connections.len() as f64 <= report.number("opened"), "{} ports; {report:?}", connections.len());
 }
 
 #[test]
