@@ -44,15 +44,20 @@ pub const GOOD_RESPONSES: &[(&str, &str, &str)] = &[
         "head 200 Length(1) keep | x | end keep | left 0"),
     ("GET", "HTTP/1.1 204 No Content\r\n\r\n",
         "head 204 Length(0) keep | end keep | left 0"),
-    ("GET", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
-        "head 204 Length(0) keep | end keep | left 5"),
+    ("GET", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+        "head 204 Length(0) keep | end keep | left 0"),
     ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
         "head 304 Length(0) keep | end keep | left 0"),
     // Interim responses.
     ("GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
         "interim 100 | interim 103 | head 200 Length(1) keep | x | end keep | left 0"),
+    // A body announced where none can be: it may still come, and would pass for the next response.
+    ("GET", "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello",
+        "head 204 Length(0) close | end close | left 5"),
+    ("GET", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "head 204 Length(0) close | end close | left 0"),
     ("HEAD", "HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
-        "interim 100 | head 200 Length(0) keep | end keep | left 0"),
+        "interim 100 | head 200 Length(0) close | end close | left 0"),
     ("GET", "HTTP/1.1 100 Continue\r\nConnection: close\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         "interim 100 | head 204 Length(0) close | end close | left 0"),
     // Persistence.

@@ -301,6 +301,26 @@ fn bytes_behind_a_response_never_become_the_next_response() {
 }
 
 #[test]
+fn a_body_announced_where_none_can_be_never_becomes_the_next_response() {
+    let upstream = Upstream::start(|mut conn, _| {
+        conn.head();
+        let wrong = ok("wrong");
+        conn.send(&format!("HTTP/1.1 204 No Content\r\nContent-Length: {}\r\n\r\n", wrong.len()));
+        // Comes only when the next request is on its way: no look at the connection can find it before.
+        while !conn.head().is_empty() {
+            conn.send(&wrong);
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.send(GET);
+        assert_eq!(client.response().status, 204);
+    }
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[test]
 fn a_connection_that_waits_for_the_rest_of_a_request_serves_nobody_else() {
     let upstream = Upstream::start(|mut conn, number| {
         while !conn.head().is_empty() {
