@@ -1,7 +1,6 @@
-//! Upstreams that refuse, stall, die and misbehave; clients that go away.
+//! Upstreams that refuse, stall, die and misbehave; clients that stall.
 
 use crate::harness::{PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
-use std::net::Shutdown;
 use std::sync::mpsc;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -334,35 +333,4 @@ fn a_connection_that_waits_for_the_rest_of_a_request_serves_nobody_else() {
     let mut client = proxy.client();
     client.send(GET);
     assert_eq!(client.response().body, b"2");
-}
-
-#[test]
-fn the_upstream_connection_of_a_client_that_goes_away_is_closed() {
-    let (tell, told) = mpsc::channel();
-    let upstream = Upstream::start(move |mut conn, _| {
-        conn.head();
-        tell.send(false).unwrap();
-        let ended = conn.is_at_end();
-        tell.send(ended).unwrap();
-    });
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send(GET);
-    told.recv().unwrap();
-    // With a reset, since a mere end of sending is no wish to have no answer.
-    socket2::SockRef::from(&*client.stream()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
-    drop(client);
-    assert!(told.recv().unwrap());
-    proxy.wait_for_figure("active", 0);
-}
-
-#[test]
-fn a_client_that_only_ends_its_sending_is_still_answered() {
-    let upstream = Upstream::answering(|_, _| ok("answer"));
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send(GET);
-    client.stream().shutdown(Shutdown::Write).unwrap();
-    assert_eq!(client.response().body, b"answer");
-    assert!(client.is_at_end());
 }

@@ -3,6 +3,7 @@
 mod descriptors;
 mod failures;
 mod harness;
+mod leaving;
 mod lifecycle;
 mod messages;
 mod streaming;
