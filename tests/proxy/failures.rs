@@ -273,14 +273,31 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
 }
 
 #[test]
-fn what_is_no_http_response_is_a_502() {
-    for response in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK\nX: y\n\n"] {
-        let upstream = says_and_closes(response);
-        let proxy = Proxy::start(&[upstream.addr], &[]);
-        let mut client = proxy.client();
+fn what_is_no_clear_http_response_is_a_502_and_no_connection_is_kept() {
+    let refused = [
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        "HTTP/1.1 200 OK\nX: y\n\n",
+        "HTTP/1.1 200 OK\rX: y\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: z\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: y\r\n Content-Length: 3\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ];
+    let upstream = Upstream::start(move |mut conn, number| {
+        conn.head();
+        conn.send(refused[number - 1]);
+        assert!(conn.is_at_end());
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for response in refused {
         client.send(GET);
         assert_eq!(client.response().status, 502, "{response:?}");
     }
+    assert_eq!((upstream.accepted(), proxy.figure("inactive")), (refused.len(), 0));
 }
 
 #[test]
