@@ -1,24 +1,9 @@
 //! Upstreams that refuse, stall, die and misbehave; clients that stall.
 
-use crate::harness::{PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
-use std::sync::mpsc;
+use crate::harness::{Proxy, Upstream, field, nobody, ok, wait_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
-
-/// A server whose first `dying` connections answer one request, take a second one, and close without a word.
-fn closes_on_second_request(dying: usize) -> Upstream {
-    Upstream::start(move |mut conn, number| {
-        for request in 1.. {
-            let head = conn.head();
-            conn.body(&head);
-            if head.is_empty() || (request == 2 && number <= dying) {
-                return;
-            }
-            conn.send(&ok(&format!("{number}.{request}")));
-        }
-    })
-}
 
 /// A server that says this, whatever it is asked, and closes.
 fn says_and_closes(response: &'static str) -> Upstream {
@@ -37,7 +22,10 @@ fn an_upstream_that_refuses_is_a_502_and_the_log_says_why() {
         assert_eq!(client.response().status, 502);
     }
     proxy.wait_for_log("status=502 started=false reason=\"couldn't connect to 127.0.0.1:");
-    assert_eq!((proxy.figure("502"), proxy.figure("connect_failed")), (2, 2));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(field(&client.response().head, "connection"), Some("close"));
+    assert!(client.is_at_end());
+    assert_eq!((proxy.figure("502"), proxy.figure("connect_failed")), (3, 3));
 }
 
 #[test]
@@ -94,147 +82,19 @@ fn a_head_that_trickles_in_is_a_408() {
 }
 
 #[test]
-fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
-    let upstream = closes_on_second_request(1);
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    let mut bodies = Vec::new();
-    for method in ["GET", "GET", "DELETE"] {
-        client.send(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
-        bodies.push(String::from_utf8(client.response().body).unwrap());
-    }
-    assert_eq!(bodies, ["1.1", "2.1", "2.2"]);
-    assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (1, 1));
-    proxy.wait_for_log("event=retry");
-}
-
-#[test]
-fn a_repeated_request_has_its_whole_body_again() {
-    for (framing, sent) in [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")] {
-        let upstream = Upstream::start(|mut conn, number| {
-            let head = conn.head();
-            if number > 1 {
-                let body = conn.body(&head);
-                return conn.send(&ok(std::str::from_utf8(&body).unwrap()));
-            }
-            conn.send(&ok("first"));
-            let head = conn.head();
-            conn.body(&head);
-        });
-        let proxy = Proxy::start(&[upstream.addr], &[]);
-        let mut client = proxy.client();
-        client.send(GET);
-        assert_eq!(client.response().body, b"first");
-        client.send(&format!("PUT / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{sent}"));
-        assert_eq!(client.response().body, b"hello", "{framing}");
-        assert_eq!((upstream.accepted(), proxy.figure("retried")), (2, 1));
-    }
-}
-
-#[test]
-fn half_a_request_is_repeated_and_the_rest_follows() {
-    let (tell, told) = mpsc::channel();
-    let upstream = Upstream::start(move |mut conn, number| {
-        let head = conn.head();
-        if number == 1 {
-            conn.send(&ok("first"));
-            conn.head();
-            return;
-        }
-        tell.send(()).unwrap();
-        let body = conn.body(&head);
-        conn.send(&ok(std::str::from_utf8(&body).unwrap()));
-    });
-    let proxy = Proxy::start(&[upstream.addr], &[]);
+#[cfg(target_os = "linux")] // elsewhere a full queue may refuse
+fn an_upstream_that_does_not_take_the_connection_is_a_504_that_says_so() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let addr = listener.local_addr().unwrap().as_socket().unwrap();
+    let _in_queue = std::net::TcpStream::connect(addr).unwrap();
+    let proxy = Proxy::start(&[addr], &["--timeout", "0.3"]);
     let mut client = proxy.client();
     client.send(GET);
-    assert_eq!(client.response().body, b"first");
-    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
-    told.recv_timeout(PATIENCE).unwrap();
-    client.send("llo");
-    assert_eq!(client.response().body, b"hello");
-}
-
-#[test]
-fn a_repeated_head_request_still_has_no_body() {
-    let upstream = Upstream::start(|mut conn, number| {
-        conn.head();
-        conn.send(&ok("x"));
-        conn.head();
-        if number > 1 {
-            conn.send(&ok("y"));
-        }
-    });
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send(GET);
-    client.response();
-    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let upstream_closes = client.response_to("HEAD");
-    // The second connection takes the repeated request as its first, and answers it with a body, which is unasked for.
-    assert_eq!((upstream_closes.status, field(&upstream_closes.head, "content-length")), (200, Some("1")));
-    client.send(GET);
-    assert_eq!(client.response().body, b"x");
-    assert_eq!(upstream.accepted(), 3);
-}
-
-#[test]
-fn the_second_connection_bypasses_the_cache() {
-    // Three connections become inactive together; each dies on its second request.
-    let upstream = closes_on_second_request(3);
-    let (gate, proxy) = (std::sync::Barrier::new(3), Proxy::start(&[upstream.addr], &[]));
-    std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let mut client = proxy.client();
-                client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx");
-                gate.wait(); // all three have connections of their own: none is complete
-                wait_until(|| upstream.accepted() == 3, || "three connections".into());
-                client.send("y");
-                assert_eq!(client.response().status, 200);
-            });
-        }
-    });
-    proxy.wait_for_figure("inactive", 3);
-    let mut client = proxy.client();
-    client.send(GET);
-    assert_eq!(client.response().body, b"4.1");
-    assert_eq!(proxy.figure("inactive"), 3, "two that would have died, and the new one");
-}
-
-#[test]
-fn a_request_that_may_not_be_repeated_is_a_502() {
-    // More than the proxy keeps of a request is not repeated either.
-    let long = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
-    for request in [POST, "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n", long.as_str()] {
-        let upstream = closes_on_second_request(1);
-        let proxy = Proxy::start(&[upstream.addr], &[]);
-        let mut client = proxy.client();
-        client.send(GET);
-        assert_eq!(client.response().status, 200);
-        client.send(request);
-        assert_eq!(client.response().status, 502, "{:?}", &request[..5]);
-        assert_eq!((proxy.figure("retried"), proxy.figure("handed_out_dead")), (0, 1));
-        assert_eq!(upstream.accepted(), 1);
-    }
-}
-
-#[test]
-fn a_request_is_not_repeated_for_a_new_connection_nor_twice() {
-    let upstream = Upstream::start(|mut conn, number| {
-        conn.head();
-        if number == 1 {
-            conn.send(&ok("first"));
-            conn.head();
-        }
-    });
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send(GET);
-    assert_eq!(client.response().body, b"first");
-    client.send(GET); // dies reused, is repeated, dies new
-    assert_eq!(client.response().status, 502);
-    assert_eq!((upstream.accepted(), proxy.figure("retried")), (2, 1));
+    assert_eq!(client.response().status, 504);
+    proxy.wait_for_log(&format!("status=504 started=false reason=\"couldn't connect to {addr} within 300ms"));
+    assert_eq!((proxy.figure("connect_failed"), proxy.figure("active")), (1, 0));
 }
 
 #[test]

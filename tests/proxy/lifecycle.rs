@@ -241,7 +241,7 @@ fn inactive_connections_end_with_their_idle_time() {
 fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
     // The request's path is the time.
     let upstream = Upstream::answering(|head, _| {
-        let seconds = head.split(' ').nth(1).unwrap().trim_start_matches('/');
+        let seconds = head.split(' ').nth(1).unwrap().trim_start_matches('/').replace("%20", " ");
         format!("HTTP/1.1 204 No Content\r\nKeep-Alive: timeout={seconds}\r\n\r\n")
     });
     let proxy = Proxy::start(&[upstream.addr], &[]);
@@ -252,4 +252,8 @@ fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
     }
     assert_eq!(upstream.accepted(), 1);
     proxy.wait_for_figure("deadline", 1);
+    // No time is left where no request is.
+    client.send("GET /60,%20max=0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 204);
+    proxy.wait_for_figure("deadline", 2);
 }

@@ -6,4 +6,5 @@ mod harness;
 mod leaving;
 mod lifecycle;
 mod messages;
+mod repeating;
 mod streaming;

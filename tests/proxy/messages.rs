@@ -256,12 +256,13 @@ fn interim_responses_reach_http_1_1_clients_alone() {
 }
 
 #[test]
-fn responses_without_a_body_leave_both_connections_usable() {
+fn responses_without_a_body_and_in_chunks_leave_both_connections_usable() {
     let upstream = Upstream::answering(|head, _| {
         match head.split(' ').nth(1).unwrap() {
             "/204" => "HTTP/1.1 204 No Content\r\n\r\n",
             "/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\nETag: \"e\"\r\n\r\n",
             "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "/whole" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: t\r\n\r\n",
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n",
         }
         .to_string()
@@ -269,6 +270,7 @@ fn responses_without_a_body_leave_both_connections_usable() {
     let proxy = Proxy::start(&[upstream.addr], &[]);
     let mut client = proxy.client();
     for (method, path, status, length) in [
+        ("GET", "/whole", 200, None),
         ("GET", "/204", 204, None),
         ("GET", "/304", 304, Some("50")),
         ("HEAD", "/length", 200, Some("50")),
