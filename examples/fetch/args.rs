@@ -42,7 +42,8 @@ The way to the servers, and whom to believe there. Each holds for the URLs after
       --cacert FILE              believe the authorities in this PEM file, and no others
       --insecure                 believe anybody: whoever sits on the way can read and change everything
 Connections are kept by the server's name, and never shared by two users of a proxy or two ways of believing.
-What a proxy refuses fails: a tunnel, or its user (407). Its other answers in a server's place are responses.
+The addresses of a name are tried in turn until one connects: what fails on it, as in a handshake, isn't tried again at
+another one. What a proxy refuses fails: a tunnel, or its user (407). Its other answers in a server's place are responses.
 exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage
 ";
 

@@ -46,6 +46,11 @@ impl Proxy {
     }
 
     /// An event for a client.
+    ///
+    /// One that has merely ended its sending is answered: HTTP allows that, and one that has closed altogether can't be
+    /// told from it before something is written there. The price is an upstream connection for the time of the
+    /// response, or up to the time-out; after the response that connection is as good as any, where giving up at once,
+    /// as nginx does by default, would have to close it. A reset is clear, and so is a write that fails.
     pub fn on_client(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
         // Both directions are gone: nobody is left to answer.

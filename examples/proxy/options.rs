@@ -26,8 +26,9 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   -h, --help                 this text
 
 Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
-drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. Without
---upstream, a few requests are made to show the cache at work.";
+drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. A client that
+ends its sending is still answered; for one whose connection is reset, or can't be written to, the upstream connection
+is closed at once. Without --upstream, a few requests are made to show the cache at work.";
 
 #[derive(Debug)]
 pub struct Options {

@@ -146,6 +146,12 @@ fn names_and_ipv6_addresses_lead_to_their_servers() {
     let server = Server::start(echo);
     let by_name = server.url("/").replace("127.0.0.1", "LocalHost");
     fetch(&["-n", "2", "-c", "1", &by_name]).expect(&[("responses", 2), ("opened", 1)]);
+    // A connection belongs to the name, though the address is the same.
+    fetch(&["-n", "2", "-c", "1", &by_name, &server.url("/")]).expect(&[
+        ("responses", 4),
+        ("opened", 2),
+        ("reused", 2),
+    ]);
     match Server::on("[::1]:0", echo) {
         Ok(server) => fetch(&[&server.url("/x")]).expect(&[("responses", 1), ("body_bytes", 2)]),
         Err(error) => eprintln!("no IPv6 on this machine: {error}"),

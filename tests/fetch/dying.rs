@@ -143,54 +143,6 @@ fn a_connection_that_nobody_takes_is_an_error_that_names_the_address() {
     assert_eq!(run.err.matches(&format!("can't connect to {refusing}: {refusing}: ")).count(), 3, "{}", run.err);
 }
 
-#[test]
-#[cfg(target_os = "linux")]
-fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
-    let (_silent, address) = nobody::silent();
-    let run = fetch(&["--timeout", "0.3", &format!("http://{address}/")]);
-    run.expect(&[("failed", 1), ("opened", 0), ("not_connected", 1)]);
-    assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
-}
-
-/// In a mount namespace, where a hosts file of the test's own gives a name two addresses.
-#[test]
-#[cfg(target_os = "linux")]
-#[ignore = "needs root"]
-fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
-    let dir = crate::program::TempDir::new("hosts");
-    let hosts = format!("{}/hosts", dir.path());
-    std::fs::create_dir_all(dir.path()).unwrap();
-    std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
-    for silent in [false, true] {
-        // The second address has a server, and at the same port the first one refuses, or doesn't answer.
-        let (server, _nobody) = (0..100)
-            .find_map(|_| {
-                let server = Server::on("127.0.0.2:0", |client, _| answer(client, 9)).ok()?;
-                let first = format!("127.0.0.1:{}", server.address().port()).parse().unwrap();
-                let nobody: Box<dyn std::any::Any> = match silent {
-                    true => Box::new(nobody::silent_at(first).ok()?),
-                    false => Box::new(nobody::refusing_at(first).ok()?),
-                };
-                Some((server, nobody))
-            })
-            .expect("there is a port that is free at both addresses");
-        let mut command = std::process::Command::new("unshare");
-        let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-        command.args(["--mount", "sh", "-c", script, &hosts]).arg(crate::program::program());
-        command.args(["--report", "json", "--timeout", "25", "-c", "1", "-n", "3"]);
-        command.arg(format!("http://two.test:{}/", server.address().port()));
-        crate::program::run(command).expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
-        assert_eq!(server.requests(), [3]);
-    }
-}
-
-#[test]
-fn a_name_without_an_address_is_an_error_that_names_it() {
-    let run = fetch(&["-n", "3", "http://name.invalid/"]);
-    run.expect(&[("failed", 3), ("opened", 0)]);
-    assert_eq!(run.err.matches("can't resolve name.invalid: ").count(), 3, "{}", run.err);
-}
-
 /// Runs the program with so many descriptors.
 #[cfg(unix)]
 fn fetch_with_descriptors(most: u32, args: &[&str]) -> crate::program::Run {

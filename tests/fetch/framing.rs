@@ -39,7 +39,7 @@ fn responses_of_every_form_are_understood_and_keep_their_connections() {
             false,
         ),
         ("/1.0", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\nbody", false),
-        ("/204", "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n", false),
+        ("/204", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", false),
         ("/304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", false),
         ("/404", "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nbody", false),
     ];
@@ -191,6 +191,22 @@ fn what_comes_after_a_response_is_never_taken_for_the_next_one() {
     });
     let run = fetch(&["--linger", "60", &later.url("/")]);
     run.expect(&[("responses", 1), ("opened", 1), ("kept", 0), ("body_bytes", 5)]);
+}
+
+#[test]
+fn a_body_announced_where_none_can_be_is_never_taken_for_the_next_response() {
+    let poison = response("", "poison");
+    let server = Server::start(move |client, _| {
+        client.request()?;
+        client.say(format!("HTTP/1.1 204 No Content\r\nContent-Length: {}\r\n\r\n", poison.len()))?;
+        // Comes only when the next request is on its way: no look at the connection can find it before.
+        while client.request()?.is_some() {
+            client.say(&poison)?;
+        }
+        Ok(())
+    });
+    let run = fetch(&["-c", "1", "-n", "2", &server.url("/")]);
+    run.expect(&[("responses", 2), ("opened", 2), ("reused", 0), ("kept", 0), ("body_bytes", 0)]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The fetch example as a whole, against servers that misbehave.
 
+mod addresses;
 #[path = "../common/certificates.rs"]
 mod certificates;
 mod command_line;

@@ -119,14 +119,27 @@ pub fn microsocks(with_users: bool) -> Server {
     })
 }
 
-/// Goes everywhere but to port 9. With `method` none or username; then the system's users count.
-pub fn dante(name: &str, method: &str) -> Proxy {
+/// Goes everywhere but to port 9. Lets in everybody, or `user` with the password `secret` alone: it asks the system for
+/// its users, and sees another list of them, in a mount namespace of its own. That needs root.
+pub fn dante(name: &str, with_users: bool) -> Proxy {
+    const SECRET: &str = "$5$conncache$yUPSoOGRKTW5a9wAgv5Fxv0ox0pycmVdqT2cAXLE69.";
     let config = format!(
         "errorlog: /dev/null\nlogoutput: /dev/null\ninternal: 127.0.0.1 port = PORT\nexternal: lo\n\
-         clientmethod: none\nsocksmethod: {method}\nuser.privileged: root\nuser.unprivileged: nobody\n\
+         clientmethod: none\nsocksmethod: {}\nuser.privileged: root\nuser.unprivileged: nobody\n\
          client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n\
          socks block {{ from: 0.0.0.0/0 to: 0.0.0.0/0 port = 9 }}\n\
-         socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n"
+         socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n",
+        if with_users { "username" } else { "none" }
     );
-    Proxy::start(name, "danted", &["-f"], &config)
+    if !with_users {
+        return Proxy::start(name, "danted", &["-f"], &config);
+    }
+    let script =
+        "cd \"${0%/*}\" && mount --bind passwd /etc/passwd && mount --bind shadow /etc/shadow && exec danted -f config";
+    let others = "root:x:0:0::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
+    let files = [
+        ("passwd", &*format!("{others}user:x:64123:65534::/:/bin/false\n")),
+        ("shadow", &format!("user:{SECRET}:19000:0:99999:7:::\n")),
+    ];
+    Proxy::start_with(name, "unshare", &["--mount", "sh", "-c", script], &config, &files)
 }

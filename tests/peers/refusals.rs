@@ -79,7 +79,7 @@ fn microsocks_refuses_wrong_credentials() {
 #[test]
 #[ignore = "needs microsocks and dante-server"]
 fn socks5_proxies_find_a_port_closed() {
-    let (microsocks, dante) = (microsocks(false), dante("dante-closed", "none"));
+    let (microsocks, dante) = (microsocks(false), dante("dante-closed", false));
     for proxy in [microsocks.address.to_string(), dante.at()] {
         let closed = unused_address();
         let words = [&*format!("socks5 {proxy}"), &closed.to_string(), "connection refused (reply 5)"];
@@ -90,18 +90,20 @@ fn socks5_proxies_find_a_port_closed() {
 #[test]
 #[ignore = "needs dante-server"]
 fn dante_refuses_what_its_rules_forbid() {
-    let dante = dante("dante-rules", "none");
+    let dante = dante("dante-rules", false);
     let hop = format!("socks5 {}", dante.at());
     fails(&["--socks5", &dante.at(), "http://127.0.0.1:9/"], &[&hop, "its rules forbid it (reply 2)"]);
 }
 
 #[test]
-#[ignore = "needs dante-server"]
+#[ignore = "needs dante-server and root"]
 fn dante_refuses_wrong_credentials_and_none() {
-    let dante = dante("dante-users", "username");
+    let dante = dante("dante-users", true);
     let hop = format!("socks5 {}", dante.at());
-    let proxy = format!("nobody:wrong@{}", dante.at());
-    fails(&["--socks5", &proxy, "http://127.0.0.1:1/"], &[&hop, "refused the user name and password"]);
+    for user in ["user:wrong@", "nobody:secret@"] {
+        let proxy = format!("{user}{}", dante.at());
+        fails(&["--socks5", &proxy, "http://127.0.0.1:1/"], &[&hop, "refused the user name and password"]);
+    }
     fails(&["--socks5", &dante.at(), "http://127.0.0.1:1/"], &[&hop, "wants authentication"]);
 }
 

@@ -158,8 +158,18 @@ fn socks5_microsocks_with_a_password_and_tls() {
 #[ignore = "needs nginx and dante-server"]
 fn socks5_dante() {
     let origin = Origin::start("peers-dante");
-    let proxy = dante("dante", "none");
+    let proxy = dante("dante", false);
     let report = ten_thousand("Socks5, dante", &origin, &origin.url(), &["--socks5", &proxy.at()]);
+    end_to_end(&origin, &report);
+}
+
+#[test]
+#[ignore = "needs nginx, dante-server and root"]
+fn socks5_dante_with_a_password() {
+    let origin = Origin::start("peers-dante-user");
+    let proxy = dante("dante-user", true);
+    let at = format!("user:secret@{}", proxy.at());
+    let report = ten_thousand("Socks5 with a password, dante", &origin, &origin.url(), &["--socks5", &at]);
     end_to_end(&origin, &report);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, ok, wait_until};
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -43,9 +43,13 @@ fn a_client_for_whom_there_is_no_descriptor_waits_until_there_is_one() {
     proxy.wait_for_log("event=accept_failed");
     clients.iter_mut().for_each(|client| client.send(rest));
     // In the order in which they came; they are asked to close, so that the next ones have their turn.
+    let mut asked = 0;
     for client in &mut clients {
-        assert_eq!(client.response().status, 200);
+        let response = client.response();
+        assert_eq!(response.status, 200);
+        asked += usize::from(field(&response.head, "connection") == Some("close"));
     }
+    assert!(asked > 0, "nobody was asked to close");
     assert_eq!(proxy.figure("passed_on"), 40);
 }
 
@@ -74,4 +78,46 @@ fn clients_leave_descriptors_for_upstream_connections() {
         }
     });
     assert_eq!(proxy.figure("passed_on"), 600);
+}
+
+#[cfg_attr(not(unix), ignore = "limits descriptors by the shell's ulimit")]
+#[test]
+fn an_exchange_for_which_no_descriptor_becomes_free_in_time_is_a_503() {
+    // Responses that go on and on, until the other side has had enough.
+    let upstream = Upstream::start(|mut conn, _| {
+        conn.head();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while std::io::Write::write_all(conn.stream(), b"1\r\nx\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(20)); // nothing depends on how long
+        }
+    });
+    let proxy = Proxy::start_with_descriptors(24, &[upstream.addr], &["--timeout", "0.5"]);
+    // All descriptors are clients' but for the spare one, which the first request gets.
+    let mut clients: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+    proxy.wait_for_log("event=accept_failed");
+    clients.iter_mut().for_each(|client| client.send(GET));
+    proxy.wait_for_log("status=503 started=false reason=\"no room for a connection to");
+    let mut has_begun = |status: &str| {
+        let begins = |client: &mut Client| {
+            let mut start = [0; 12];
+            client.stream().set_nonblocking(true).unwrap();
+            let came = client.stream().peek(&mut start).is_ok();
+            client.stream().set_nonblocking(false).unwrap();
+            came && start.ends_with(status.as_bytes())
+        };
+        let mut at = None;
+        wait_until(|| (at = clients.iter_mut().position(begins), at.is_some()).1, || format!("a {status}"));
+        clients.swap_remove(at.unwrap())
+    };
+    let (mut refused, served) = (has_begun("503"), has_begun("200"));
+    let response = refused.response();
+    assert_eq!(
+        (response.body.as_slice(), field(&response.head, "connection")),
+        (&b"503 Service Unavailable\n"[..], None)
+    );
+    // Whoever asks is served once these have gone.
+    drop((refused, served, clients));
+    let mut next = proxy.client();
+    next.send(GET);
+    assert!(next.head().starts_with("HTTP/1.1 200 "), "{}", proxy.log());
 }

@@ -1,8 +1,9 @@
 //! The end, and what can be seen from outside meanwhile.
 
 use crate::harness::{Client, Proxy, Upstream, binary, field, ok, wait_until};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -175,6 +176,53 @@ fn the_status_page_is_one_document_that_needs_no_other() {
 }
 
 #[test]
+fn the_figures_that_the_status_page_shows_are_there() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = Client::connect(proxy.status);
+    client.send("GET / HTTP/1.1\r\nHost: s\r\n\r\n");
+    let page = String::from_utf8(client.response().body).unwrap();
+    let json = proxy.json();
+    let mut shown = std::collections::BTreeSet::new();
+    for of in ["now.", "cache.", "limits."] {
+        for (at, _) in page.match_indices(of) {
+            let name = page[at + of.len()..].split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            assert!(json.contains(&format!("\"{name}\":")), "{of}{name} in {json}");
+            shown.insert(name);
+        }
+    }
+    for name in
+        ["peers", "active", "inactive", "hit_ratio", "left", "recent", "handed_out_dead", "connect_failed", "failures"]
+    {
+        assert!(shown.contains(name), "{name} in {page}");
+    }
+}
+
+#[test]
+fn without_an_upstream_it_starts_one_and_prints_the_address_to_try() {
+    // It ends by itself should the line that is waited for never come.
+    let mut child = Command::new(binary()).args(["--seconds", "20"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        lines.push(line);
+        if lines.last().is_some_and(|line| line.starts_with("try: ")) {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rest_of =
+        |start: &str| lines.iter().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{lines:?}"));
+    assert!(rest_of("upstream at 127.0.0.1:").ends_with(", in this process"), "{lines:?}");
+    let addr = rest_of("listening on ");
+    assert_eq!(rest_of("try: curl -i "), addr);
+    // Three clients, one after the other, and one upstream connection.
+    for n in 1..=3 {
+        assert_eq!(lines[n + 1], format!("GET {addr} -> request {n} on upstream connection 1"), "{lines:?}");
+    }
+}
+
+#[test]
 fn inactive_connections_end_with_their_idle_time() {
     let (tell, told) = mpsc::channel();
     let upstream = Upstream::start(move |mut conn, _| {
@@ -195,7 +243,7 @@ fn inactive_connections_end_with_their_idle_time() {
 fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
     // The request's path is the time.
     let upstream = Upstream::answering(|head, _| {
-        let seconds = head.split(' ').nth(1).unwrap().trim_start_matches('/');
+        let seconds = head.split(' ').nth(1).unwrap().trim_start_matches('/').replace("%20", " ");
         format!("HTTP/1.1 204 No Content\r\nKeep-Alive: timeout={seconds}\r\n\r\n")
     });
     let proxy = Proxy::start(&[upstream.addr], &[]);
@@ -206,4 +254,8 @@ fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
     }
     assert_eq!(upstream.accepted(), 1);
     proxy.wait_for_figure("deadline", 1);
+    // No time is left where no request is.
+    client.send("GET /60,%20max=0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 204);
+    proxy.wait_for_figure("deadline", 2);
 }

@@ -3,8 +3,10 @@
 mod descriptors;
 mod failures;
 mod harness;
+mod leaving;
 mod lifecycle;
 mod messages;
 #[path = "../common/nobody.rs"]
 mod nobody;
+mod repeating;
 mod streaming;

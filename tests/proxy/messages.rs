@@ -77,6 +77,7 @@ fn a_request_that_smuggles_is_refused_and_the_upstream_sees_nothing() {
         (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
         (400, "GET / HTTP/1.1\r\n\r\n"),
         (400, "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, "GET / HTTP/1.1\r\nHost: a]b[\r\n\r\n"),
         (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
         (501, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
     ];
@@ -134,6 +135,65 @@ fn hop_by_hop_lines_go_no_further_in_either_direction() {
     assert_eq!(response.head, "HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
     let request = told.recv().unwrap();
     assert_eq!(request, "GET /x?y HTTP/1.1\r\nHost: example.org:81\r\nVia: 1.1 conncache\r\nX-End: 3\r\n\r\n");
+}
+
+/// Whatever the client may write in several ways reaches the upstream in one.
+#[test]
+fn the_upstream_sees_each_request_framed_in_one_way() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, _| {
+        loop {
+            let mut request = conn.head();
+            if request.is_empty() {
+                return;
+            }
+            // As it comes, and not as it is understood.
+            while request.contains("chunked") && !request.ends_with("0\r\n\r\n") || request.ends_with("gth: 5\r\n\r\n")
+            {
+                let bytes = conn.reader.fill_buf().unwrap();
+                let used = bytes.len();
+                request.push_str(std::str::from_utf8(bytes).unwrap());
+                conn.reader.consume(used);
+            }
+            tell.send(request).unwrap();
+            conn.send(&ok("x"));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let via = "Via: 1.1 conncache\r\n";
+    let chunked =
+        format!("POST / HTTP/1.1\r\nHost: a\r\n{via}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n");
+    let length = format!("POST / HTTP/1.1\r\nHost: a\r\n{via}Content-Length: 5\r\n\r\nabcde");
+    let host = |host: &str, line: &str| format!("{line} HTTP/1.1\r\nHost: {host}\r\n{via}\r\n");
+    for (request, seen) in [
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 005\r\n\r\nabcde", &length),
+        // The client can't have the lines taken away that frame the request and name its host.
+        ("POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host\r\nContent-Length: 5\r\n\r\nabcde", &length),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: transfer-encoding\r\ntransfer-encoding:\tCHUNKED \r\n\r\n\
+             0005 ;a=\"\r\nabcde\r\n00\r\n\r\n",
+            &chunked,
+        ),
+        // Nor lengthen the head from behind the body.
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTrailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n\
+             5\r\nabcde\r\n0\r\nContent-Length: 9\r\nHost: b\r\n\r\n",
+            &chunked,
+        ),
+        ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", &host("a", "GET /")),
+        ("GET / HTTP/1.0\r\n\r\n", &host(&upstream.addr.to_string(), "GET /")),
+        ("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n", &host("b", "OPTIONS *")),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &host("a", "OPTIONS *")),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n",
+            &host("a", "GET /"),
+        ),
+    ] {
+        let mut client = proxy.client();
+        client.send(request);
+        assert_eq!(client.response().status, 200, "{request:?}");
+        assert_eq!(told.recv().unwrap(), *seen, "{request:?}");
+    }
 }
 
 #[test]
@@ -196,12 +256,13 @@ fn interim_responses_reach_http_1_1_clients_alone() {
 }
 
 #[test]
-fn responses_without_a_body_leave_both_connections_usable() {
+fn responses_without_a_body_and_in_chunks_leave_both_connections_usable() {
     let upstream = Upstream::answering(|head, _| {
         match head.split(' ').nth(1).unwrap() {
             "/204" => "HTTP/1.1 204 No Content\r\n\r\n",
             "/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\nETag: \"e\"\r\n\r\n",
             "/chunked" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "/whole" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nT: t\r\n\r\n",
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n",
         }
         .to_string()
@@ -209,6 +270,7 @@ fn responses_without_a_body_leave_both_connections_usable() {
     let proxy = Proxy::start(&[upstream.addr], &[]);
     let mut client = proxy.client();
     for (method, path, status, length) in [
+        ("GET", "/whole", 200, None),
         ("GET", "/204", 204, None),
         ("GET", "/304", 304, Some("50")),
         ("HEAD", "/length", 200, Some("50")),

@@ -200,11 +200,20 @@ fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &
     }
 }
 
-/// A host with an optional port, if `value` can be one.
+/// A host, a name or an address in brackets, with an optional port, if `value` can be one.
 fn as_host(value: &[u8]) -> Option<&str> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(&byte);
     let host = std::str::from_utf8(value).ok()?;
-    host.bytes().all(allowed).then_some(host)
+    let in_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    let in_literals = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    let (fits, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(literal) => literal.map(|(literal, port)| (literal.bytes().all(in_literals), port))?,
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            (name.bytes().all(in_names), port)
+        }
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    (fits && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))).then_some(host)
 }
 
 /// Says what httparse disliked.

@@ -159,7 +159,10 @@ impl Parser {
             self.interim += 1;
             self.reader.restart();
         }
-        self.closing |= facts.close;
+        // An end after a body that can't be is no end: what was announced may still come, as if it were the next response.
+        let bodiless = interim || status == 204;
+        let announced = facts.chunked || facts.content_length.is_some_and(|length| length > 0);
+        self.closing |= facts.close || (bodiless && announced);
         let persistent = facts.persistent(version) && framing != Framing::UntilClose;
         let response = Response {
             version,
