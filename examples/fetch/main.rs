@@ -55,8 +55,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(problem) => {
-            eprintln!("fetch: {problem}\nTry fetch --help.");
-            return ExitCode::from(2);
+            return complain(&format!("{problem}\nTry fetch --help."), 2);
         }
     };
     if options.verbose {
@@ -73,15 +72,17 @@ fn main() -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
             Some(wrong) => {
-                eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));
-                ExitCode::from(2)
+                complain(&format!("option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-")), 2)
             }
-            None => {
-                eprintln!("fetch: {error}");
-                ExitCode::FAILURE
-            }
+            None => complain(&error.to_string(), 1),
         },
     }
+}
+
+/// Says what is wrong, if anybody listens.
+fn complain(what: &str, status: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "fetch: {what}");
+    ExitCode::from(status)
 }
 
 /// Creates the directory for the bodies.

@@ -34,7 +34,7 @@ impl Screen {
     /// Takes the progress line away.
     pub fn clear(&mut self) {
         if std::mem::take(&mut self.progress_shown) {
-            eprint!("\r\x1b[K");
+            let _ = io::stderr().write_all(b"\r\x1b[K");
         }
     }
 }

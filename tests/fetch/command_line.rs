@@ -219,6 +219,27 @@ fn who_has_seen_enough_gets_no_complaint() {
 }
 
 #[test]
+#[cfg(unix)]
+fn responses_come_though_nobody_reads_the_messages() {
+    let server = Server::start(echo);
+    for (args, status, lines) in [
+        (&["-v", "-n", "9", "--report", "json", &server.url("/")][..], 0, 10),
+        (&["-q", "--report", "json", "http://127.0.0.1:1/"], 1, 1),
+        (&["--output", "/dev/null/bodies", &server.url("/")], 1, 0),
+        (&["--max-inactive", "3", "--max-inactive-per-peer", "4", &server.url("/")], 2, 0),
+        (&["--sideways"], 2, 0),
+    ] {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(reader);
+        let mut command = Command::new(program());
+        command.args(args).stdout(std::process::Stdio::piped()).stderr(std::os::fd::OwnedFd::from(writer));
+        let done = command.spawn().unwrap().wait_with_output().unwrap();
+        let out = String::from_utf8(done.stdout).unwrap();
+        assert_eq!((done.status.code(), out.lines().count()), (Some(status), lines), "{args:?}: {out}");
+    }
+}
+
+#[test]
 fn the_log_goes_to_standard_error() {
     let server = Server::start(echo);
     let run = fetch(&["-v", "-n", "2", "-c", "1", &server.url("/")]);
