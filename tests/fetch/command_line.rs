@@ -54,6 +54,8 @@ fn wrong_usage_names_the_option_and_the_value() {
         (&["http://"], "URL", "\"\""),
         (&["http://a b/"], "URL", "a b"),
         (&["http://a/b c"], "URL", "' '"),
+        (&["http://a/b#\n200"], "URL", "'\\n'"),
+        (&["http://a/\u{9b}m"], "URL", "'\\u{9b}'"),
         (&["http://256.0.0.1/"], "URL", "256.0.0.1"),
         (&["http://::1/"], "URL", "brackets"),
         (&["http://[::1/"], "URL", "bracket"),
