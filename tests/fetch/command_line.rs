@@ -4,6 +4,8 @@ use crate::program::{TempDir, fetch, program, run, start_fetch};
 use crate::server::{Client, Server};
 use std::io;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 fn echo(client: &mut Client, _: usize) -> io::Result<()> {
     while let Some(path) = client.request()? {
@@ -253,4 +255,40 @@ fn the_log_goes_to_standard_error() {
     for event in ["event=insert", "event=reuse", "event=leave"] {
         assert!(run.err.contains(event), "{event} in {}", run.err);
     }
+}
+
+/// On a terminal both kinds of output come together; what is shown for a while is taken away again.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs script"]
+fn a_terminal_shows_the_progress_of_a_long_run_below_the_lines() {
+    let server = Server::start(|client, _| {
+        client.request()?;
+        client.answer("/1")?;
+        client.request()?;
+        client.say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")?;
+        for _ in 0..100 {
+            client.say("x")?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        client.echo(1)
+    });
+    let on_terminal = |rest: &str| {
+        let mut command = Command::new("script");
+        let line = format!("{} -c 1 -n 3 {} {rest}", program().display(), server.url("/"));
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let run = run(command);
+        assert_eq!(run.status, 0, "{}", run.out);
+        run.out
+    };
+    let progress = "\r\x1b[K1 of 3 requests, 0 failed; 1 connections opened, 2 bytes";
+    let out = on_terminal("");
+    let line = |bytes: u32| format!("200 {bytes:>9} B");
+    let place = |text: &str| out.find(text).unwrap_or_else(|| panic!("{text:?} in {out:?}"));
+    assert!(place(&line(2)) < place(progress), "{out:?}");
+    assert!(place(progress) < place(&format!("{progress}\r\x1b[K{}", line(100))), "{out:?}");
+    assert!(place("\r\x1b[K2 of 3 requests") < place(&format!("\r\x1b[K{}", line(1))), "{out:?}");
+    let out = on_terminal("-q");
+    assert!(out.contains(progress) && out.contains("\r\x1b[Krequests     3: "), "{out:?}");
+    assert!(!on_terminal("2>&1 >/dev/null | cat").contains(" of 3 requests"));
 }
