@@ -3,8 +3,8 @@
 use crate::program::{TempDir, fetch};
 use crate::server::{Client, Server, response};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -168,4 +168,23 @@ fn a_bad_response_fails_its_request_and_those_behind_it_are_answered() {
     let run = fetch(&args);
     run.expect(&[("responses", 9), ("failed", 1), ("retried", 2)]);
     assert!(run.err.contains("/1: ") && run.err.contains("malformed Content-Length"), "{}", run.err);
+}
+
+/// What is left of the requests would be the next one's beginning.
+#[test]
+fn a_connection_whose_requests_were_answered_unread_is_not_kept() {
+    let (ended, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let server = Server::start(move |client, _| {
+        answer_one(client)?;
+        client.receive()?;
+        client.say(response("", "early").repeat(300))?;
+        let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        Ok(())
+    });
+    // More than the sockets' buffers take.
+    let url = server.url(&format!("/{}", "x".repeat(100_000)));
+    let run = fetch(&["-q", "-c", "1", "-n", "301", "-p", "300", &url]);
+    drop(ended);
+    run.expect(&[("responses", 301), ("opened", 1), ("evicted.closed", 1), ("kept", 0)]);
 }
