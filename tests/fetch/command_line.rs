@@ -27,6 +27,8 @@ fn wrong_usage_names_the_option_and_the_value() {
         (&["-p", "", url], "-p", "\"\""),
         (&["--cache", "lazy", url], "--cache", "\"lazy\""),
         (&["--report", "xml", url], "--report", "\"xml\""),
+        (&["--output", "", url], "--output", "\"\""),
+        (&["--unix", "", url], "--unix", "\"\""),
         (&["--timeout", "0", url], "--timeout", "\"0\""),
         (&["--timeout", "-1", url], "--timeout", "\"-1\""),
         (&["--timeout", "inf", url], "--timeout", "\"inf\""),
