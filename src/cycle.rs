@@ -295,7 +295,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(reason) => Err((reason, None)),
             None => self.look_once(slot).and_then(|()| self.ask(now, facts).map_err(|reason| (reason, None))),
         };
-        match kept {
+        match kept.and_then(|until| self.narrow(slot).map(|()| until)) {
             Ok(until) => {
                 self.table.deactivate(slot, tick, until, private);
                 self.make_room(bucket)

@@ -102,7 +102,8 @@
 //!
 //! What a loop calls is O(1) in the number of connections and peers, amortised; a deadline of a connection's own costs
 //! O(log n) at worst, on average O(1). What isn't says so. A cycle of checkout and checkin allocates nothing once warm,
-//! and makes one system call: the look. A connection is registered once in its life.
+//! and makes one system call: the look. A connection is registered once in its life (where mio emulates edges, as on
+//! Windows, twice more in a cycle).
 //!
 //! # In scope, out of scope
 //!

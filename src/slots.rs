@@ -38,7 +38,8 @@ pub(crate) struct Flags {
     pub(crate) connected: bool,
     /// Its read side was reported closed while it was active.
     pub(crate) read_closed: bool,
-    /// Registered for reading alone, as connections from a host's own table are while parked.
+    /// Registered for reading alone, as connections from a host's own table are while parked; and all inactive ones
+    /// where edges are emulated.
     pub(crate) read_only: bool,
     /// Its peer was closed: it is not kept any more, whatever peer it goes by.
     pub(crate) peer_closed: bool,

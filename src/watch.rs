@@ -46,7 +46,7 @@ const EDGE_IS_EMULATED: bool = cfg!(not(any(
     target_os = "illumos",
 ))) || cfg!(mio_unsupported_force_poll_poll);
 
-/// For a connection's whole life with the cache: going active and inactive costs no system call.
+/// For a connection's whole life with the cache, where edges are real: going active and inactive costs no system call.
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A connection cache: a table of connections of type `C`, each active (an owner's) or inactive (watched by the
@@ -329,14 +329,27 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
 
-    /// Registers a connection for writing, too, if it was parked.
+    /// Registers a connection that is about to become active for writing, too, if it isn't.
     pub(crate) fn widen(&mut self, slot: u32) -> Result<(), Fault> {
-        let record = self.table.at_mut(slot);
-        if !std::mem::take(&mut record.flags.read_only) {
+        self.register_for(slot, BOTH)
+    }
+
+    /// Registers a connection that is about to become inactive for reading alone, where a look arms again whatever it
+    /// is registered for: it would be told to be writable, and looked at, for ever.
+    pub(crate) fn narrow(&mut self, slot: u32) -> Result<(), Fault> {
+        if EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
+    }
+
+    fn register_for(&mut self, slot: u32, interest: Interest) -> Result<(), Fault> {
+        let (record, read_only) = (self.table.at_mut(slot), interest == Interest::READABLE);
+        if record.flags.read_only == read_only {
             return Ok(());
         }
+        record.flags.read_only = read_only;
         let token = self.tokens.token(slot, record.generation).expect("it was registered under it");
-        self.registry.reregister(&mut record.conn, Token(token), BOTH).map_err(|error| (Reason::Failed, Some(error)))
+        self.registry
+            .reregister(&mut record.conn, Token(token), interest)
+            .map_err(|error| (Reason::Failed, Some(error)))
     }
 
     /// Takes a connection out of the table and counts it.

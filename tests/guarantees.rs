@@ -570,3 +570,16 @@ fn a_connection_evicted_can_still_say_goodbye() {
     far.read_to_end(&mut said).unwrap();
     assert_eq!(said, b"bye");
 }
+
+#[test]
+fn a_connection_goes_to_another_loop_through_its_standard_socket() {
+    let (mut one, mut other) = (Host::<TcpStream>::new(Limits::default()), Host::new(Limits::default()));
+    let (near, far) = pair();
+    let id = one.keep(near);
+    let removed = one.cache.remove(id).unwrap();
+    // mio wants a source to stay with its first `Poll`. A new one of the same socket is another.
+    other.keep(TcpStream::from_std(removed.conn.into()));
+    drop(far);
+    let handled = other.turns(|handled| handled.iter().any(|one| matches!(one, Handled::Evicted(_))));
+    assert!(handled.iter().any(|one| matches!(one, Handled::Evicted(Evicted { reason: Reason::HungUp, .. }))));
+}

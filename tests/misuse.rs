@@ -417,7 +417,7 @@ fn a_connection_that_is_registered_already_comes_back_registered() {
 }
 
 #[test]
-fn one_registration_serves_a_whole_life() {
+fn one_registration_and_one_question_serve_a_whole_life() {
     let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
     let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
     let (conn, wire) = Scripted::new(0);
@@ -428,6 +428,7 @@ fn one_registration_serves_a_whole_life() {
         assert!(cache.checkout(now, &peer, PLAIN, ME).is_some());
     }
     assert_eq!((wire.borrow().calls, scripted::PROBES.get() - before), ([1, 0, 0], 100));
+    assert_eq!(wire.borrow().asked, 1, "whether it is connected");
     drop(cache.close_connection(id).unwrap());
     assert_eq!(wire.borrow().calls, [1, 0, 1]);
 }

@@ -179,7 +179,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
                 None => return Err("option --socks5: its value is not of the form [USER:PASS@]HOST[:PORT]".into()),
             },
             "--tunnel" => options.tunnel = true,
-            "--unix" => settings.via(Via::Unix(value()?.into())),
+            "--unix" | "--output" => match (value()?, option.as_str()) {
+                (path, _) if path.is_empty() => return wrong("", "is not a path"),
+                (path, "--unix") => settings.via(Via::Unix(path.into())),
+                (path, _) => options.output = Some(path.into()),
+            },
             "--cacert" => {
                 let file = value()?;
                 let problem = |error| format!("option {option}: {file:?}: {error}");
@@ -189,7 +193,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
             }
             "--insecure" => settings.trust(Trust::Anybody),
             "--linger" => options.linger = seconds(&option, &value()?)?,
-            "--output" => options.output = Some(value()?.into()),
             "--report" => {
                 options.json = match value()?.as_str() {
                     "text" => false,

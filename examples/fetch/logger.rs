@@ -1,6 +1,7 @@
 //! The log, to standard error.
 
 use log::{LevelFilter, Log, Metadata, Record};
+use std::io::{self, Write};
 
 struct Logger;
 
@@ -10,7 +11,8 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        eprintln!("{:5} {}: {}", record.level(), record.target(), record.args());
+        // Nobody may be listening any more: no reason to stop.
+        let _ = writeln!(io::stderr(), "{:5} {}: {}", record.level(), record.target(), record.args());
     }
 
     fn flush(&self) {}

@@ -55,8 +55,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(problem) => {
-            eprintln!("fetch: {problem}\nTry fetch --help.");
-            return ExitCode::from(2);
+            return complain(&format!("{problem}\nTry fetch --help."), 2);
         }
     };
     if options.verbose {
@@ -69,19 +68,21 @@ fn main() -> ExitCode {
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Who reads the output has seen enough. What happens to connections isn't told this way.
+        // Who reads the demonstration has seen enough. What happens to connections isn't told this way.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
             Some(wrong) => {
-                eprintln!("fetch: option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-"));
-                ExitCode::from(2)
+                complain(&format!("option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-")), 2)
             }
-            None => {
-                eprintln!("fetch: {error}");
-                ExitCode::FAILURE
-            }
+            None => complain(&error.to_string(), 1),
         },
     }
+}
+
+/// Says what is wrong, if anybody listens.
+fn complain(what: &str, status: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "fetch: {what}");
+    ExitCode::from(status)
 }
 
 /// Creates the directory for the bodies.
@@ -101,10 +102,13 @@ fn run(mut options: Options) -> io::Result<bool> {
     let time = began.elapsed();
     let lingered = fetched.and_then(|()| client.linger(options.linger, &mut screen));
     screen.clear();
-    lingered?;
-    let report = Report { totals: client.totals(), stats: &client.stats(), time };
-    report.print(&options)?;
-    Ok(client.totals().failed == 0)
+    let totals = client.totals();
+    let printed = lingered.and_then(|()| Report { totals, stats: &client.stats(), time }.print(&options));
+    match printed {
+        // Who reads the output has seen enough: what is left isn't fetched any more, and the exit status tells.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(totals.responses == totals.requests),
+    }
 }
 
 /// The cache that the options ask for.

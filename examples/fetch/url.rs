@@ -28,13 +28,15 @@ impl Url {
         if !secure && !scheme.eq_ignore_ascii_case("http") {
             return Err(format!("scheme {scheme:?} is neither http nor https"));
         }
-        let rest = rest.split('#').next().unwrap_or_default();
+        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
             return Err("a user name or password in a URL is not supported".into());
         }
         let (host, port) = host_and_port(authority, default_port(secure))?;
-        Ok(Url { secure, host, port, path: escaped_path(path)?, text: text.to_owned() })
+        check_plain(path)?;
+        check_plain(fragment)?;
+        Ok(Url { secure, host, port, path: escaped(path), text: text.to_owned() })
     }
 
     /// The value of the `Host` field.
@@ -100,11 +102,16 @@ fn checked_port(port: &str) -> Result<u16, String> {
     }
 }
 
-/// What is not ASCII gets percent-encoded; what could change the request's meaning is refused.
-fn escaped_path(path: &str) -> Result<String, String> {
-    if let Some(bad) = path.chars().find(|c| c.is_ascii_control() || *c == ' ') {
-        return Err(format!("{bad:?} has to be percent-encoded"));
+/// Refuses what could change the meaning of the request, or of a line that shows the URL.
+fn check_plain(text: &str) -> Result<(), String> {
+    match text.chars().find(|c| c.is_control() || *c == ' ') {
+        Some(bad) => Err(format!("{bad:?} has to be percent-encoded")),
+        None => Ok(()),
     }
+}
+
+/// The path with what is not ASCII percent-encoded.
+fn escaped(path: &str) -> String {
     let mut escaped = if path.starts_with('/') { String::new() } else { String::from("/") };
     for byte in path.bytes() {
         match byte.is_ascii() {
@@ -112,5 +119,5 @@ fn escaped_path(path: &str) -> Result<String, String> {
             false => escaped.push_str(&format!("%{byte:02X}")),
         }
     }
-    Ok(escaped)
+    escaped
 }

@@ -36,6 +36,8 @@ pub struct Wire {
     pub fail_deregister: bool,
     /// Calls of `register`, `reregister` and `deregister`, failed ones included.
     pub calls: [u32; 3],
+    /// How often it was asked whether it is connected.
+    pub asked: u32,
     pub dropped: u32,
 }
 
@@ -113,6 +115,8 @@ impl Connection for Scripted {
     }
 
     fn is_connected(&self) -> bool {
-        self.0.borrow().connected
+        let mut wire = self.0.borrow_mut();
+        wire.asked += 1;
+        wire.connected
     }
 }

@@ -4,6 +4,8 @@ use crate::program::{TempDir, fetch, program, run, start_fetch};
 use crate::server::{Client, Server};
 use std::io;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 fn echo(client: &mut Client, _: usize) -> io::Result<()> {
     while let Some(path) = client.request()? {
@@ -25,6 +27,8 @@ fn wrong_usage_names_the_option_and_the_value() {
         (&["-p", "", url], "-p", "\"\""),
         (&["--cache", "lazy", url], "--cache", "\"lazy\""),
         (&["--report", "xml", url], "--report", "\"xml\""),
+        (&["--output", "", url], "--output", "\"\""),
+        (&["--unix", "", url], "--unix", "\"\""),
         (&["--timeout", "0", url], "--timeout", "\"0\""),
         (&["--timeout", "-1", url], "--timeout", "\"-1\""),
         (&["--timeout", "inf", url], "--timeout", "\"inf\""),
@@ -54,6 +58,8 @@ fn wrong_usage_names_the_option_and_the_value() {
         (&["http://"], "URL", "\"\""),
         (&["http://a b/"], "URL", "a b"),
         (&["http://a/b c"], "URL", "' '"),
+        (&["http://a/b#\n200"], "URL", "'\\n'"),
+        (&["http://a/\u{9b}m"], "URL", "'\\u{9b}'"),
         (&["http://256.0.0.1/"], "URL", "256.0.0.1"),
         (&["http://::1/"], "URL", "brackets"),
         (&["http://[::1/"], "URL", "bracket"),
@@ -214,13 +220,38 @@ fn without_a_url_heads_can_be_asked_for_and_bodies_kept() {
 #[cfg(unix)]
 fn who_has_seen_enough_gets_no_complaint() {
     let server = Server::start(echo);
-    for args in [&["-n", "100", &server.url("/")][..], &["-q", &server.url("/")], &["-q"], &["--help"]] {
+    // Requests that aren't made any more have no response.
+    for (args, status) in
+        [(&["-n", "100", &server.url("/")][..], 1), (&["-q", &server.url("/")], 0), (&["-q"], 0), (&["--help"], 0)]
+    {
         let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
         drop(reader);
         let mut command = Command::new(program());
         command.args(args).stdout(std::os::fd::OwnedFd::from(writer)).stderr(std::process::Stdio::piped());
         let done = command.spawn().unwrap().wait_with_output().unwrap();
-        assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""), "{args:?}");
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert_eq!((done.status.code(), err.as_ref()), (Some(status), ""), "{args:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn responses_come_though_nobody_reads_the_messages() {
+    let server = Server::start(echo);
+    for (args, status, lines) in [
+        (&["-v", "-n", "9", "--report", "json", &server.url("/")][..], 0, 10),
+        (&["-q", "--report", "json", "http://127.0.0.1:1/"], 1, 1),
+        (&["--output", "/dev/null/bodies", &server.url("/")], 1, 0),
+        (&["--max-inactive", "3", "--max-inactive-per-peer", "4", &server.url("/")], 2, 0),
+        (&["--sideways"], 2, 0),
+    ] {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(reader);
+        let mut command = Command::new(program());
+        command.args(args).stdout(std::process::Stdio::piped()).stderr(std::os::fd::OwnedFd::from(writer));
+        let done = command.spawn().unwrap().wait_with_output().unwrap();
+        let out = String::from_utf8(done.stdout).unwrap();
+        assert_eq!((done.status.code(), out.lines().count()), (Some(status), lines), "{args:?}: {out}");
     }
 }
 
@@ -232,4 +263,40 @@ fn the_log_goes_to_standard_error() {
     for event in ["event=insert", "event=reuse", "event=leave"] {
         assert!(run.err.contains(event), "{event} in {}", run.err);
     }
+}
+
+/// On a terminal both kinds of output come together; what is shown for a while is taken away again.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs script"]
+fn a_terminal_shows_the_progress_of_a_long_run_below_the_lines() {
+    let server = Server::start(|client, _| {
+        client.request()?;
+        client.answer("/1")?;
+        client.request()?;
+        client.say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")?;
+        for _ in 0..100 {
+            client.say("x")?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        client.echo(1)
+    });
+    let on_terminal = |rest: &str| {
+        let mut command = Command::new("script");
+        let line = format!("{} -c 1 -n 3 {} {rest}", program().display(), server.url("/"));
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let run = run(command);
+        assert_eq!(run.status, 0, "{}", run.out);
+        run.out
+    };
+    let progress = "\r\x1b[K1 of 3 requests, 0 failed; 1 connections opened, 2 bytes";
+    let out = on_terminal("");
+    let line = |bytes: u32| format!("200 {bytes:>9} B");
+    let place = |text: &str| out.find(text).unwrap_or_else(|| panic!("{text:?} in {out:?}"));
+    assert!(place(&line(2)) < place(progress), "{out:?}");
+    assert!(place(progress) < place(&format!("{progress}\r\x1b[K{}", line(100))), "{out:?}");
+    assert!(place("\r\x1b[K2 of 3 requests") < place(&format!("\r\x1b[K{}", line(1))), "{out:?}");
+    let out = on_terminal("-q");
+    assert!(out.contains(progress) && out.contains("\r\x1b[Krequests     3: "), "{out:?}");
+    assert!(!on_terminal("2>&1 >/dev/null | cat").contains(" of 3 requests"));
 }

@@ -115,6 +115,9 @@ fn the_servers_keep_alive_time_less_a_margin_is_the_connections_deadline() {
     // One second is left: the deadline comes while the client looks on.
     let run = fetch(&["--linger", "60", &server.url("/2")]);
     run.expect(&[("responses", 1), ("evicted.deadline", 1), ("kept", 0)]);
+    // The last response counts.
+    let run = fetch(&["-c", "1", "--linger", "1.5", &server.url("/2"), &server.url("/unknown")]);
+    run.expect(&[("responses", 2), ("opened", 1), ("evicted.deadline", 0), ("kept", 1)]);
 }
 
 #[test]

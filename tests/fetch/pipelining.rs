@@ -1,10 +1,10 @@
 //! Several requests under way on one connection.
 
-use crate::program::{TempDir, fetch};
+use crate::program::{Run, TempDir, fetch};
 use crate::server::{Client, Server, response};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -168,4 +168,49 @@ fn a_bad_response_fails_its_request_and_those_behind_it_are_answered() {
     let run = fetch(&args);
     run.expect(&[("responses", 9), ("failed", 1), ("retried", 2)]);
     assert!(run.err.contains("/1: ") && run.err.contains("malformed Content-Length"), "{}", run.err);
+}
+
+/// Serves with `serve`, fetches a path that is too long for the sockets to take `n` requests for it, all but the first
+/// one pipelined, and only then lets the connections be closed.
+#[track_caller]
+fn fetch_long(n: usize, serve: impl Fn(&mut Client, usize) -> io::Result<()> + Send + Sync + 'static) -> Run {
+    let (ended, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let server = Server::start(move |client, number| {
+        serve(client, number)?;
+        let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        Ok(())
+    });
+    let (url, n) = (server.url(&format!("/{}", "x".repeat(100_000))), n.to_string());
+    let run = fetch(&["-q", "-c", "1", "-n", &n, "-p", &n, &url]);
+    drop(ended);
+    run
+}
+
+/// What is left of the requests would be the next one's beginning.
+#[test]
+fn a_connection_whose_requests_were_answered_unread_is_not_kept() {
+    let run = fetch_long(301, |client, _| {
+        answer_one(client)?;
+        client.receive()?;
+        client.say(response("", "early").repeat(300))
+    });
+    run.expect(&[("responses", 301), ("opened", 1), ("evicted.closed", 1), ("kept", 0)]);
+}
+
+/// (Elsewhere what came before a reset may be lost with it.)
+#[test]
+#[cfg(target_os = "linux")]
+fn an_end_announced_while_requests_are_being_written_is_no_break_either() {
+    let run = fetch_long(302, |client, number| {
+        answer_one(client)?;
+        client.receive()?;
+        if number == 0 {
+            client.say(response("Connection: close\r\n", "last"))?;
+            // With so much unread, that resets the connection.
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        client.say(response("", "early").repeat(299))
+    });
+    run.expect(&[("responses", 302), ("retried", 0), ("opened", 2)]);
 }

@@ -30,6 +30,7 @@ fn main() -> std::io::Result<()> {
     scale::operations(&mut report, effort);
     sockets::c4(&mut report, effort)?;
     cycle::c5(&mut report, effort);
+    sockets::c5(&mut report, effort)?;
     report.summary();
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! C2 and C4: what the cache adds where the operating system does the work.
 
-use crate::fixtures::{ME, PLAIN, loopback, order};
+use crate::fixtures::{BareMap, ME, PLAIN, Pool, loopback, order};
 use crate::measure::{Spread, nanos, per_operation, timed};
 use crate::report::{Effort, Report};
 use conncache::mio::event::{Event, Source};
@@ -8,6 +8,7 @@ use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Interest, Poll, Registry, Token};
 use conncache::{AggressiveCache, ConnId, Connection, Handled, Peer, Probe, Reason};
 use slab::Slab;
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ struct Counted {
     socket: TcpStream,
     probes: usize,
     registrations: usize,
+    questions: Cell<usize>,
 }
 
 impl Source for Counted {
@@ -44,13 +46,14 @@ impl Connection for Counted {
     }
 
     fn is_connected(&self) -> bool {
+        self.questions.set(self.questions.get() + 1);
         self.socket.is_connected()
     }
 }
 
 pub fn c2(report: &mut Report, effort: Effort) -> io::Result<()> {
     const SOCKETS: usize = 100;
-    report.heading("C2  a cycle of a real socket, against a bare recv that finds nothing", "one probe, no epoll_ctl");
+    report.heading("C2  a cycle of a real socket, against a bare recv that finds nothing", "one probe, nothing else");
     let peers: Vec<Peer> = (0..SOCKETS).map(|peer| Peer::direct(&format!("10.0.0.{peer}"), 443)).collect();
     let order = order(effort.of(5_000, 50_000), SOCKETS);
     let (mut bare, _far_ends) = loopback(SOCKETS)?;
@@ -65,7 +68,13 @@ pub fn c2(report: &mut Report, effort: Effort) -> io::Result<()> {
         let (sockets, _far_ends) = loopback(SOCKETS)?;
         let mut ids = Vec::new();
         for (socket, peer) in sockets.into_iter().zip(&peers) {
-            let id = cache.insert(now, Counted { socket, probes: 0, registrations: 0 }, peer, PLAIN, ME)?;
+            let id = cache.insert(
+                now,
+                Counted { socket, probes: 0, registrations: 0, questions: Cell::default() },
+                peer,
+                PLAIN,
+                ME,
+            )?;
             assert!(matches!(cache.checkin(now, id), Ok(None)));
             ids.push(id);
         }
@@ -82,10 +91,12 @@ pub fn c2(report: &mut Report, effort: Effort) -> io::Result<()> {
         let cycles = rounds * order.len();
         let counted = |count: fn(&Counted) -> usize| cache.iter().map(|entry| count(entry.conn)).sum::<usize>();
         let (probes, registrations) = (counted(|conn| conn.probes), counted(|conn| conn.registrations) - SOCKETS);
+        // Whether it is connected is asked once in its life, before the first cycle.
+        let questions = counted(|conn| conn.questions.get()) - SOCKETS;
         report.verdict(
-            probes == cycles * usize::from(probe) && registrations == 0,
+            probes == cycles * usize::from(probe) && registrations + questions == 0,
             format_args!(
-                "probe {:<3}  recv {:.0} ns  cycle {:.0}  more {:.0}  ratio {:<17}  {:.2} probes and {:.2} epoll_ctl to a cycle",
+                "probe {:<3}  recv {:.0} ns  cycle {:.0}  more {:.0}  ratio {:<17}  {:.2} probes, {:.2} epoll_ctl, {:.2} getpeername to a cycle",
                 if probe { "on" } else { "off" },
                 Spread::of(bare.iter().copied()).median,
                 Spread::of(ours.iter().copied()).median,
@@ -93,6 +104,7 @@ pub fn c2(report: &mut Report, effort: Effort) -> io::Result<()> {
                 Spread::of_ratios(&ours, &bare),
                 probes as f64 / cycles as f64,
                 registrations as f64 / cycles as f64,
+                questions as f64 / cycles as f64,
             ),
         );
     }
@@ -169,6 +181,98 @@ fn cache_loop(sockets: usize) -> io::Result<Duration> {
     });
     assert_eq!(cache.stats().left(Reason::HungUp), sockets as u64);
     Ok(time)
+}
+
+/// With real sockets, as far as descriptors go: a bare map that looks as well, beside the cache.
+pub fn c5(report: &mut Report, effort: Effort) -> io::Result<()> {
+    const PEERS: usize = 100;
+    let order = order(effort.of(5_000, 50_000), PEERS);
+    // The smaller one first: it has to have its descriptors.
+    let mut sizes = [Watched::new(PEERS, effort.of(1, 10))?, Watched::new(PEERS, effort.of(2, 200))?];
+    let mut ratios: [Vec<f64>; 2] = Default::default();
+    for round in 0..effort.of(4, 32) {
+        for (size, ratios) in sizes.iter_mut().zip(&mut ratios) {
+            let map = nanos(order.len(), || size.bare_cycle(&order));
+            let ours = nanos(order.len(), || size.cycle(&order));
+            // The first round warms up.
+            if round > 0 {
+                ratios.push(ours / map);
+            }
+        }
+    }
+    let [few, many] = &ratios;
+    let growth = Spread::of_ratios(many, few);
+    report.verdict(
+        growth.median <= 2.0,
+        format_args!(
+            "{PEERS} peers, sockets that both look at: {} with {}, {} with {}; quotient {growth}",
+            Spread::of(few.iter().copied()),
+            sizes[0].twins.len(),
+            Spread::of(many.iter().copied()),
+            sizes[1].twins.len(),
+        ),
+    );
+    Ok(())
+}
+
+/// Real connections, in a cache and in a bare map.
+struct Watched {
+    cache: AggressiveCache<TcpStream>,
+    peers: Vec<Peer>,
+    now: Instant,
+    map: BareMap,
+    /// Second descriptors of the same sockets.
+    twins: Vec<std::net::TcpStream>,
+    _far_ends: Vec<std::net::TcpStream>,
+    _poll: Poll,
+}
+
+impl Watched {
+    /// At most `most` connections to each peer, and as many as there are descriptors for.
+    fn new(peers: usize, most: usize) -> io::Result<Watched> {
+        let (poll, now) = (Poll::new()?, Instant::now());
+        let mut cache: AggressiveCache<TcpStream> =
+            AggressiveCache::builder().capacity(peers * most).build(poll.registry())?;
+        let peers: Vec<Peer> = (0..peers).map(|peer| Peer::direct(&format!("host-{peer}.example.org"), 443)).collect();
+        let (mut twins, mut far_ends, mut each) = (Vec::new(), Vec::new(), 0);
+        while each < most {
+            let made = loopback(peers.len()).and_then(|(near, far)| {
+                let near = near.into_iter().map(std::net::TcpStream::from);
+                let pairs: io::Result<Vec<_>> = near.map(|near| Ok((near.try_clone()?, near))).collect();
+                Ok((pairs?, far))
+            });
+            let (pairs, far) = match made {
+                Ok(made) => made,
+                Err(error) if each == 0 => return Err(error),
+                Err(_) => break,
+            };
+            for ((twin, near), peer) in pairs.into_iter().zip(&peers) {
+                let id = cache.insert(now, TcpStream::from_std(near), peer, PLAIN, ME)?;
+                assert!(matches!(cache.checkin(now, id), Ok(None)));
+                twins.push(twin);
+            }
+            far_ends.extend(far);
+            each += 1;
+        }
+        let map = BareMap::new(peers.len(), each);
+        Ok(Watched { cache, peers, now, map, twins, _far_ends: far_ends, _poll: poll })
+    }
+
+    fn cycle(&mut self, order: &[u32]) {
+        for &peer in order {
+            let found = self.cache.checkout(self.now, &self.peers[peer as usize], PLAIN, ME).expect("one is inactive");
+            assert!(matches!(self.cache.checkin(self.now, found.id), Ok(None)));
+        }
+    }
+
+    fn bare_cycle(&mut self, order: &[u32]) {
+        for &peer in order {
+            let found = self.map.take(peer).expect("one is inactive");
+            let looked = self.twins[found >> 32].read(&mut [0]);
+            assert!(looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+            self.map.put(found);
+        }
+    }
 }
 
 /// The time it takes to turn all hangups into closed connections, which are dropped after that.
