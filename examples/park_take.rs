@@ -37,7 +37,6 @@ fn main() -> io::Result<()> {
     poll.registry().register(&mut conn, Token(0), BOTH)?;
     sessions.push(Some(Session::new(conn, Past::default())));
     println!("session 0: opened to {peer}");
-
     let mut now = Instant::now();
     'running: loop {
         match poll.poll(&mut events, cache.next_deadline().map(|at| at.saturating_duration_since(now))) {
@@ -55,7 +54,7 @@ fn main() -> io::Result<()> {
                 Handled::Rejected => {
                     let token = event.token();
                     let Some(slot) = sessions.get_mut(token.0) else { continue };
-                    if !slot.as_mut().map_or(Ok(false), |session| session.drive(event.is_writable()))? {
+                    if !slot.as_mut().map_or(Ok(false), |session| session.drive(event))? {
                         continue; // an old event, or more to come
                     }
                     let Session { conn, past, answer, .. } = slot.take().expect("it was driven");
@@ -84,16 +83,17 @@ impl Session {
     }
 
     /// Asks once that is possible; whether the answer is complete.
-    fn drive(&mut self, writable: bool) -> io::Result<bool> {
-        if !self.asked && writable {
+    fn drive(&mut self, event: &conncache::mio::event::Event) -> io::Result<bool> {
+        if !self.asked && event.is_writable() {
             self.conn.take_error()?.map_or(Ok(()), Err)?;
             self.conn.write_all(b"hello\n")?; // so few bytes always have room
             self.asked = true;
         }
-        match self.conn.read_to_end(&mut self.answer) {
-            Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(self.answer.ends_with(b"\n")),
-            Err(e) => Err(e),
+        match event.is_readable().then(|| self.conn.read_to_end(&mut self.answer)) {
+            None => Ok(false),
+            Some(Ok(_)) => Err(ErrorKind::UnexpectedEof.into()),
+            Some(Err(e)) if e.kind() == ErrorKind::WouldBlock => Ok(self.answer.ends_with(b"\n")),
+            Some(Err(e)) => Err(e),
         }
     }
 }

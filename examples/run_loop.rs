@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
                         send(&mut cache[id], LINES[0])?;
                         sent = 1;
                     }
-                    if !read_line(&mut cache[id], &mut answer)? {
+                    if !event.is_readable() || !read_line(&mut cache[id], &mut answer)? {
                         continue; // not complete: another event will come
                     }
                     println!("{id}: answered {:?}", String::from_utf8_lossy(&answer));

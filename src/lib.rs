@@ -49,7 +49,7 @@
 //!     for event in &events {
 //!         match cache.handle_event(event) {
 //!             Handled::Rejected => println!("an event of my own: {event:?}"),
-//!             Handled::Active { id, owner } => match cache[id].read(&mut [0; 1024]) {
+//!             Handled::Active { id, owner } if event.is_readable() => match cache[id].read(&mut [0; 1024]) {
 //!                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
 //!                 Ok(n) if n > 0 => {
 //!                     println!("{owner:?} has its response");
@@ -58,7 +58,7 @@
 //!                 _ => drop(cache.close_connection(id)?),
 //!             },
 //!             Handled::Evicted(evicted) => println!("{} left: {}", evicted.id, evicted.reason),
-//!             Handled::Quiet => {}
+//!             Handled::Active { .. } | Handled::Quiet => {}
 //!         }
 //!     }
 //!     while let Some(evicted) = cache.expire(now) {

@@ -1,6 +1,7 @@
 //! What the program needs to be tried without anything else: an upstream, and a client that asks a few times.
 
 use crate::options::Upstream;
+use crate::say;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -24,7 +25,7 @@ pub fn start_upstream() -> io::Result<Upstream> {
             thread::spawn(move || serve(stream, accepted));
         }
     });
-    println!("upstream at {addr}, in this process");
+    say(&format!("upstream at {addr}, in this process"));
     Upstream::parse(&addr.to_string()).map_err(io::Error::other)
 }
 
@@ -51,12 +52,10 @@ fn serve(stream: TcpStream, number: usize) -> io::Result<()> {
 pub fn start_client(proxy: SocketAddr) {
     thread::spawn(move || {
         for _ in 0..REQUESTS {
-            match ask(proxy) {
-                Ok(text) => print!("GET http://{proxy}/ -> {text}"),
-                Err(error) => println!("GET http://{proxy}/ -> {error}"),
-            }
+            let answer = ask(proxy).unwrap_or_else(|error| error.to_string());
+            say(&format!("GET http://{proxy}/ -> {}", answer.trim_end()));
         }
-        println!("try: curl -i http://{proxy}/");
+        say(&format!("try: curl -i http://{proxy}/"));
     });
 }
 

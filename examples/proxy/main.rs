@@ -32,21 +32,26 @@ fn main() -> ExitCode {
     let options = match options::parse(std::env::args_os().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
-            println!("{}", options::USAGE);
+            say(options::USAGE);
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            eprintln!("proxy: {error}\n\n{}", options::USAGE);
-            return ExitCode::from(2);
-        }
+        Err(error) => return complain(&format!("{error}\n\n{}", options::USAGE), 2),
     };
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("proxy: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => complain(&error.to_string(), 1),
     }
+}
+
+/// Says something to whoever reads the output. A proxy that nobody listens to goes on.
+fn say(what: &str) {
+    let _ = writeln!(io::stdout(), "{what}");
+}
+
+/// Says what is wrong, if anybody listens.
+fn complain(what: &str, status: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "proxy: {what}");
+    ExitCode::from(status)
 }
 
 fn run(mut options: Options) -> io::Result<()> {
@@ -66,13 +71,10 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut now = Instant::now();
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.timeout, now)?;
     let addr = proxy.listen(options.listen, LISTENER)?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{addr}/")?;
+    say(&format!("listening on http://{addr}/"));
     if let Some(status) = options.status {
-        writeln!(out, "status on http://{}/", proxy.listen(status, STATUS)?)?;
+        say(&format!("status on http://{}/", proxy.listen(status, STATUS)?));
     }
-    out.flush()?;
-    drop(out);
     if on_its_own {
         demo::start_client(addr);
     }

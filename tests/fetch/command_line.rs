@@ -274,8 +274,8 @@ fn a_terminal_shows_the_progress_of_a_long_run_below_the_lines() {
         client.request()?;
         client.answer("/1")?;
         client.request()?;
-        client.say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")?;
-        for _ in 0..100 {
+        client.say("HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n")?;
+        for _ in 0..300 {
             client.say("x")?;
             thread::sleep(Duration::from_millis(10));
         }
@@ -294,7 +294,7 @@ fn a_terminal_shows_the_progress_of_a_long_run_below_the_lines() {
     let line = |bytes: u32| format!("200 {bytes:>9} B");
     let place = |text: &str| out.find(text).unwrap_or_else(|| panic!("{text:?} in {out:?}"));
     assert!(place(&line(2)) < place(progress), "{out:?}");
-    assert!(place(progress) < place(&format!("{progress}\r\x1b[K{}", line(100))), "{out:?}");
+    assert!(place(progress) < place(&format!("{progress}\r\x1b[K{}", line(300))), "{out:?}");
     assert!(place("\r\x1b[K2 of 3 requests") < place(&format!("\r\x1b[K{}", line(1))), "{out:?}");
     let out = on_terminal("-q");
     assert!(out.contains(progress) && out.contains("\r\x1b[Krequests     3: "), "{out:?}");

@@ -1,6 +1,7 @@
 //! Upstreams that refuse, stall, die and misbehave; clients that stall.
 
 use crate::harness::{Proxy, Upstream, field, nobody, ok, wait_until};
+use crate::nobody::silent;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
@@ -88,11 +89,7 @@ fn a_head_that_trickles_in_is_a_408() {
 #[test]
 #[cfg(target_os = "linux")] // elsewhere a full queue may refuse
 fn an_upstream_that_does_not_take_the_connection_is_a_504_that_says_so() {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let addr = listener.local_addr().unwrap().as_socket().unwrap();
-    let _in_queue = std::net::TcpStream::connect(addr).unwrap();
+    let (_silent, addr) = silent();
     let proxy = Proxy::start(&[addr], &["--timeout", "0.3"]);
     let mut client = proxy.client();
     client.send(GET);

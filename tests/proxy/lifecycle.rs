@@ -114,6 +114,17 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn it_goes_on_though_nobody_reads_what_it_says() {
+    for (args, status) in [(&["-vv", "--seconds", "0.1"][..], 0), (&["--help"], 0), (&["--sideways"], 2)] {
+        let unread = || std::os::fd::OwnedFd::from(std::os::unix::net::UnixStream::pair().unwrap().0);
+        let mut command = Command::new(binary());
+        let ended = command.args(args).stdout(unread()).stderr(unread()).status().unwrap();
+        assert_eq!(ended.code(), Some(status), "{args:?}");
+    }
+}
+
 #[test]
 fn it_ends_by_itself_when_told_for_how_long_to_run() {
     let upstream = Upstream::answering(|_, _| ok("x"));
