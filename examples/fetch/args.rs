@@ -25,7 +25,8 @@ usage: fetch [OPTIONS] [URL...]    (http://HOST[:PORT]/PATH, or https)
       --timeout SECS             of one request, with all that goes before it (30)
       --connect-timeout SECS     of connecting, over all addresses of a name (10)
       --handshake-timeout SECS   of the handshakes with a proxy and in TLS (10)
-      --linger SECS              stay that long after the last response, watching the inactive connections (0)
+      --linger SECS              stay after the last response and watch the inactive connections, so long at most: until
+                                 none is left (0)
       --output DIR               write body k (counted from 0, in request order) to DIR/k
       --report text|json         the closing report, on standard output (text)
   -q, --quiet                    no line per response
@@ -44,6 +45,7 @@ The way to the servers, and whom to believe there. Each holds for the URLs after
 Connections are kept by the server's name, and never shared by two users of a proxy or two ways of believing.
 The addresses of a name are tried in turn until one connects: what fails on it, as in a handshake, isn't tried again at
 another one. What a proxy refuses fails: a tunnel, or its user (407). Its other answers in a server's place are responses.
+A response's head may have 64 KiB and 128 lines, and 16 interim responses (1xx) may come before it.
 exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage
 ";
 

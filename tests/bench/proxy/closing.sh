@@ -3,13 +3,14 @@
 # a reset)? The proxy example beside nginx and HAProxy (as it comes, and with retry-on), the same load for each; the
 # failed requests counted, and for ours the connections that were handed out dead.
 #
-#   tests/bench/proxy/closing.sh [REQUESTS [SPARSE_REQUESTS]]        (default: 1000000 100000)
+#   tests/bench/proxy/closing.sh [REQUESTS [SPARSE_REQUESTS]]        (default: 1000000 1000000; of the sparse ones,
+#                                                                     8 minutes for each proxy)
 #
 # Needs nginx, haproxy, and `cargo build --release` in tests/bench/closing with the same target directory.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
-requests=${1:-1000000} sparse=${2:-100000}
+requests=${1:-1000000} sparse=${2:-1000000}
 source "$here/peers.sh"
 load_core=0,1 proxy_core=0,1 # no processor time is measured here
 closing=${CLOSING:-$target/release/closing}
