@@ -99,7 +99,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// Whether a connection is looked at when it is about to be handed out. Default: yes. It costs one system call (for
+    /// Whether a connection is probed when it is about to be handed out. Default: yes. It costs one system call (for
     /// a plain socket) and is what keeps those from being handed out whose hangup the loop hasn't been told of yet.
     pub fn probe(mut self, yes: bool) -> Self {
         self.probe = yes;

@@ -3,7 +3,7 @@
 use mio::event::Source;
 use std::io::{self, Read};
 
-/// A connection as the cache sees it: something that can be registered, and looked at while nobody uses it.
+/// A connection as the cache sees it: something that can be registered, and probed while nobody uses it.
 ///
 /// Implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that one cache holds
 /// connections of several types. A `Box<dyn Connection>` can only be watched; to read and write, box a trait of yours:
@@ -76,7 +76,7 @@ pub trait Connection: Source {
     fn is_connected(&self) -> bool;
 }
 
-/// What a look at an inactive connection found.
+/// What a probe of an inactive connection found.
 #[derive(Debug)]
 pub enum Probe {
     /// Open, no error, nothing to read.

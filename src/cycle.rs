@@ -31,7 +31,7 @@ pub(crate) struct Facts {
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Hands out a connection to `peer` under `channel`, if one is fit for use, and makes it `owner`'s: the one that
-    /// was used last, since it is the least likely to be given up by its far end. It is looked at in this moment
+    /// was used last, since it is the least likely to be given up by its far end. It is probed in this moment
     /// ([`Builder::probe`](crate::Builder::probe)): for plain sockets, open, without error, without a byte to read.
     ///
     /// Write at once: no event will tell that it is writable.
@@ -162,7 +162,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, with its private data, which
-    /// stays with it. It is looked at, and not taken: ask again in the next turn. Dead ones met on the way are closed.
+    /// stays with it. It is probed, and not taken: ask again in the next turn. Dead ones met on the way are closed.
     ///
     /// # Errors
     ///

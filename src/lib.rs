@@ -76,9 +76,9 @@
 //!
 //! # Guarantees
 //!
-//! * **Alive.** A connection is handed out only if a look at it, in this moment, finds it quiet (plain sockets: open,
+//! * **Alive.** A connection is handed out only if a probe, in this moment, finds it quiet (plain sockets: open,
 //!   no error, nothing to read), it is within every limit however late `expire` runs, and its peer and channel binding
-//!   equal those asked for, compared whole. The look can be [switched off](Builder::probe).
+//!   equal those asked for, compared whole. The probe can be [switched off](Builder::probe).
 //! * **Watched.** An inactive connection is evicted in the turn in which the loop is told of its hangup, reset or
 //!   bytes. One whose read side was reported closed while it was active is never kept.
 //! * **One owner.** Nobody is handed a connection that another has. A [`ConnId`] never comes to name another
@@ -94,7 +94,7 @@
 //! * **Discreet.** Private data, and the configurations behind channel bindings, are in no `Debug`, `Display`, error
 //!   or log line.
 //!
-//! What nobody can guarantee: a peer may close in the moment after the look. So the hand-out says for how long the
+//! What nobody can guarantee: a peer may close in the moment after the probe. So the hand-out says for how long the
 //! connection was [inactive](Found::inactive_for), and a request that may be repeated should be, once, on a newly
 //! opened connection. A route that silently drops packets shows itself by time alone.
 //!
@@ -102,7 +102,7 @@
 //!
 //! What a loop calls is O(1) in the number of connections and peers, amortised; a deadline of a connection's own costs
 //! O(log n) at worst, on average O(1). What isn't says so. A cycle of checkout and checkin allocates nothing once warm,
-//! and makes one system call: the look. A connection is registered once in its life (where mio emulates edges, as on
+//! and makes one system call: the probe. A connection is registered once in its life (where mio emulates edges, as on
 //! Windows, twice more in a cycle).
 //!
 //! # In scope, out of scope

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// A connection handed out by [`checkout`](crate::Cache::checkout): it was inactive and is now active.
 ///
-/// Its far end may have closed it in the very moment after it was looked at. Be ready to repeat a request that may be
+/// Its far end may have closed it in the very moment after it was probed. Be ready to repeat a request that may be
 /// repeated, on a newly opened connection.
 #[must_use = "the connection is active and has to be used or closed"]
 #[non_exhaustive]

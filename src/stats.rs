@@ -20,7 +20,7 @@ pub struct Stats {
     pub missed: u64,
     /// Looks at inactive connections.
     pub probes: u64,
-    /// Connections found dead by the look before a hand-out (or by `find_inactive_connection`): the other side had
+    /// Connections found dead by the probe before a hand-out (or by `find_inactive_connection`): the other side had
     /// closed, or sent something, and the loop hadn't been told yet. Each is also counted by its reason.
     pub found_dead: u64,
     /// Events for connections that had already left.

@@ -334,8 +334,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.register_for(slot, BOTH)
     }
 
-    /// Registers a connection that is about to become inactive for reading alone, where a look arms again whatever it
-    /// is registered for: it would be told to be writable, and looked at, for ever.
+    /// Registers a connection that is about to become inactive for reading alone, where a probe arms again whatever it
+    /// is registered for: it would be told to be writable, and probed, for ever.
     pub(crate) fn narrow(&mut self, slot: u32) -> Result<(), Fault> {
         if EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
     }
