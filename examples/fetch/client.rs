@@ -163,7 +163,7 @@ impl Client {
         }
         self.now = Instant::now();
         for id in std::mem::take(&mut self.unread) {
-            self.drive(id);
+            self.drive(id, true);
         }
         for event in events.iter() {
             self.handle(event);
@@ -195,7 +195,7 @@ impl Client {
             Handled::Rejected => {} // the waker: there are addresses, which are asked for in each turn
             Handled::Quiet => {}
             Handled::Evicted(evicted) => self.note_eviction(evicted),
-            Handled::Active { id, .. } => self.drive(id),
+            Handled::Active { id, .. } => self.drive(id, event.is_readable()),
         }
     }
 

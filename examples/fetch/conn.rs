@@ -149,11 +149,13 @@ impl Conn {
         result
     }
 
-    /// Writes and reads as far as possible. Exchanges that got their response go to `done`.
-    pub fn drive(&mut self, now: Instant, buffer: &mut [u8], done: &mut Vec<Exchange>) -> Progress {
+    /// Writes as far as possible, and reads if told that there may be something. Exchanges that got their response go to
+    /// `done`.
+    pub fn drive(&mut self, now: Instant, readable: bool, buffer: &mut [u8], done: &mut Vec<Exchange>) -> Progress {
         // A server may answer and close without having read all: what it said counts for more than that it closed.
         let write_error = self.flush().err();
-        let progress = self.receive(now, buffer, done);
+        let reads = readable || write_error.is_some();
+        let progress = if reads { self.receive(now, buffer, done) } else { Progress::Blocked };
         match (progress, write_error) {
             (Progress::Blocked, Some(error)) => Progress::Broken(Trouble::Io(error)),
             (progress, _) => progress,

@@ -14,14 +14,18 @@ use std::time::Duration;
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// Lets a connection do what it can.
-    pub(crate) fn drive(&mut self, id: ConnId) {
+    /// Lets a connection do what it can; reading only if there may be something, since where mio emulates edges, a read
+    /// that would block has the socket's writability told anew, for ever.
+    pub(crate) fn drive(&mut self, id: ConnId, mut readable: bool) {
         let Ok(ConnStateRef::Active(owner)) = self.cache.get_connection_state(id) else { return };
         let at = owner.0 as usize;
         let Some(conn) = self.cache.get_mut(id) else { return };
         if !matches!(conn.phase, Phase::Open) {
             match conn.go_on_opening(self.now + self.config.handshake_timeout, &mut self.buffer) {
-                Ok(true) => self.totals.count_opened(conn.handshake_kind()),
+                Ok(true) => {
+                    readable = true; // behind the last of the handshakes
+                    self.totals.count_opened(conn.handshake_kind());
+                }
                 Ok(false) => {
                     let deadline = conn.deadline(self.config.timeout);
                     return self.arm(deadline);
@@ -31,7 +35,7 @@ impl Client {
             }
         }
         let mut done = Vec::new();
-        let progress = conn.drive(self.now, &mut self.buffer, &mut done);
+        let progress = conn.drive(self.now, readable, &mut self.buffer, &mut done);
         // Another request may be the first one now.
         let next = conn.deadline(self.config.timeout).filter(|_| !done.is_empty());
         for exchange in done {
