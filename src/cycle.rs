@@ -153,9 +153,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                     }
                     displaced = self.table.activate(slot, Owner(0)).1;
                 }
-                if !same_peer || channel != old_channel {
-                    self.table.move_to(slot, peer, channel);
-                }
+                self.table.move_to(slot, peer, channel);
                 Ok(Changed { private: displaced, evicted: self.give_back(now, slot, new, until) })
             }
         }
