@@ -10,7 +10,7 @@ use crate::lru::Lru;
 use crate::outcome::Reason;
 use crate::owners::Owners;
 use crate::peer::Peer;
-use crate::slots::{NONE, Record, Slots, State};
+use crate::slots::{Record, Slots, State};
 use crate::state::{ChannelBindingId, Owner, PrivateData};
 
 pub(crate) struct Table<C> {
@@ -41,9 +41,10 @@ impl<C> Table<C> {
         }
     }
 
-    /// The slot and generation that the next connection inserted will have; `None` if no slot number is left.
+    /// The slot and generation that the next connection inserted will have; `None` if no slot number is left. (The last
+    /// number, which means none, no block of tokens has room for.)
     pub(crate) fn next_name(&self) -> Option<(u32, u64)> {
-        let slot = u32::try_from(self.slots.vacant_key()).ok().filter(|&slot| slot != NONE)?;
+        let slot = u32::try_from(self.slots.vacant_key()).ok()?;
         Some((slot, self.next_generation))
     }
 
@@ -123,9 +124,7 @@ impl<C> Table<C> {
             State::Inactive { .. } => self.unlist(slot),
         }
         let record = self.slots.remove(slot as usize);
-        if record.armed != Tick::NEVER {
-            self.deadlines.remove(slot);
-        }
+        self.deadlines.remove(slot);
         let bucket = self.buckets.get(at);
         let (peer, channel) = (bucket.peer.clone(), bucket.channel);
         self.buckets.release_if_empty(at);
@@ -270,5 +269,23 @@ impl<C> Table<C> {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_run_out_stands_among_the_deadlines() {
+        let (mut table, peer, channel) = (Table::new(0), Peer::direct("host", 1), ChannelBindingId::PLAIN);
+        let lasting = table.insert((), &peer, channel, Owner(0), Tick::NEVER);
+        table.deactivate(lasting, Tick(1), Tick::NEVER, None);
+        assert_eq!(table.first_deadline(), None);
+        let ending = table.insert((), &peer, channel, Owner(0), Tick::NEVER);
+        table.deactivate(ending, Tick(1), Tick(5), None);
+        assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
+        [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));
+        assert_eq!(table.first_deadline(), None);
     }
 }
