@@ -104,8 +104,8 @@ impl Jitter {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         let fraction = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32;
-        let nanos = most.as_nanos().saturating_mul(fraction.into()) >> 32;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(most)
+        let nanos = (most.as_nanos() * u128::from(fraction)) >> 32;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
@@ -145,5 +145,14 @@ mod tests {
         assert!((400..600).contains(&low), "{low}");
         assert_eq!(jitter.up_to(Duration::ZERO), Duration::ZERO);
         assert!(jitter.up_to(Duration::MAX) <= Duration::MAX);
+    }
+
+    #[test]
+    fn any_seed_is_a_seed() {
+        for seed in [0, 1, u64::MAX] {
+            let mut jitter = Jitter::new(seed);
+            let drawn: Vec<Duration> = (0..10).map(|_| jitter.up_to(Duration::from_secs(10))).collect();
+            assert!(drawn.iter().any(|&j| j != drawn[0]), "seed {seed}: {drawn:?}");
+        }
     }
 }
