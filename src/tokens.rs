@@ -33,16 +33,11 @@ impl Tokens {
     pub(crate) fn claim() -> Result<Tokens, ConfigError> {
         let mut registry = registry();
         let serial = registry.next_serial()?;
-        let block = if registry.fresh < BLOCKS {
-            registry.fresh += 1;
-            registry.fresh
-        } else {
-            registry.released.pop_front().ok_or_else(|| ConfigError {
-                field: "tokens",
-                value: "none".into(),
-                problem: format!("and all {BLOCKS} blocks are taken by other caches; give a range"),
-            })?
-        };
+        let block = registry.next_block().ok_or_else(|| ConfigError {
+            field: "tokens",
+            value: "none".into(),
+            problem: format!("and all {BLOCKS} blocks are taken by other caches; give a range"),
+        })?;
         Ok(Tokens { claimed: Some(block), ..Tokens::divide(block << BLOCK_BITS, 1 << BLOCK_BITS, serial) })
     }
 
@@ -110,8 +105,7 @@ impl Drop for Tokens {
     }
 }
 
-/// What the caches of the process share: which blocks are free. Fresh ones are used up first, then those released for
-/// longest.
+/// What the caches of the process share: which blocks are free.
 struct Registry {
     fresh: usize,
     released: VecDeque<usize>,
@@ -119,6 +113,19 @@ struct Registry {
 }
 
 impl Registry {
+    const fn new() -> Registry {
+        Registry { fresh: 0, released: VecDeque::new(), serials: 0 }
+    }
+
+    /// A fresh block as long as there is one, then the one released for longest.
+    fn next_block(&mut self) -> Option<usize> {
+        if self.fresh == BLOCKS {
+            return self.released.pop_front();
+        }
+        self.fresh += 1;
+        Some(self.fresh)
+    }
+
     fn next_serial(&mut self) -> Result<u32, ConfigError> {
         self.serials = self.serials.checked_add(1).ok_or_else(|| ConfigError {
             field: "caches",
@@ -130,7 +137,7 @@ impl Registry {
 }
 
 fn registry() -> std::sync::MutexGuard<'static, Registry> {
-    static REGISTRY: Mutex<Registry> = Mutex::new(Registry { fresh: 0, released: VecDeque::new(), serials: 0 });
+    static REGISTRY: Mutex<Registry> = Mutex::new(Registry::new());
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -140,7 +147,7 @@ mod tests {
 
     #[test]
     fn every_token_leads_back_to_its_slot_and_generation() {
-        for tokens in [Tokens::within(1_000..2_000).unwrap(), Tokens::claim().unwrap()] {
+        for tokens in [Tokens::within(1_001..2_001).unwrap(), Tokens::claim().unwrap()] {
             for slot in [0, 1, (tokens.slots - 1) as u32] {
                 for generation in [0, 1, 7, u64::MAX] {
                     let token = tokens.token(slot, generation).unwrap();
@@ -173,18 +180,38 @@ mod tests {
         assert_eq!(two.slot(one.token(0, 0).unwrap()), None);
         assert!([0, 1, (1 << BLOCK_BITS) - 1, usize::MAX].iter().all(|&token| one.slot(token).is_none()));
         assert_ne!(one.serial(), two.serial());
+        let blocks = [&one, &two].map(|tokens| tokens.token(0, 0).unwrap() >> BLOCK_BITS);
+        assert_eq!(blocks.map(Some), [one.claimed, two.claimed]);
+        #[cfg(target_pointer_width = "64")]
+        assert_eq!((one.slots, one.generation_bits, BLOCKS), (NONE as usize, 16, 65_534));
     }
 
     #[test]
     fn a_cache_rebuilt_in_the_same_range_does_not_know_the_old_ones_tokens() {
-        let old = Tokens::within(0..1_000).unwrap().token(0, 0).unwrap();
-        assert!(!Tokens::within(0..1_000).unwrap().is_of_generation(old, 0));
+        let [old, new] = [7, 8].map(|serial| Tokens::divide(0, 1_000, serial));
+        for generation in 0..5 {
+            assert!(!new.is_of_generation(old.token(0, generation).unwrap(), 0), "the old one's {generation}");
+        }
     }
 
     #[test]
     fn released_blocks_are_used_again_when_fresh_ones_run_out() {
-        for _ in 0..2 * BLOCKS.min(1 << 17) {
-            drop(Tokens::claim().unwrap());
+        let mut registry = Registry::new();
+        assert!((1..=BLOCKS).all(|block| registry.next_block() == Some(block)));
+        let top = Tokens::divide(BLOCKS << BLOCK_BITS, 1 << BLOCK_BITS, 1);
+        assert!(top.token((top.slots - 1) as u32, 0).is_some() && top.slot(usize::MAX).is_none());
+        assert_eq!(registry.next_block(), None);
+        for block in [7, 3] {
+            registry.released.push_back(block);
         }
+        assert_eq!([(); 3].map(|()| registry.next_block()), [Some(7), Some(3), None]);
+    }
+
+    #[test]
+    fn a_dropped_cache_releases_its_block() {
+        let tokens = Tokens::claim().unwrap();
+        let block = tokens.claimed.unwrap();
+        drop(tokens);
+        assert!(registry().released.contains(&block));
     }
 }
