@@ -111,6 +111,8 @@ mod tests {
                     naive.insert(slot, at);
                 }
                 assert_eq!(deadlines.heap.len(), naive.len(), "seed {seed}");
+                let heap = &deadlines.heap;
+                assert!((1..heap.len()).all(|i| heap[(i - 1) / 2].at <= heap[i].at), "seed {seed}: not a heap");
                 let earliest = naive.values().min().copied();
                 assert_eq!(deadlines.first().map(|(at, _)| at), earliest, "seed {seed}");
                 if let Some((at, slot)) = deadlines.first() {
@@ -118,5 +120,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn room_is_made_at_the_first_deadline_and_for_as_many_as_announced() {
+        let mut deadlines = Deadlines::with_capacity(100);
+        let room = |deadlines: &Deadlines| [deadlines.heap.capacity(), deadlines.position.capacity()];
+        assert_eq!(room(&deadlines), [0, 0]);
+        (0..100).for_each(|slot| deadlines.set(slot, Tick(0)));
+        assert_eq!(room(&deadlines), [100, 100]);
     }
 }

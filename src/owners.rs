@@ -119,5 +119,28 @@ mod tests {
             owners.add(&mut slots, Owner(number), slot);
         }
         assert!(owners.heads.room() >= 1_000);
+        let chain = |owner: u64| {
+            let next = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
+            std::iter::successors(Some(owners.heads.first(hash(Owner(owner)))), next).count()
+        };
+        assert!((0..1_000).map(chain).max() < Some(12));
+    }
+
+    #[test]
+    fn the_table_grows_by_those_there_at_once_not_by_those_who_came() {
+        let (mut slots, mut owners) = (Slots::new(), Owners::default());
+        let room = owners.heads.room();
+        for _ in 0..100 {
+            for number in 0..room {
+                let owner = Owner(number as u64);
+                slots.insert(Record::new((), 0, owner, Tick::NEVER));
+                owners.add(&mut slots, owner, number as u32);
+            }
+            for number in (0..room).rev() {
+                owners.remove(&mut slots, Owner(number as u64), number as u32);
+                slots.remove(number);
+            }
+        }
+        assert_eq!(owners.heads.room(), room);
     }
 }
