@@ -233,6 +233,7 @@ fn canonical(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use std::net::SocketAddrV6;
 
     #[test]
@@ -241,6 +242,8 @@ mod tests {
         assert_eq!(Peer::direct("[0:0::1]", 80), Peer::direct("::1", 80));
         assert_eq!(Peer::direct("FE80:0::1%eth0", 80), Peer::direct("fe80::1%eth0", 80));
         assert_ne!(Peer::direct("fe80::1%ETH0", 80), Peer::direct("fe80::1%eth0", 80));
+        assert_eq!(Peer::direct("FE80:0::1%a%b", 80), Peer::direct("fe80::1%a%b", 80));
+        assert_eq!(Peer::direct("NAME%B", 80), Peer::direct("name%b", 80), "no address, hence no zone");
         assert_eq!(Peer::from("[::1]:80".parse::<SocketAddr>().unwrap()), Peer::direct("::1", 80));
         assert_ne!(Peer::direct("example.org", 80), Peer::direct("example.org", 81));
         assert_ne!(Peer::direct("localhost", 80), Peer::direct("127.0.0.1", 80));
@@ -285,6 +288,18 @@ mod tests {
         assert_eq!(all[2].target(), Some(b));
         assert_eq!(all[1].target(), None);
         assert_eq!(all[0].kind(), PeerKind::Direct("a", 1));
+    }
+
+    #[test]
+    fn peers_rarely_share_a_hash() {
+        let peers: Vec<Peer> = (0..1_000).map(|port| Peer::direct("host", port)).collect();
+        let hosts = RandomState::new();
+        for hash in
+            [|_: &RandomState, peer: &Peer| peer.hash(), |hosts: &RandomState, peer: &Peer| hosts.hash_one(peer)]
+        {
+            let distinct: HashSet<u64> = peers.iter().map(|peer| hash(&hosts, peer)).collect();
+            assert_eq!(distinct.len(), peers.len());
+        }
     }
 
     #[test]

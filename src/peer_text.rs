@@ -190,6 +190,7 @@ mod tests {
             Peer::direct("example.org", 80),
             Peer::direct("::1", 0),
             Peer::direct("fe80::1%eth0", 65535),
+            Peer::direct("fe80::1%a%b", 80),
             Peer::direct("unix", 80),
             Peer::http_proxy("10.0.0.1", 3128),
             Peer::http_proxy_connect(("proxy", 3128), ("2001:db8::1", 443)),
@@ -214,9 +215,16 @@ mod tests {
             ("[::1]80", "port", "[::1]80"),
             ("[a]:80", "host", "\"a\""),
             ("[not:an:address]:80", "host", "not:an:address"),
+            ("[fe80::1%a b]:80", "host", "fe80::1%a b"),
+            ("[::1]:80]", "port", "\"80]\""),
             ("unix:///run/a\\u{a}b", "path", "/run/a"),
+            ("unix:///run/a\nb", "path", "/run/a"),
+            ("unix:///run/\u{fffd}", "path", "/run/"),
             ("a b:80", "host", "a b"),
             ("a/b:80", "host", "a/b"),
+            ("a:b:80", "host", "a:b"),
+            ("http-proxy://a://b:80", "host", "a://b"),
+            ("socks5://a:1/b:2/c:3", "host", "b:2/c"),
             ("ftp://a:80", "kind", "ftp"),
             ("socks5://a:80", "target", "PROXY/TARGET"),
             ("unix://", "path", "unix"),
@@ -224,6 +232,19 @@ mod tests {
             let error = text.parse::<Peer>().unwrap_err().to_string();
             assert!(error.contains(field) && error.contains(value), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn peers_kinds_and_hops_show_what_they_name() {
+        let shown = |peer: Peer| format!("{peer:?} {:?} {:?}", peer.kind(), peer.first_hop());
+        assert_eq!(shown(Peer::direct("::1", 80)), "Peer([::1]:80) Direct([::1]:80) Tcp([::1]:80)");
+        assert_eq!(shown(Peer::http_proxy("a", 1)), "Peer(http-proxy://a:1) HttpProxy(a:1) Tcp(a:1)");
+        assert_eq!(shown(Peer::socks5(("a", 1), ("b", 2))), "Peer(socks5://a:1/b:2) Socks5(a:1, b:2) Tcp(a:1)");
+        assert_eq!(
+            shown(Peer::http_proxy_connect(("a", 1), ("b", 2))),
+            "Peer(http-proxy-connect://a:1/b:2) HttpProxyConnect(a:1, b:2) Tcp(a:1)"
+        );
+        assert_eq!(shown(Peer::unix("/run/x")), "Peer(unix:///run/x) Unix(\"/run/x\") Unix(\"/run/x\")");
     }
 
     #[test]
@@ -236,11 +257,12 @@ mod tests {
         let peer = Peer::direct("user:hunter2@host", 80);
         assert_eq!(peer.to_string(), "[***@host]:80");
         assert!(!format!("{peer:?}").contains("hunter2"));
+        assert_eq!(Peer::direct("user:p@hunter2@host", 80).to_string(), "[***@host]:80", "up to the last @");
     }
 
     #[test]
     fn control_characters_never_reach_a_log_line() {
-        for peer in [Peer::direct("a\r\nb", 80), Peer::unix("/run/a\r\nb")] {
+        for peer in [Peer::direct("a\r\nb", 80), Peer::direct("a\u{7}b", 80), Peer::unix("/run/a\r\nb")] {
             assert!(!peer.to_string().contains(|c: char| c.is_control()), "{peer:?}");
         }
     }
