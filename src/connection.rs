@@ -133,3 +133,29 @@ fn probe_stream(mut stream: impl Read) -> Probe {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_one_read_repeated_only_if_interrupted() {
+        struct Script(Vec<io::Result<usize>>);
+
+        impl Read for Script {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                assert_eq!(buffer.len(), 1);
+                self.0.pop().expect("enough was known")
+            }
+        }
+
+        let probe = |read: io::Result<usize>| {
+            let interrupted = || Err(io::ErrorKind::Interrupted.into());
+            probe_stream(Script(vec![Ok(1), read, interrupted(), interrupted()]))
+        };
+        assert!(matches!(probe(Err(io::ErrorKind::WouldBlock.into())), Probe::Quiet));
+        assert!(matches!(probe(Ok(0)), Probe::Closed));
+        assert!(matches!(probe(Ok(1)), Probe::Unsolicited));
+        assert!(matches!(probe(Err(io::ErrorKind::ConnectionReset.into())), Probe::Failed(_)));
+    }
+}

@@ -276,6 +276,7 @@ mod tests {
     fn a_forgotten_configuration_gets_a_new_id() {
         let mut channels = Interner::new();
         let first = channels.intern("config").unwrap();
+        assert!(!channels.is_empty() && channels.get(first) == Some(&"config"));
         assert!(channels.forget(first));
         assert!(!channels.forget(first));
         assert_eq!(channels.get(first), None);
@@ -290,6 +291,7 @@ mod tests {
         assert_eq!(channels.intern("b"), Err(ChannelsExhausted));
         assert_eq!(channels.intern("a"), Ok(last));
         assert_eq!(channels.len(), 1);
+        assert_eq!(ChannelsExhausted.to_string(), "channel bindings: all 4294967295 ids have been given out");
     }
 
     #[test]
@@ -304,6 +306,18 @@ mod tests {
             let ConnState::Inactive { private, .. } = state else { panic!("it is inactive") };
             assert_eq!(private.unwrap().downcast_ref(), Some(&"data"));
         }
+    }
+
+    #[test]
+    fn names_and_states_are_printed() {
+        let id = ConnId { generation: 17, slot: 3, cache: 1 };
+        assert_eq!(format!("{id} {id:?} {}", ChannelBindingId(3)), "1.17 ConnId(1.17) 3");
+        assert_eq!(format!("{:?}", ConnState::Active(Owner(1))), "Active(Owner(1))");
+        let inactive = ConnState::inactive(ChannelBindingId(3));
+        assert_eq!(format!("{inactive:?}"), "Inactive { channel: 3, private: false, until: None }");
+        let inactive = format!("{:?}", inactive.private("data"));
+        assert_eq!(inactive, "Inactive { channel: 3, private: true, until: None }");
+        assert_eq!(format!("{:?}", Interner::<u8>::new()), "Interner { len: 0, .. }");
     }
 
     #[test]
