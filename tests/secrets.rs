@@ -137,6 +137,32 @@ fn no_secret_is_ever_shown() {
         assert!(target == "conncache" && *level >= Level::Warn, "{level} {target}: {line}");
         assert_eq!(*level == Level::Warn, line.starts_with("event=deregister_failed"), "{line}");
     }
+    for name in [
+        "Interner { len: 1",
+        "Inactive { channel: 1, private: true",
+        "Changed { private: false, evicted: Some(Evicted {",
+        "reason: Policy, peer: Peer(",
+        "private: true, uses: 0, error: Some(",
+        "Cache { counts: Counts {",
+        "Stats { inserted: 9, active: 0, inactive: 5, handed_out: 0, missed: 0,",
+        "left: {MaxInactive: 4} }",
+        "Entry { id: ",
+        "uses: 1, private: true }",
+        "Evicted(Evicted {",
+        "Active { id: ",
+        "Quiet",
+        "Taken { inactive_for: 0ns, private: true, past: Past {",
+        "Parked { id: ",
+        "InsertError { cause: Registry(",
+        "ParkError { cause: Registry(",
+        "TakeError { cause: Registry(",
+        "connection couldn't be registered: as the script says",
+    ] {
+        assert!(
+            shown.iter().any(|text| text.contains(name)),
+            "{name} isn't shown, so that nothing is proved: {shown:#?}"
+        );
+    }
     let told: Vec<&String> = shown.iter().filter(|text| text.contains(SECRET)).collect();
     assert!(told.is_empty(), "{told:#?}");
 }
