@@ -205,6 +205,17 @@ fn never_is_a_time_out_too() {
 }
 
 #[test]
+fn never_has_not_come_when_the_clock_has_no_more_numbers() {
+    let mut host = host(|l| l.idle_timeout = Some(Duration::MAX));
+    let id = host.keep();
+    // More nanoseconds than 64 bits hold; some platforms have no such instants.
+    let Some(late) = host.now.checked_add(Duration::from_secs(1 << 36)) else { return };
+    host.now = late;
+    assert_eq!((host.expire(), host.checkout()), (None, Some(id)));
+    assert_eq!((host.checkin(id), host.expire()), (None, None));
+}
+
+#[test]
 fn a_clock_going_backwards_expires_nothing_early_and_nothing_for_ever() {
     let mut host = host(|l| l.idle_timeout = Some(SECOND));
     let start = host.now;
@@ -446,6 +457,46 @@ fn parking_and_taking_cost_one_registration_each() {
     drop(taken.conn);
 }
 
+#[test]
+fn a_parked_connection_is_not_asked_again_whether_it_is_connected() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
+    let id = cache.park(now, conn, &peer, PLAIN, None).unwrap().id;
+    assert!(cache.checkout(now, &peer, PLAIN, ME).is_some());
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    assert_eq!(wire.borrow().asked, 1);
+}
+
+#[test]
+fn what_cannot_be_registered_for_writing_again_is_evicted_with_the_error() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
+    let id = cache.park(now, conn, &peer, PLAIN, None).unwrap().id;
+    wire.borrow_mut().fail_reregister = true;
+    let changed = cache.set_connection_state(now, id, &peer, ConnState::Active(ME)).unwrap();
+    let evicted = changed.evicted.expect("it isn't fit");
+    assert_eq!((evicted.reason, evicted.error.map(|error| error.kind())), (Reason::Failed, Some(io::ErrorKind::Other)));
+}
+
+#[test]
+fn a_box_asks_what_is_in_it() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Box<dyn Connection>> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    let id = cache.insert(now, Box::new(conn), &peer, PLAIN, ME).unwrap();
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    wire.borrow_mut().far = scripted::Far::Closed;
+    assert!(cache.checkout(now, &peer, PLAIN, ME).is_none());
+    let (conn, wire) = Scripted::new(1);
+    wire.borrow_mut().connected = false;
+    let id = cache.insert(now, Box::new(conn), &peer, PLAIN, ME).unwrap();
+    assert_eq!(cache.checkin(now, id).unwrap().map(|evicted| evicted.reason), Some(Reason::NotConnected));
+}
+
 // Tokens
 
 #[test]
@@ -529,6 +580,7 @@ fn a_capacity_beyond_the_tokens_is_refused_by_name() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().starts_with("capacity = "), "{error}");
     }
+    assert!(AggressiveCache::<Light>::builder().tokens(0..64).capacity(16).build(poll.registry()).is_ok());
 }
 
 #[test]
@@ -541,7 +593,64 @@ fn a_token_of_the_cache_is_refused_by_take() {
     assert_eq!((host.cache.stats().handed_out, host.checkout()), (0, Some(id)));
 }
 
+// What the host sets
+
+#[test]
+fn each_of_the_builders_limits_is_its_namesake() {
+    let poll = Poll::new().unwrap();
+    let builder = AggressiveCache::builder()
+        .max_inactive(9)
+        .max_inactive_per_peer(8)
+        .idle_timeout(7 * SECOND)
+        .max_lifetime(6 * SECOND)
+        .lifetime_jitter(5 * SECOND)
+        .max_uses(4);
+    let shown = format!("{builder:?}");
+    assert!(shown.starts_with("Builder { limits: Limits { max_inactive: Some(9)"), "{shown}");
+    let cache: AggressiveCache<Light> = builder.build(poll.registry()).unwrap();
+    let set = limits(|l| {
+        (l.max_inactive, l.max_inactive_per_peer, l.max_uses) = (Some(9), Some(8), Some(4));
+        (l.idle_timeout, l.max_lifetime, l.lifetime_jitter) = (Some(7 * SECOND), Some(6 * SECOND), 5 * SECOND);
+    });
+    assert_eq!(*cache.limits(), set);
+    assert_eq!(*host(|_| ()).cache.limits(), Limits::default());
+}
+
+#[test]
+fn what_a_connection_is_parked_with_is_kept_with_it() {
+    let mut host = host(|_| ());
+    let due = host.now + SECOND;
+    let parking = Parking::default().private_data(Some(Box::new("data"))).until(due);
+    let id = host.cache.park_with(host.now, Light, &host.peer, TLS, parking).unwrap().id;
+    assert_eq!((host.cache.next_deadline(), host.cache.channel(id)), (Some(due), Some(TLS)));
+    host.now = due;
+    let evicted = host.cache.expire(host.now).expect("its deadline has come");
+    assert_eq!((evicted.id, evicted.reason), (id, Reason::Deadline));
+    assert_eq!(evicted.private.unwrap().downcast_ref(), Some(&"data"));
+}
+
+#[test]
+fn a_candidate_made_for_a_test_is_new_and_alone() {
+    let (now, peer) = (Instant::now(), Peer::direct("a", 1));
+    let candidate = Candidate::new(now, &peer, TLS);
+    assert_eq!((candidate.now, candidate.peer, candidate.channel), (now, &peer, TLS));
+    assert_eq!((candidate.uses, candidate.inactive, candidate.inactive_to_peer), (0, 0, 0));
+}
+
 // The host's orders
+
+#[test]
+fn recording_the_peer_that_is_recorded_already_changes_nothing() {
+    let mut host = host(|_| ());
+    let old = host.insert();
+    host.cache.close_peer(&host.peer);
+    host.insert();
+    let changed = host.cache.set_connection_state(host.now, old, &host.peer, ConnState::Active(ME)).unwrap();
+    assert!(changed.evicted.is_none());
+    let each: Vec<Counts> = host.cache.peers().map(|(_, _, counts)| counts).collect();
+    assert_eq!(each, [Counts { active: 1, inactive: 0 }; 2], "the one of the closed peer stands apart");
+    assert_eq!(host.checkin(old), Some((old, Reason::PeerClosed)));
+}
 
 #[test]
 fn shed_returns_the_one_inactive_for_longest_and_no_active_one() {
@@ -589,6 +698,7 @@ fn a_limit_lowered_after_a_peer_was_closed_changes_no_reason() {
 fn a_drain_keeps_nothing_and_takes_nothing_back() {
     let mut host = host(|_| ());
     let (active, inactive) = (host.insert(), host.keep());
+    assert!(!host.cache.is_draining());
     host.cache.drain();
     assert!(host.cache.is_draining());
     assert_eq!(host.cache.next_deadline(), Some(host.now));
@@ -797,4 +907,52 @@ fn jitter_differs_from_cache_to_cache() {
         })
         .collect();
     assert!(ends.iter().any(|end| *end != ends[0]), "{ends:?}");
+}
+
+#[test]
+fn jitter_of_one_seed_is_the_same_in_every_cache() {
+    let poll = Poll::new().unwrap();
+    let ends = |seed: u64| {
+        let (now, peer) = (Instant::now(), Peer::direct("a", 1));
+        let lifetimes = limits(|l| (l.max_lifetime, l.lifetime_jitter) = (Some(1_000 * SECOND), 1_000 * SECOND));
+        let builder = AggressiveCache::builder().limits(lifetimes).jitter_seed(seed);
+        let mut cache: AggressiveCache<Light> = builder.build(poll.registry()).unwrap();
+        for _ in 0..4 {
+            let id = cache.insert(now, Light, &peer, PLAIN, ME).unwrap();
+            assert!(cache.checkin(now, id).unwrap().is_none());
+        }
+        let due = |cache: &mut AggressiveCache<Light>| cache.next_deadline().inspect(|&at| drop(cache.expire(at)));
+        std::iter::from_fn(|| due(&mut cache)).map(|at| at - now).collect::<Vec<_>>()
+    };
+    for seed in [0, 1, 2] {
+        assert_eq!(ends(seed).len(), 4);
+        assert_eq!(ends(seed), ends(seed), "seed {seed}");
+    }
+    assert_ne!(ends(1), ends(2));
+}
+
+// Errors
+
+#[test]
+fn errors_say_what_went_wrong_and_lead_to_the_systems() {
+    use std::error::Error;
+    let told = |error: StateError| error.to_string();
+    assert_eq!(told(StateError::NotFound), "connection not found in the cache");
+    assert_eq!(told(StateError::AlreadyInactive), "connection is inactive already");
+    assert_eq!(told(StateError::OwnedBy(Owner(7))), "connection is owned by 7");
+    assert_eq!(told(StateError::OtherPeer), "connection is kept for another peer");
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let (conn, wire) = Scripted::new(0);
+    wire.borrow_mut().fail_register = true;
+    let error = cache.insert(now, conn, &peer, PLAIN, ME).unwrap_err();
+    assert_eq!(error.to_string(), "connection couldn't be registered: as the script says");
+    assert_eq!(error.source().expect("the system's").to_string(), "as the script says");
+    let error = cache.set_connection_state(now, other_id(), &peer, ConnState::Active(ME)).unwrap_err();
+    assert_eq!((error.to_string(), error.source().is_none()), (told(StateError::NotFound), true));
+}
+
+/// An id of another cache.
+fn other_id() -> ConnId {
+    host(|_| ()).insert()
 }

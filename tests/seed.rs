@@ -15,7 +15,7 @@ use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
 use conncache::{
     AggressiveCache, Cache, Candidate, ChannelBindingId, ConnId, ConnState, ConnStateRef, Connection, ConnectionCache,
-    Counts, Handled, NotFound, Owner, Peer, Policy, Reason, RestrictiveCache, StateError, Verdict,
+    Counts, Handled, Limits, NotFound, Owner, Peer, Policy, Reason, RestrictiveCache, StateError, Verdict,
 };
 use light::Light;
 use loopback::{Act, pair};
@@ -497,6 +497,38 @@ fn drive(
             drop(cache.close_connection(id).unwrap());
         }
     }
+}
+
+#[test]
+fn what_the_trait_is_asked_the_cache_answers() {
+    let (poll, now, peer) = (Poll::new().unwrap(), Instant::now(), Peer::direct("host", 80));
+    let mut it: AggressiveCache<Light> = AggressiveCache::builder().build(poll.registry()).unwrap();
+    let cache: &mut dyn ConnectionCache<Light> = &mut it;
+    let keep = |cache: &mut dyn ConnectionCache<Light>, port| {
+        let id = cache.insert(now, Light, &Peer::direct("host", port), PLAIN, A).unwrap();
+        assert!(cache.checkin_until(now, id, now + Duration::from_secs(1)).unwrap().is_none());
+        id
+    };
+    let [first, second, _] = [80, 80, 81].map(|port| keep(cache, port));
+    assert!(cache.get(first).is_some() && cache.get_mut(first).is_some() && cache.token(first).is_some());
+    assert_eq!((cache.peer(first), cache.channel(first)), (Some(&peer), Some(PLAIN)));
+    assert_eq!(cache.counts(), Counts { active: 0, inactive: 3 });
+    assert_eq!(cache.counts_of_peer(&peer), Counts { active: 0, inactive: 2 });
+    assert_eq!(cache.counts_of(&peer, PLAIN), Counts { active: 0, inactive: 2 });
+    assert_eq!(cache.next_deadline(), Some(now + Duration::from_secs(1)));
+    assert!(matches!(cache.shed(), Some(evicted) if evicted.id == first));
+    let mut limits = Limits::default();
+    limits.max_inactive = Some(1);
+    cache.set_limits(limits).unwrap();
+    assert_eq!(cache.limits().max_inactive, Some(1));
+    let expire = |cache: &mut dyn ConnectionCache<Light>| cache.expire(now).map(|gone| (gone.id, gone.reason));
+    assert_eq!(expire(cache), Some((second, Reason::MaxInactive)));
+    cache.close_peer(&Peer::direct("host", 81));
+    assert!(matches!(expire(cache), Some((_, Reason::PeerClosed))));
+    assert!(!cache.is_draining());
+    cache.drain();
+    assert!(cache.is_draining());
+    assert_eq!(cache.stats().left_in_all(), 3);
 }
 
 #[test]
