@@ -280,7 +280,7 @@ mod tests {
         assert!(channels.forget(first));
         assert!(!channels.forget(first));
         assert_eq!(channels.get(first), None);
-        assert!(channels.is_empty());
+        assert_eq!((channels.len(), channels.is_empty()), (0, true));
         assert_ne!(channels.intern("config").unwrap(), first);
     }
 

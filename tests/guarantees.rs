@@ -11,7 +11,7 @@ mod nobody;
 #[path = "common/scripted.rs"]
 mod scripted;
 
-use conncache::mio::net::TcpStream;
+use conncache::mio::net::{TcpStream, UnixStream};
 use conncache::mio::{Events, Poll};
 use conncache::{
     AggressiveCache, ChannelBindingId, ConnId, ConnState, Counts, Evicted, Handled, Limits, Owner, Parking, Peer,
@@ -285,6 +285,23 @@ fn a_connection_that_was_refused_is_never_kept() {
     host.turns(|handled| !handled.is_empty());
     let reason = host.cache.checkin(host.now, id).unwrap().unwrap().reason;
     assert!(matches!(reason, Reason::NotConnected | Reason::HungUp), "{reason}");
+}
+
+#[test]
+fn a_unix_socket_is_probed_and_asked_as_well() {
+    use socket2::{Domain, Socket, Type};
+    let mut host = Host::new(Limits::default());
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let id = host.keep(UnixStream::from_std(near));
+    assert_eq!(host.checkout(), Some(id));
+    assert!(host.cache.checkin(host.now, id).unwrap().is_none());
+    drop(far);
+    assert_eq!((host.checkout(), host.cache.stats().left(Reason::HungUp)), (None, 1));
+    let nowhere = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    nowhere.set_nonblocking(true).unwrap();
+    let id = host.insert(UnixStream::from_std(std::os::fd::OwnedFd::from(nowhere).into()));
+    assert_eq!(host.cache.checkin(host.now, id).unwrap().map(|gone| gone.reason), Some(Reason::NotConnected));
 }
 
 // G3

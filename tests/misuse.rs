@@ -922,7 +922,7 @@ fn jitter_of_one_seed_is_the_same_in_every_cache() {
             assert!(cache.checkin(now, id).unwrap().is_none());
         }
         let due = |cache: &mut AggressiveCache<Light>| cache.next_deadline().inspect(|&at| drop(cache.expire(at)));
-        std::iter::from_fn(|| due(&mut cache)).map(|at| at - now).collect::<Vec<_>>()
+        std::iter::from_fn(|| due(&mut cache)).take(9).map(|at| at - now).collect::<Vec<_>>()
     };
     for seed in [0, 1, 2] {
         assert_eq!(ends(seed).len(), 4);
