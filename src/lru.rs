@@ -89,6 +89,11 @@ mod tests {
     use crate::testing::Random;
 
     #[test]
+    fn room_is_made_at_once_for_as_many_as_announced() {
+        assert_eq!(Lru::with_capacity(100).links.capacity(), 100);
+    }
+
+    #[test]
     fn both_orders_are_those_of_plain_lists() {
         for seed in 0..5 {
             let (mut random, mut lru) = (Random::new(seed), Lru::default());
