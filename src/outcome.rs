@@ -317,4 +317,21 @@ mod tests {
         assert_eq!(words.len(), Reason::ALL.len());
         assert_eq!(format!("{:>6}|{}", Reason::Shed, Reason::MaxUses), "  shed|max_uses");
     }
+
+    #[test]
+    fn whether_there_is_private_data_is_shown() {
+        let id = ConnId { generation: 1, slot: 0, cache: 1 };
+        let (peer, channel) = (Peer::direct("host", 1), ChannelBindingId::PLAIN);
+        for is_some in [false, true] {
+            let private = || is_some.then(|| Box::new(1) as _);
+            let changed = Changed::<()> { private: private(), evicted: None };
+            let found = Found { id, inactive_for: Duration::ZERO, uses: 1, private: private() };
+            let taken = Taken { conn: (), inactive_for: Duration::ZERO, private: private(), past: Past::default() };
+            let (reason, peer) = (Reason::Shed, peer.clone());
+            let evicted = Evicted { id, reason, conn: (), peer, channel, private: private(), uses: 1, error: None };
+            for shown in [format!("{changed:?}"), format!("{found:?}"), format!("{taken:?}"), format!("{evicted:?}")] {
+                assert!(shown.contains(&format!("private: {is_some}")), "{shown}");
+            }
+        }
+    }
 }
