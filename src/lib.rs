@@ -133,6 +133,7 @@ mod limits;
 mod lru;
 mod outcome;
 mod owners;
+mod park;
 mod peer;
 mod peer_text;
 mod policy;

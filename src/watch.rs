@@ -1,18 +1,17 @@
 //! The cache itself: its connections' way in and out, and what the loop's events mean to them.
 //!
-//! This is the only file that registers anything.
+//! All that registers anything is here and in `park`.
 
 use crate::builder::Builder;
 use crate::clock::{Clock, Tick};
 use crate::connection::{Connection, Probe};
-use crate::cycle::Facts;
-use crate::error::{Cause, InsertError, NotFound, ParkError, TakeError};
+use crate::error::{Cause, InsertError, NotFound};
 use crate::limits::{Jitter, Limits};
-use crate::outcome::{Evicted, Handled, Parked, Parking, Past, Reason, Taken};
+use crate::outcome::{Evicted, Handled, Reason};
 use crate::peer::Peer;
 use crate::policy::{Aggressive, Policy, Restrictive};
-use crate::slots::{Flags, State};
-use crate::state::{ChannelBindingId, ConnId, Owner, PrivateData};
+use crate::slots::State;
+use crate::state::{ChannelBindingId, ConnId, Owner};
 use crate::stats::Stats;
 use crate::table::{Left, Table};
 use crate::tokens::Tokens;
@@ -149,114 +148,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// [`park_with`](Cache::park_with) for a new connection without a deadline. Of a connection that was taken, age and
-    /// uses start anew: to have them limited, use `park_with` and give back its [`Past`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn park(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        private: PrivateData,
-    ) -> Result<Parked<C>, ParkError<C>> {
-        self.park_with(now, conn, peer, channel, Parking { private, ..Parking::default() })
-    }
-
-    /// Takes in a connection from a host that keeps a table of its own, as an inactive one: moves its registration
-    /// with the same `Poll` to the cache's token, by one system call. The counterpart of [`take`](Cache::take).
-    ///
-    /// # Errors
-    ///
-    /// The connection comes back, registered as it was, with its private data and the cause: it
-    /// [would not be kept](Cause::Refused), or it couldn't be re-registered (as when it wasn't registered before).
-    pub fn park_with(
-        &mut self,
-        now: Instant,
-        mut conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        parking: Parking,
-    ) -> Result<Parked<C>, ParkError<C>> {
-        let tick = self.clock.advance(now);
-        let Parking { private, until, past } = parking;
-        let (id, token) = match self.next_name() {
-            Ok(name) => name,
-            Err(cause) => return Err(ParkError { conn, private, cause }),
-        };
-        let lifetime_end = match past.lifetime_end {
-            Some(end) => end.map_or(Tick::NEVER, |end| self.clock.tick(end)),
-            None => self.new_lifetime_end(tick),
-        };
-        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-        let bucket = self.table.buckets.find_or_add(peer, channel);
-        let facts = Facts { bucket, flags: Flags::default(), uses: past.uses, lifetime_end, since: tick, until };
-        let entered = match self.refused(facts) {
-            Some(reason) => Err(Cause::Refused(reason)),
-            None => look(&mut conn).map_err(Cause::of).and_then(|()| self.ask(now, facts).map_err(Cause::Refused)),
-        };
-        let entered = entered.and_then(|until| {
-            // Writability is of no interest to the cache, and would be told at once.
-            self.registry.reregister(&mut conn, token, Interest::READABLE).map_err(Cause::Registry)?;
-            Ok(until)
-        });
-        let until = match entered {
-            Ok(until) => until,
-            Err(cause) => {
-                self.table.buckets.release_if_empty(bucket);
-                return Err(ParkError { conn, private, cause });
-            }
-        };
-        let slot = self.table.insert(conn, peer, channel, Owner(0), lifetime_end);
-        let record = self.table.at_mut(slot);
-        record.uses = past.uses;
-        record.flags = Flags { connected: true, read_only: true, ..Flags::default() };
-        self.stats.inserted += 1;
-        debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
-        self.table.deactivate(slot, tick, until, private);
-        Ok(Parked { id, evicted: self.make_room(bucket) })
-    }
-
-    /// Hands a connection out for good, if there is one fit for use: moves its registration to the host's `token` with
-    /// this `interest`, by one system call besides the probe. The counterpart of [`park`](Cache::park); connections
-    /// that were inserted can be taken, too.
-    ///
-    /// # Errors
-    ///
-    /// The host's token lies in the cache's own block: nothing has changed. Or the connection couldn't be
-    /// re-registered: it has left the cache and comes with the error.
-    pub fn take(
-        &mut self,
-        now: Instant,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        token: Token,
-        interest: Interest,
-    ) -> Result<Option<Taken<C>>, TakeError<C>> {
-        if self.tokens.slot(token.0).is_some() {
-            return Err(TakeError { cause: Cause::TokenOfCache(token), evicted: None });
-        }
-        let now = self.clock.advance(now);
-        let Some(slot) = self.find(now, peer, channel) else {
-            self.stats.missed += 1;
-            return Ok(None);
-        };
-        if let Err(error) = self.registry.reregister(&mut self.table.at_mut(slot).conn, token, interest) {
-            self.stats.missed += 1;
-            let evicted = Some(self.evict(slot, Reason::Failed));
-            return Err(TakeError { cause: Cause::Registry(error), evicted });
-        }
-        self.stats.handed_out += 1;
-        let Left { record, .. } = self.leave(slot, Reason::Taken);
-        let State::Inactive { since, private, .. } = record.state else { unreachable!("only inactive ones are found") };
-        let lifetime_end = Some(self.clock.instant(record.lifetime_end));
-        let past = Past { uses: record.uses.saturating_add(1), lifetime_end };
-        Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, past }))
-    }
-
     /// What an event means: whose it is. Call it for each event of the loop, in their order.
     ///
     /// An inactive connection of which anything is told is probed at once, and evicted unless it is quiet. That an
@@ -297,7 +188,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (id.cache == self.tokens.serial()).then(|| self.table.slot_of(id.slot, id.generation)).flatten()
     }
 
-    fn next_name(&self) -> Result<(ConnId, Token), Cause> {
+    pub(crate) fn next_name(&self) -> Result<(ConnId, Token), Cause> {
         let name = self.table.next_name().and_then(|(slot, generation)| {
             let token = Token(self.tokens.token(slot, generation)?);
             Some((ConnId { generation, slot, cache: self.tokens.serial() }, token))
@@ -305,7 +196,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         name.ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
 
-    fn new_lifetime_end(&mut self, now: Tick) -> Tick {
+    pub(crate) fn new_lifetime_end(&mut self, now: Tick) -> Tick {
         let Some(lifetime) = self.limits.max_lifetime else { return Tick::NEVER };
         now.after(lifetime.saturating_sub(self.jitter.up_to(self.limits.lifetime_jitter)))
     }
@@ -353,7 +244,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Takes a connection out of the table and counts it.
-    fn leave(&mut self, slot: u32, reason: Reason) -> Left<C> {
+    pub(crate) fn leave(&mut self, slot: u32, reason: Reason) -> Left<C> {
         let left = self.table.remove(slot);
         self.stats.left[reason as usize] += 1;
         debug!(
@@ -387,7 +278,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 pub(crate) type Fault = (Reason, Option<io::Error>);
 
 /// Whether a connection that is about to become inactive can be watched.
-fn look<C: Connection>(conn: &mut C) -> Result<(), Fault> {
+pub(crate) fn look<C: Connection>(conn: &mut C) -> Result<(), Fault> {
     if !conn.is_connected() {
         return Err((Reason::NotConnected, None));
     }

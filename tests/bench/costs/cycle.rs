@@ -1,7 +1,7 @@
 //! C1 and C5: the bookkeeping of a cycle, beside a bare map's.
 
 use crate::fixtures::{BareMap, Ours, Pool, Settings, order};
-use crate::measure::{Spread, allocations, nanos};
+use crate::measure::{Spread, allocations, in_turns, nanos};
 use crate::report::{Effort, Report};
 use std::time::{Duration, Instant};
 
@@ -107,17 +107,10 @@ pub fn c5(report: &mut Report, effort: Effort) {
     report.heading("C5  the ratio of C1 with 1,000,000 inactive connections, against that with 1,000", "at most 2");
     let order = order(effort.of(20_000, 100_000), PEERS);
     let mut sizes = [1, many].map(|each| (BareMap::new(PEERS, each), Ours::new(PEERS, each, SETTINGS[0])));
-    let mut ratios: [Vec<f64>; 2] = Default::default();
-    for round in 0..effort.of(4, 32) {
-        for ((map, ours), ratios) in sizes.iter_mut().zip(&mut ratios) {
-            let map = nanos(order.len(), || map.cycle(&order));
-            let ours = nanos(order.len(), || ours.cycle(&order));
-            // The first round warms up.
-            if round > 0 {
-                ratios.push(ours / map);
-            }
-        }
-    }
+    let ratios = in_turns(&mut sizes, effort.of(4, 32), |(map, ours)| {
+        let map = nanos(order.len(), || map.cycle(&order));
+        nanos(order.len(), || ours.cycle(&order)) / map
+    });
     let [few, many_ratios] = &ratios;
     let growth = Spread::of_ratios(many_ratios, few);
     report.verdict(

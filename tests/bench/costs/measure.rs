@@ -86,3 +86,17 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.realloc(memory, layout, size) }
     }
 }
+
+/// Measures a ratio for each of two sizes in turns, so many rounds; the first one warms up and doesn't count.
+pub fn in_turns<T>(sizes: &mut [T; 2], rounds: usize, mut ratio: impl FnMut(&mut T) -> f64) -> [Vec<f64>; 2] {
+    let mut ratios: [Vec<f64>; 2] = Default::default();
+    for round in 0..rounds {
+        for (size, ratios) in sizes.iter_mut().zip(&mut ratios) {
+            let measured = ratio(size);
+            if round > 0 {
+                ratios.push(measured);
+            }
+        }
+    }
+    ratios
+}

@@ -1,7 +1,7 @@
 //! C2 and C4: what the cache adds where the operating system does the work.
 
 use crate::fixtures::{BareMap, ME, PLAIN, Pool, loopback, order};
-use crate::measure::{Spread, nanos, per_operation, timed};
+use crate::measure::{Spread, in_turns, nanos, per_operation, timed};
 use crate::report::{Effort, Report};
 use conncache::mio::event::{Event, Source};
 use conncache::mio::net::TcpStream;
@@ -189,23 +189,16 @@ pub fn c5(report: &mut Report, effort: Effort) -> io::Result<()> {
     let order = order(effort.of(5_000, 50_000), PEERS);
     // The smaller one first: it has to have its descriptors.
     let mut sizes = [Watched::new(PEERS, effort.of(1, 10))?, Watched::new(PEERS, effort.of(2, 200))?];
-    let mut ratios: [Vec<f64>; 2] = Default::default();
-    for round in 0..effort.of(4, 32) {
-        for (size, ratios) in sizes.iter_mut().zip(&mut ratios) {
-            let map = nanos(order.len(), || size.bare_cycle(&order));
-            let ours = nanos(order.len(), || size.cycle(&order));
-            // The first round warms up.
-            if round > 0 {
-                ratios.push(ours / map);
-            }
-        }
-    }
+    let ratios = in_turns(&mut sizes, effort.of(4, 32), |size| {
+        let map = nanos(order.len(), || size.bare_cycle(&order));
+        nanos(order.len(), || size.cycle(&order)) / map
+    });
     let [few, many] = &ratios;
     let growth = Spread::of_ratios(many, few);
     report.verdict(
         growth.median <= 2.0,
         format_args!(
-            "{PEERS} peers, sockets that both look at: {} with {}, {} with {}; quotient {growth}",
+            "{PEERS} peers, sockets that both probe: {} with {}, {} with {}; quotient {growth}",
             Spread::of(few.iter().copied()),
             sizes[0].twins.len(),
             Spread::of(many.iter().copied()),
