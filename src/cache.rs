@@ -1,349 +1,114 @@
-//! The interface, apart from any one implementation of it.
+//! The cache itself: what it consists of, and its parts, in the order of use.
 
+use crate::cache::jitter::Jitter;
+use crate::cache::tokens::Tokens;
 use crate::connection::Connection;
-use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
-use crate::limits::{ConfigError, Limits};
-use crate::outcome::{Changed, Evicted, Found, Handled, Parked, Parking, Taken};
-use crate::peer::Peer;
-use crate::policy::Policy;
-use crate::state::{ChannelBindingId, ConnId, ConnState, ConnStateRef, Owner, PrivateData};
+use crate::error::{Cause, NotFound};
+use crate::limits::Limits;
+use crate::policy::{Aggressive, Policy, Restrictive};
+use crate::state::ConnId;
 use crate::stats::Stats;
-use crate::view::Counts;
-use crate::watch::Cache;
-use mio::event::Event;
-use mio::{Interest, Token};
-use std::any::Any;
-use std::time::Instant;
+use crate::table::Table;
+use crate::table::clock::{Clock, Tick};
+use crate::table::slots::Record;
+use mio::{Registry, Token};
 
-/// A connection cache, whatever it keeps: what a host's loop needs of one, usable as `dyn`.
+pub use builder::Builder;
+
+// rustdoc shows the methods in this order.
+mod builder;
+
+mod cycle;
+
+mod states;
+
+mod events;
+
+mod expiry;
+
+mod parking;
+
+mod control;
+
+mod view;
+
+// Private: what the above share.
+mod fitness;
+mod implementation;
+mod jitter;
+mod leaving;
+mod registering;
+mod tokens;
+
+/// A cache that keeps connections open for as long as possible: until the peer hangs up, or a limit is reached.
 ///
-/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is the one of the same name
-/// of [`Cache`](crate::Cache), and described there.
+/// By default there is no limit. Set [some](crate::Limits), or call [`shed`](Cache::shed) when descriptors run out.
+pub type AggressiveCache<C> = Cache<C, Aggressive>;
+
+/// A cache that keeps nothing: a connection made inactive comes straight back, to be closed in order.
 ///
-/// # Laws
+/// For hosts that want one program for both ways; and still the table of the active connections.
+pub type RestrictiveCache<C> = Cache<C, Restrictive>;
+
+/// A connection cache: a table of connections of type `C`, each active (an owner's) or inactive (watched by the
+/// cache, and free to be handed out again), in which `P` decides what is kept.
 ///
-/// Every implementation keeps them. (What they answer with can only be made by a [`Cache`]: an implementation of
-/// your own wraps one.)
+/// It is registered with the host's [`Poll`](mio::Poll) and driven by the host's loop; see the [crate's
+/// page](crate). Usually named by its aliases [`AggressiveCache`] and [`RestrictiveCache`].
 ///
-/// * A connection is active (one owner's) or inactive from its insertion until it leaves, and leaves once.
-/// * Nobody is handed a connection that somebody has. `find_my_connections` lists just those that an owner has.
-/// * What is handed out leads to the peer, under the channel binding, that was asked for.
-/// * A connection that isn't kept comes back as a value; so does its private data. But one found dead by a search for
-///   one to hand out is closed there and then.
-/// * An id that has left is not found, for ever. An error changes nothing.
-pub trait ConnectionCache<C> {
-    /// [`Cache::get_connection_state`](crate::Cache::get_connection_state)
-    fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound>;
-
-    /// [`Cache::set_connection_state`](crate::Cache::set_connection_state)
-    fn set_connection_state(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        peer: &Peer,
-        state: ConnState,
-    ) -> Result<Changed<C>, SetStateError>;
-
-    /// [`Cache::find_inactive_connection`](crate::Cache::find_inactive_connection)
-    #[allow(clippy::type_complexity)]
-    fn find_inactive_connection(
-        &mut self,
-        now: Instant,
-        peer: &Peer,
-        channel: ChannelBindingId,
-    ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound>;
-
-    /// [`Cache::find_my_connections`](crate::Cache::find_my_connections)
-    fn find_my_connections(&self, owner: Owner) -> Vec<ConnId>;
-
-    /// [`Cache::close_connection`](crate::Cache::close_connection)
-    fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
-
-    /// [`Cache::close_all`](crate::Cache::close_all)
-    fn close_all(&mut self);
-
-    /// [`Cache::insert`](crate::Cache::insert)
-    fn insert(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        owner: Owner,
-    ) -> Result<ConnId, InsertError<C>>;
-
-    /// [`Cache::get`](crate::Cache::get)
-    fn get(&self, id: ConnId) -> Option<&C>;
-
-    /// [`Cache::get_mut`](crate::Cache::get_mut)
-    fn get_mut(&mut self, id: ConnId) -> Option<&mut C>;
-
-    /// [`Cache::peer`](crate::Cache::peer)
-    fn peer(&self, id: ConnId) -> Option<&Peer>;
-
-    /// [`Cache::channel`](crate::Cache::channel)
-    fn channel(&self, id: ConnId) -> Option<ChannelBindingId>;
-
-    /// [`Cache::token`](crate::Cache::token)
-    fn token(&self, id: ConnId) -> Option<Token>;
-
-    /// [`Cache::remove`](crate::Cache::remove)
-    fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
-
-    /// [`Cache::checkout`](crate::Cache::checkout)
-    #[must_use]
-    fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found>;
-
-    /// [`Cache::checkin`](crate::Cache::checkin)
-    fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError>;
-
-    /// [`Cache::checkin_until`](crate::Cache::checkin_until)
-    fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError>;
-
-    /// [`Cache::park`](crate::Cache::park)
-    fn park(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        private: PrivateData,
-    ) -> Result<Parked<C>, ParkError<C>>;
-
-    /// [`Cache::park_with`](crate::Cache::park_with)
-    fn park_with(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        parking: Parking,
-    ) -> Result<Parked<C>, ParkError<C>>;
-
-    /// [`Cache::take`](crate::Cache::take)
-    fn take(
-        &mut self,
-        now: Instant,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        token: Token,
-        interest: Interest,
-    ) -> Result<Option<Taken<C>>, TakeError<C>>;
-
-    /// [`Cache::handle_event`](crate::Cache::handle_event)
-    fn handle_event(&mut self, event: &Event) -> Handled<C>;
-
-    /// [`Cache::handle_readiness`](crate::Cache::handle_readiness)
-    fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C>;
-
-    /// [`Cache::next_deadline`](crate::Cache::next_deadline)
-    fn next_deadline(&self) -> Option<Instant>;
-
-    /// [`Cache::expire`](crate::Cache::expire)
-    #[must_use]
-    fn expire(&mut self, now: Instant) -> Option<Evicted<C>>;
-
-    /// [`Cache::shed`](crate::Cache::shed)
-    #[must_use]
-    fn shed(&mut self) -> Option<Evicted<C>>;
-
-    /// [`Cache::close_peer`](crate::Cache::close_peer)
-    fn close_peer(&mut self, peer: &Peer);
-
-    /// [`Cache::drain`](crate::Cache::drain)
-    fn drain(&mut self);
-
-    /// [`Cache::is_draining`](crate::Cache::is_draining)
-    fn is_draining(&self) -> bool;
-
-    /// [`Cache::limits`](crate::Cache::limits)
-    fn limits(&self) -> &Limits;
-
-    /// [`Cache::set_limits`](crate::Cache::set_limits)
-    fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError>;
-
-    /// [`Cache::counts`](crate::Cache::counts)
-    fn counts(&self) -> Counts;
-
-    /// [`Cache::counts_of_peer`](crate::Cache::counts_of_peer)
-    fn counts_of_peer(&self, peer: &Peer) -> Counts;
-
-    /// [`Cache::counts_of`](crate::Cache::counts_of)
-    fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts;
-
-    /// [`Cache::stats`](crate::Cache::stats)
-    fn stats(&self) -> Stats;
+/// Dropping the cache deregisters and closes every connection, active ones too.
+pub struct Cache<C: Connection, P: Policy> {
+    pub(crate) table: Table<C>,
+    pub(crate) policy: P,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) jitter: Jitter,
+    pub(crate) tokens: Tokens,
+    pub(crate) registry: Registry,
+    pub(crate) stats: Stats,
+    pub(crate) probing: bool,
+    pub(crate) draining: bool,
 }
 
-impl<C: Connection, P: Policy> ConnectionCache<C> for Cache<C, P> {
-    fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
-        self.get_connection_state(id)
+impl<C: Connection, P: Policy + Default> Cache<C, P> {
+    /// Starts to make a cache.
+    pub fn builder() -> Builder<C, P> {
+        Builder::new(P::default())
+    }
+}
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Starts to make a cache with a policy of your own.
+    pub fn with_policy(policy: P) -> Builder<C, P> {
+        Builder::new(policy)
     }
 
-    fn set_connection_state(
-        &mut self,
-        now: Instant,
-        id: ConnId,
-        peer: &Peer,
-        state: ConnState,
-    ) -> Result<Changed<C>, SetStateError> {
-        self.set_connection_state(now, id, peer, state)
+    /// The slot of a connection that is here.
+    #[inline]
+    pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
+        (id.cache == self.tokens.serial()).then(|| self.table.slot_of(id.slot, id.generation)).flatten()
     }
 
-    fn find_inactive_connection(
-        &mut self,
-        now: Instant,
-        peer: &Peer,
-        channel: ChannelBindingId,
-    ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
-        self.find_inactive_connection(now, peer, channel)
+    fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
+        self.slot_of(id).map(|slot| self.table.at(slot)).ok_or(NotFound)
     }
 
-    fn find_my_connections(&self, owner: Owner) -> Vec<ConnId> {
-        self.find_my_connections(owner).collect()
+    pub(crate) fn next_name(&self) -> Result<(ConnId, Token), Cause> {
+        let name = self.table.next_name().and_then(|(slot, generation)| {
+            let token = Token(self.tokens.token(slot, generation)?);
+            Some((ConnId { generation, slot, cache: self.tokens.serial() }, token))
+        });
+        name.ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
 
-    fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        self.close_connection(id)
+    pub(crate) fn new_lifetime_end(&mut self, now: Tick) -> Tick {
+        let Some(lifetime) = self.limits.max_lifetime else { return Tick::NEVER };
+        now.after(lifetime.saturating_sub(self.jitter.up_to(self.limits.lifetime_jitter)))
     }
+}
 
-    fn close_all(&mut self) {
+impl<C: Connection, P: Policy> Drop for Cache<C, P> {
+    fn drop(&mut self) {
         self.close_all();
-    }
-
-    fn insert(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        owner: Owner,
-    ) -> Result<ConnId, InsertError<C>> {
-        self.insert(now, conn, peer, channel, owner)
-    }
-
-    fn get(&self, id: ConnId) -> Option<&C> {
-        self.get(id)
-    }
-
-    fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
-        self.get_mut(id)
-    }
-
-    fn peer(&self, id: ConnId) -> Option<&Peer> {
-        self.peer(id)
-    }
-
-    fn channel(&self, id: ConnId) -> Option<ChannelBindingId> {
-        self.channel(id)
-    }
-
-    fn token(&self, id: ConnId) -> Option<Token> {
-        self.token(id)
-    }
-
-    fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        self.remove(id)
-    }
-
-    fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
-        self.checkout(now, peer, channel, owner)
-    }
-
-    fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
-        self.checkin(now, id)
-    }
-
-    fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError> {
-        self.checkin_until(now, id, deadline)
-    }
-
-    fn park(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        private: PrivateData,
-    ) -> Result<Parked<C>, ParkError<C>> {
-        self.park(now, conn, peer, channel, private)
-    }
-
-    fn park_with(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        parking: Parking,
-    ) -> Result<Parked<C>, ParkError<C>> {
-        self.park_with(now, conn, peer, channel, parking)
-    }
-
-    fn take(
-        &mut self,
-        now: Instant,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        token: Token,
-        interest: Interest,
-    ) -> Result<Option<Taken<C>>, TakeError<C>> {
-        self.take(now, peer, channel, token, interest)
-    }
-
-    fn handle_event(&mut self, event: &Event) -> Handled<C> {
-        self.handle_event(event)
-    }
-
-    fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C> {
-        self.handle_readiness(token, read_closed)
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.next_deadline()
-    }
-
-    fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
-        self.expire(now)
-    }
-
-    fn shed(&mut self) -> Option<Evicted<C>> {
-        self.shed()
-    }
-
-    fn close_peer(&mut self, peer: &Peer) {
-        self.close_peer(peer);
-    }
-
-    fn drain(&mut self) {
-        self.drain();
-    }
-
-    fn is_draining(&self) -> bool {
-        self.is_draining()
-    }
-
-    fn limits(&self) -> &Limits {
-        self.limits()
-    }
-
-    fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
-        self.set_limits(limits)
-    }
-
-    fn counts(&self) -> Counts {
-        self.counts()
-    }
-
-    fn counts_of_peer(&self, peer: &Peer) -> Counts {
-        self.counts_of_peer(peer)
-    }
-
-    fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts {
-        self.counts_of(peer, channel)
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
     }
 }

@@ -1,12 +1,41 @@
 //! What goes wrong by the host's doing or the machine's, and what the host still has then.
 
-use crate::outcome::{Evicted, Reason};
+use crate::outcome::Evicted;
+use crate::reason::Reason;
 use crate::state::{ConnState, Owner, PrivateData};
-use crate::watch::Fault;
 use mio::Token;
 use std::error::Error;
 use std::fmt;
 use std::io;
+
+/// A setting that makes no sense: which one, its value, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    pub(crate) field: &'static str,
+    pub(crate) value: String,
+    pub(crate) problem: String,
+}
+
+impl ConfigError {
+    /// The setting's name, as in [`Limits`] or [`Builder`](crate::Builder).
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} {}", self.field, self.value, self.problem)
+    }
+}
+
+impl Error for ConfigError {}
+
+impl From<ConfigError> for io::Error {
+    fn from(error: ConfigError) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, error)
+    }
+}
 
 /// No such connection: it has left, or never was in this cache. (The seed raises `Not_found`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +169,9 @@ impl From<Cause> for io::Error {
         }
     }
 }
+
+/// Why a connection is not fit for use, and the operating system's error if that is why.
+pub(crate) type Fault = (Reason, Option<io::Error>);
 
 /// A connection that couldn't be inserted comes back.
 pub struct InsertError<C> {

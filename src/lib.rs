@@ -58,7 +58,7 @@
 //!                 _ => drop(cache.close_connection(id)?),
 //!             },
 //!             Handled::Evicted(evicted) => println!("{} left: {}", evicted.id, evicted.reason),
-//!             Handled::Active { .. } | Handled::Quiet => {}
+//!             Handled::Active { .. } | Handled::Nothing => {}
 //!         }
 //!     }
 //!     while let Some(evicted) = cache.expire(now) {
@@ -119,48 +119,43 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs, clippy::disallowed_methods)]
 
-mod buckets;
-mod builder;
-mod cache;
-mod clock;
+// Three floors; each file uses those of its own floor and of the floors below.
+//
+// The public vocabulary.
+mod channel;
 mod connection;
-mod cycle;
-mod deadlines;
+mod connection_cache;
 mod error;
-mod expiry;
-mod heads;
 mod limits;
-mod lru;
 mod outcome;
-mod owners;
-mod park;
 mod peer;
-mod peer_text;
 mod policy;
-mod slots;
+mod reason;
 mod state;
 mod stats;
+
+// The pure structures: no sockets, no clock, no log.
 mod table;
+
+// The cache.
+mod cache;
+
 #[cfg(test)]
 mod testing;
-mod tokens;
-mod view;
-mod watch;
 
-pub use builder::Builder;
-pub use cache::ConnectionCache;
+pub use cache::{AggressiveCache, Builder, Cache, RestrictiveCache};
+pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
 pub use connection::{Connection, Probe};
-pub use error::{Cause, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
-pub use limits::{ConfigError, Limits};
+pub use connection_cache::ConnectionCache;
+pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+pub use limits::Limits;
 pub use mio;
-pub use outcome::{Changed, Evicted, Found, Handled, Parked, Parking, Past, Reason, Taken};
-pub use peer::{Hop, Peer, PeerKind};
-pub use peer_text::ParsePeerError;
+pub use outcome::{Entry, Evicted, Found, Handled, History, ParkOptions, Parked, StateChange, Taken};
+pub use peer::{Hop, ParsePeerError, Peer, PeerKind};
 pub use policy::{Aggressive, Candidate, Policy, Restrictive, Verdict};
-pub use state::{ChannelBindingId, ChannelsExhausted, ConnId, ConnState, ConnStateRef, Interner, Owner, PrivateData};
-pub use stats::Stats;
-pub use view::{Counts, Entry};
-pub use watch::{AggressiveCache, Cache, RestrictiveCache};
+pub use reason::Reason;
+pub use state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
+pub use stats::{Counts, Stats};
 
 /// The README's code, compiled.
 #[cfg(doctest)]

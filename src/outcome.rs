@@ -1,7 +1,9 @@
 //! What the cache answers: a connection found, an event's meaning, an eviction and its reason.
 
+use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
-use crate::state::{ChannelBindingId, ConnId, Owner, PrivateData};
+use crate::reason::Reason;
+use crate::state::{ConnId, ConnStateRef, Owner, PrivateData};
 use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
@@ -49,7 +51,7 @@ pub enum Handled<C> {
     /// An inactive connection is no longer fit for use and has left the cache.
     Evicted(Evicted<C>),
     /// The event concerned nobody: an inactive connection that is well, or one that has already left.
-    Quiet,
+    Nothing,
 }
 
 impl<C> fmt::Debug for Handled<C> {
@@ -58,8 +60,37 @@ impl<C> fmt::Debug for Handled<C> {
             Handled::Rejected => f.write_str("Rejected"),
             Handled::Active { id, owner } => f.debug_struct("Active").field("id", id).field("owner", owner).finish(),
             Handled::Evicted(evicted) => f.debug_tuple("Evicted").field(evicted).finish(),
-            Handled::Quiet => f.write_str("Quiet"),
+            Handled::Nothing => f.write_str("Nothing"),
         }
+    }
+}
+
+/// A connection's record, as lent by [`Cache::iter`].
+#[non_exhaustive]
+pub struct Entry<'a, C> {
+    /// Its name.
+    pub id: ConnId,
+    /// The connection.
+    pub conn: &'a C,
+    /// Where it leads.
+    pub peer: &'a Peer,
+    /// Its channel binding.
+    pub channel: ChannelBindingId,
+    /// Who has it, or what is kept with it.
+    pub state: ConnStateRef<'a>,
+    /// How often it was handed out.
+    pub uses: u32,
+}
+
+impl<C> fmt::Debug for Entry<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("peer", &self.peer)
+            .field("channel", &self.channel.0)
+            .field("state", &self.state)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,7 +143,7 @@ pub struct Taken<C> {
     /// What was kept with it.
     pub private: PrivateData,
     /// Its age and uses. Give it back with [`park_with`](crate::Cache::park_with), or they start anew.
-    pub past: Past,
+    pub past: History,
 }
 
 impl<C> fmt::Debug for Taken<C> {
@@ -128,13 +159,13 @@ impl<C> fmt::Debug for Taken<C> {
 /// What a connection that was [taken](crate::Cache::take) has used up of its limits. The default is a new connection.
 /// It means the same in another cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct History {
     pub(crate) uses: u32,
     /// The end of its lifetime; none, if it is not limited.
     pub(crate) lifetime_end: Option<Option<Instant>>,
 }
 
-impl Past {
+impl History {
     /// How often the connection was handed out.
     pub fn uses(&self) -> u32 {
         self.uses
@@ -144,30 +175,30 @@ impl Past {
 /// What [`park_with`](crate::Cache::park_with) is told of a connection besides where it leads.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Parking {
+pub struct ParkOptions {
     /// What to keep with it.
     pub private: PrivateData,
     /// A deadline of its own.
     pub until: Option<Instant>,
     /// What it has used up of its limits, as told by [`take`](crate::Cache::take).
-    pub past: Past,
+    pub past: History,
 }
 
-impl Parking {
+impl ParkOptions {
     /// Keeps private data with the connection.
-    pub fn private_data(mut self, data: PrivateData) -> Parking {
+    pub fn private_data(mut self, data: PrivateData) -> ParkOptions {
         self.private = data;
         self
     }
 
     /// From `deadline` on it isn't handed out any more but evicted.
-    pub fn until(mut self, deadline: Instant) -> Parking {
+    pub fn until(mut self, deadline: Instant) -> ParkOptions {
         self.until = Some(deadline);
         self
     }
 
     /// Counts its age and uses on.
-    pub fn past(mut self, past: Past) -> Parking {
+    pub fn past(mut self, past: History) -> ParkOptions {
         self.past = past;
         self
     }
@@ -192,131 +223,22 @@ impl<C> fmt::Debug for Parked<C> {
 /// What [`set_connection_state`](crate::Cache::set_connection_state) changed besides the state.
 #[must_use = "an eviction and displaced private data are the host's now"]
 #[non_exhaustive]
-pub struct Changed<C> {
+pub struct StateChange<C> {
     /// The private data that was kept with the connection and isn't any longer.
     pub private: PrivateData,
     /// The connection itself, if it isn't fit for the state; or another one that had to make room for it.
     pub evicted: Option<Evicted<C>>,
 }
 
-impl<C> fmt::Debug for Changed<C> {
+impl<C> fmt::Debug for StateChange<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Changed").field("private", &self.private.is_some()).field("evicted", &self.evicted).finish()
-    }
-}
-
-/// Why a connection left the cache. Each leaves once, for one reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The peer closed its side; or, while the connection was in use, the loop was told that its read side is closed.
-    HungUp,
-    /// The peer sent something while nobody had asked, or something was left unread.
-    Unsolicited,
-    /// The socket failed, as by a reset.
-    Failed,
-    /// It was to become inactive for the first time and was not connected: not yet, or not any longer, as after a
-    /// reset.
-    NotConnected,
-    /// It was inactive for as long as allowed.
-    IdleTimeout,
-    /// Its own deadline came.
-    Deadline,
-    /// It became as old as allowed.
-    MaxLifetime,
-    /// It was handed out as often as allowed.
-    MaxUses,
-    /// There were too many inactive ones, and it was the one inactive for longest (but for those that had to go
-    /// anyway).
-    MaxInactive,
-    /// There were too many inactive ones of its peer and channel, and it was the one inactive for longest.
-    MaxInactivePerPeer,
-    /// The policy said so.
-    Policy,
-    /// The host closed its peer.
-    PeerClosed,
-    /// The cache is being drained.
-    Drained,
-    /// The host asked for room.
-    Shed,
-    /// The host closed it, or the whole cache.
-    Closed,
-    /// The host removed it, to use it for something else.
-    Removed,
-    /// The host took it into its own table.
-    Taken,
-}
-
-impl Reason {
-    /// All reasons; there may be more of them in later versions.
-    pub const ALL: &[Reason] = &[
-        Reason::HungUp,
-        Reason::Unsolicited,
-        Reason::Failed,
-        Reason::NotConnected,
-        Reason::IdleTimeout,
-        Reason::Deadline,
-        Reason::MaxLifetime,
-        Reason::MaxUses,
-        Reason::MaxInactive,
-        Reason::MaxInactivePerPeer,
-        Reason::Policy,
-        Reason::PeerClosed,
-        Reason::Drained,
-        Reason::Shed,
-        Reason::Closed,
-        Reason::Removed,
-        Reason::Taken,
-    ];
-
-    /// A word for logs and reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::HungUp => "hung_up",
-            Reason::Unsolicited => "unsolicited",
-            Reason::Failed => "failed",
-            Reason::NotConnected => "not_connected",
-            Reason::IdleTimeout => "idle_timeout",
-            Reason::Deadline => "deadline",
-            Reason::MaxLifetime => "max_lifetime",
-            Reason::MaxUses => "max_uses",
-            Reason::MaxInactive => "max_inactive",
-            Reason::MaxInactivePerPeer => "max_inactive_per_peer",
-            Reason::Policy => "policy",
-            Reason::PeerClosed => "peer_closed",
-            Reason::Drained => "drained",
-            Reason::Shed => "shed",
-            Reason::Closed => "closed",
-            Reason::Removed => "removed",
-            Reason::Taken => "taken",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+        f.debug_struct("StateChange").field("private", &self.private.is_some()).field("evicted", &self.evicted).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn all_reasons_stand_in_their_place() {
-        for (place, &reason) in Reason::ALL.iter().enumerate() {
-            assert_eq!(reason as usize, place, "{reason}");
-        }
-    }
-
-    #[test]
-    fn each_reason_has_a_word_of_its_own_that_pads() {
-        let words: HashSet<String> = Reason::ALL.iter().map(Reason::to_string).collect();
-        assert_eq!(words.len(), Reason::ALL.len());
-        assert_eq!(format!("{:>6}|{}", Reason::Shed, Reason::MaxUses), "  shed|max_uses");
-    }
 
     #[test]
     fn whether_there_is_private_data_is_shown() {
@@ -324,12 +246,12 @@ mod tests {
         let (peer, channel) = (Peer::direct("host", 1), ChannelBindingId::PLAIN);
         for is_some in [false, true] {
             let private = || is_some.then(|| Box::new(1) as _);
-            let changed = Changed::<()> { private: private(), evicted: None };
+            let change = StateChange::<()> { private: private(), evicted: None };
             let found = Found { id, inactive_for: Duration::ZERO, uses: 1, private: private() };
-            let taken = Taken { conn: (), inactive_for: Duration::ZERO, private: private(), past: Past::default() };
+            let taken = Taken { conn: (), inactive_for: Duration::ZERO, private: private(), past: History::default() };
             let (reason, peer) = (Reason::Shed, peer.clone());
             let evicted = Evicted { id, reason, conn: (), peer, channel, private: private(), uses: 1, error: None };
-            for shown in [format!("{changed:?}"), format!("{found:?}"), format!("{taken:?}"), format!("{evicted:?}")] {
+            for shown in [format!("{change:?}"), format!("{found:?}"), format!("{taken:?}"), format!("{evicted:?}")] {
                 assert!(shown.contains(&format!("private: {is_some}")), "{shown}");
             }
         }

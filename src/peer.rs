@@ -1,5 +1,9 @@
 //! Where a connection leads: the key under which inactive connections are kept.
 
+mod text;
+
+pub use text::ParsePeerError;
+
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::{Ipv6Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! Whether a connection is kept at all.
 
+use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
-use crate::state::ChannelBindingId;
 use std::time::Instant;
 
 /// Decides what becomes of a connection that nobody uses any more. Asked once each time a connection becomes inactive,

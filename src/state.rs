@@ -1,10 +1,8 @@
 //! What is known about a connection: who owns it or under which channel binding it waits, and how it is named.
 
+use crate::channel::ChannelBindingId;
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Names one connection of one cache, for ever: a slot and a 64-bit generation.
@@ -39,25 +37,6 @@ impl fmt::Debug for ConnId {
 /// The seed, Ocamlnet's connection cache, uses the pipeline object itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
-
-/// Tells apart connections to one peer that may not stand in for each other: other TLS settings, another client
-/// certificate, other proxy credentials, another local address.
-///
-/// Choose the numbers yourself, or let one [`Interner`] turn configurations into them (it never makes 0, which is thus
-/// free for "nothing special"). The number may be printed and logged; the configuration behind it never is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChannelBindingId(pub u32);
-
-impl ChannelBindingId {
-    /// Nothing special: neither TLS nor credentials.
-    pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
-}
-
-impl fmt::Display for ChannelBindingId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// What an implementation wants to keep with an inactive connection: a TLS session to resume, a protocol's state.
 ///
@@ -175,124 +154,10 @@ impl fmt::Debug for ConnStateRef<'_> {
     }
 }
 
-/// Turns configurations into [`ChannelBindingId`]s: equal ones into the same id, different ones into different ids.
-///
-/// A configuration is compared whole, and kept until it is [forgotten](Interner::forget). Ids are never reused, not
-/// even those of forgotten configurations, and never 0. `Debug` shows how many there are and nothing of them.
-///
-/// One for each cache: two interners give the same ids to different configurations, and ids of your own choice may be
-/// among them, too. What has several parts (TLS settings, a proxy's user) is interned as one value, such as a tuple.
-///
-/// ```
-/// use conncache::Interner;
-///
-/// let mut channels = Interner::new();
-/// let alice = channels.intern(("alice", "secret"))?;
-/// let bob = channels.intern(("bob", "secret"))?;
-/// assert_ne!(alice, bob);
-/// assert_eq!(channels.intern(("alice", "secret"))?, alice);
-/// assert_eq!(channels.get(bob), Some(&("bob", "secret")));
-/// # Ok::<(), conncache::ChannelsExhausted>(())
-/// ```
-pub struct Interner<T> {
-    ids: HashMap<Arc<T>, ChannelBindingId>,
-    configurations: HashMap<ChannelBindingId, Arc<T>>,
-    last: u32,
-}
-
-impl<T: Eq + Hash> Interner<T> {
-    /// An empty interner.
-    pub fn new() -> Interner<T> {
-        Interner::default()
-    }
-
-    /// The id of `configuration`: the one it has, else a new one.
-    ///
-    /// # Errors
-    ///
-    /// [`ChannelsExhausted`] once all 4,294,967,295 ids have been given out; known configurations still get theirs.
-    pub fn intern(&mut self, configuration: T) -> Result<ChannelBindingId, ChannelsExhausted> {
-        if let Some(&id) = self.ids.get(&configuration) {
-            return Ok(id);
-        }
-        self.last = self.last.checked_add(1).ok_or(ChannelsExhausted)?;
-        let (id, configuration) = (ChannelBindingId(self.last), Arc::new(configuration));
-        self.ids.insert(Arc::clone(&configuration), id);
-        self.configurations.insert(id, configuration);
-        Ok(id)
-    }
-
-    /// The configuration behind `id`.
-    pub fn get(&self, id: ChannelBindingId) -> Option<&T> {
-        self.configurations.get(&id).map(|configuration| &**configuration)
-    }
-
-    /// Drops the configuration behind `id`; whether there was one. Should it be interned again, it gets a new id, so
-    /// that connections made under the old one are never found for it.
-    pub fn forget(&mut self, id: ChannelBindingId) -> bool {
-        self.configurations.remove(&id).is_some_and(|configuration| self.ids.remove(&configuration).is_some())
-    }
-
-    /// How many configurations are known.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Whether no configuration is known.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Interner<T> {
-        Interner { ids: HashMap::new(), configurations: HashMap::new(), last: 0 }
-    }
-}
-
-impl<T> fmt::Debug for Interner<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interner").field("len", &self.ids.len()).finish_non_exhaustive()
-    }
-}
-
-/// All ids of an [`Interner`] have been given out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelsExhausted;
-
-impl fmt::Display for ChannelsExhausted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "channel bindings: all {} ids have been given out", u32::MAX)
-    }
-}
-
-impl std::error::Error for ChannelsExhausted {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_forgotten_configuration_gets_a_new_id() {
-        let mut channels = Interner::new();
-        let first = channels.intern("config").unwrap();
-        assert!(!channels.is_empty() && channels.get(first) == Some(&"config"));
-        assert!(channels.forget(first));
-        assert!(!channels.forget(first));
-        assert_eq!(channels.get(first), None);
-        assert_eq!((channels.len(), channels.is_empty()), (0, true));
-        assert_ne!(channels.intern("config").unwrap(), first);
-    }
-
-    #[test]
-    fn ids_run_out_with_an_error_and_are_never_reused() {
-        let mut channels = Interner { last: u32::MAX - 1, ..Interner::default() };
-        let last = channels.intern("a").unwrap();
-        assert_eq!(channels.intern("b"), Err(ChannelsExhausted));
-        assert_eq!(channels.intern("a"), Ok(last));
-        assert_eq!(channels.len(), 1);
-        assert_eq!(ChannelsExhausted.to_string(), "channel bindings: all 4294967295 ids have been given out");
-    }
+    use crate::channel::Interner;
 
     #[test]
     fn private_data_is_boxed_once() {

@@ -1,7 +1,16 @@
 //! What the cache has done so far.
 
-use crate::outcome::Reason;
+use crate::reason::Reason;
 use std::fmt;
+
+/// How many connections there are of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// In use.
+    pub active: usize,
+    /// Not in use. Those that are to go but haven't come from `expire` yet are counted here, too.
+    pub inactive: usize,
+}
 
 /// Counts since the cache was built. [`inserted`](Stats::inserted) is always
 /// [`active`](Stats::active) + [`inactive`](Stats::inactive) + [`left_in_all`](Stats::left_in_all).

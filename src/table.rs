@@ -3,20 +3,28 @@
 //! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order), and has
 //! at most one entry among the deadlines in either state.
 
-use crate::buckets::{Bucket, Buckets};
-use crate::clock::Tick;
-use crate::deadlines::Deadlines;
-use crate::lru::Lru;
-use crate::outcome::Reason;
-use crate::owners::Owners;
+use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
-use crate::slots::{Record, Slots, State};
-use crate::state::{ChannelBindingId, Owner, PrivateData};
+use crate::reason::Reason;
+use crate::state::{Owner, PrivateData};
+use crate::table::age::Ages;
+use crate::table::buckets::{Bucket, Buckets};
+use crate::table::clock::Tick;
+use crate::table::deadlines::Deadlines;
+use crate::table::owners::Owners;
+use crate::table::slots::{Record, Slots, State};
+pub(crate) mod age;
+pub(crate) mod buckets;
+pub(crate) mod chains;
+pub(crate) mod clock;
+pub(crate) mod deadlines;
+pub(crate) mod owners;
+pub(crate) mod slots;
 
 pub(crate) struct Table<C> {
     slots: Slots<C>,
     pub(crate) buckets: Buckets,
-    pub(crate) lru: Lru,
+    pub(crate) ages: Ages,
     owners: Owners,
     deadlines: Deadlines,
     next_generation: u64,
@@ -34,7 +42,7 @@ impl<C> Table<C> {
         Table {
             slots: Slots::with_capacity(capacity),
             buckets: Buckets::default(),
-            lru: Lru::with_capacity(capacity),
+            ages: Ages::with_capacity(capacity),
             owners: Owners::default(),
             deadlines: Deadlines::with_capacity(capacity),
             next_generation: 0,
@@ -96,7 +104,7 @@ impl<C> Table<C> {
         bucket.active -= 1;
         bucket.kept += 1;
         bucket.list.push_newest(&mut self.slots, slot);
-        self.lru.push_newest(slot);
+        self.ages.push_newest(slot);
     }
 
     /// Records an active connection under another peer and channel.
@@ -144,15 +152,15 @@ impl<C> Table<C> {
             bucket.list.remove(&mut self.slots, slot);
             self.buckets.stop_waiting_if_empty(at);
         }
-        self.lru.remove(slot, condemned);
+        self.ages.remove(slot, condemned);
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept; the last that had to be.
     #[inline]
     pub(crate) fn keep_newest(&mut self, most: usize) -> Option<(u32, Reason)> {
         let mut last = None;
-        while self.lru.kept() > most {
-            last = Some(self.condemn(self.lru.oldest_kept()?, Reason::MaxInactive));
+        while self.ages.kept() > most {
+            last = Some(self.condemn(self.ages.oldest_kept()?, Reason::MaxInactive));
         }
         last
     }
@@ -193,13 +201,13 @@ impl<C> Table<C> {
         bucket.condemned += 1;
         bucket.list.remove(&mut self.slots, slot);
         self.buckets.stop_waiting_if_empty(at);
-        self.lru.condemn(slot);
+        self.ages.condemn(slot);
         (slot, reason)
     }
 
     /// The inactive connection to go first: one condemned, else the one inactive for longest.
     pub(crate) fn oldest_inactive(&self) -> Option<u32> {
-        self.lru.oldest_condemned().or(self.lru.oldest_kept())
+        self.ages.oldest_condemned().or(self.ages.oldest_kept())
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
@@ -264,7 +272,7 @@ impl<C> Table<C> {
     }
 
     pub(crate) fn inactive(&self) -> usize {
-        self.lru.condemned() + self.lru.kept()
+        self.ages.condemned() + self.ages.kept()
     }
 
     pub(crate) fn len(&self) -> usize {

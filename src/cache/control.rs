@@ -1,62 +1,15 @@
-//! What ends connections besides their peers: time, limits, and the host's orders.
+//! What the host changes while the cache runs: limits, closed peers, room, draining.
 
-use crate::clock::Tick;
+use crate::cache::Cache;
 use crate::connection::Connection;
-use crate::limits::{ConfigError, Limits};
-use crate::outcome::{Evicted, Reason};
+use crate::error::ConfigError;
+use crate::limits::Limits;
+use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::Policy;
-use crate::slots::State;
-use crate::watch::Cache;
-use std::time::Instant;
-
-/// How many deadline entries of connections that were used in the meantime one call puts right.
-const MOST_REARMS: u32 = 64;
+use crate::reason::Reason;
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// When to call [`expire`](Cache::expire) next: the time-out for the loop's `poll`. Never later than the first
-    /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has
-    /// been superseded since. `None` if nothing is inactive or nothing can run out.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        if self.table.inactive() == 0 {
-            return None;
-        }
-        if self.draining || self.table.buckets.is_any_waiting() || self.table.lru.condemned() > 0 {
-            // Due, whatever the host's clock says.
-            return self.clock.instant(Tick::default());
-        }
-        let oldest = self.table.lru.oldest_kept()?;
-        let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
-            (Some(time), State::Inactive { since, .. }) => since.after(time),
-            _ => Tick::NEVER,
-        };
-        let deadline = self.table.first_deadline().map_or(Tick::NEVER, |(at, _)| at);
-        self.clock.instant(idle.min(deadline))
-    }
-
-    /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none
-    /// (or, rarely, when this call had enough to do with putting deadlines right: then
-    /// [`next_deadline`](Cache::next_deadline) is still due).
-    ///
-    /// Call it in each turn until it says `None`, or fewer times, to bound the turn's work: what has run out is not
-    /// handed out any more in any case.
-    #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
-    pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
-        let now = self.clock.advance(now);
-        let first = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
-        if let Some(reason) = self.unfit(first, now) {
-            return Some(self.evict(first, reason));
-        }
-        for _ in 0..MOST_REARMS {
-            let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
-            if let Some(reason) = self.unfit(slot, now) {
-                return Some(self.evict(slot, reason));
-            }
-            self.table.rearm(slot);
-        }
-        None
-    }
-
     /// Evicts a connection, to make room when descriptors run out (`EMFILE` in the host's `connect` or `accept`): one
     /// that is to go anyway, of a closed peer or over a lowered limit, else the one inactive for longest. `None` if
     /// nothing is inactive.
@@ -64,6 +17,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn shed(&mut self) -> Option<Evicted<C>> {
         let slot = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
         Some(self.evict(slot, Reason::Shed))
+    }
+
+    /// Closes all connections, active ones too. O(as many as there ever were at once).
+    pub fn close_all(&mut self) {
+        for slot in 0..self.table.slots_end() {
+            if self.table.try_at(slot).is_some() {
+                drop(self.evict(slot, Reason::Closed));
+            }
+        }
     }
 
     /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of

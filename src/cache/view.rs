@@ -1,54 +1,18 @@
 //! Looking into the cache without changing it (but for the connections themselves).
 
+use crate::cache::Cache;
+use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::NotFound;
+use crate::outcome::Entry;
 use crate::peer::Peer;
 use crate::policy::Policy;
-use crate::slots::{Record, State};
-use crate::state::{ChannelBindingId, ConnId, ConnStateRef, Owner};
-use crate::stats::Stats;
-use crate::watch::Cache;
+use crate::state::{ConnId, ConnStateRef, Owner};
+use crate::stats::{Counts, Stats};
+use crate::table::slots::{Record, State};
 use mio::Token;
 use std::fmt;
 use std::ops::{Index, IndexMut};
-
-/// How many connections there are of a kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// In use.
-    pub active: usize,
-    /// Not in use. Those that are to go but haven't come from `expire` yet are counted here, too.
-    pub inactive: usize,
-}
-
-/// A connection's record, as lent by [`Cache::iter`].
-#[non_exhaustive]
-pub struct Entry<'a, C> {
-    /// Its name.
-    pub id: ConnId,
-    /// The connection.
-    pub conn: &'a C,
-    /// Where it leads.
-    pub peer: &'a Peer,
-    /// Its channel binding.
-    pub channel: ChannelBindingId,
-    /// Who has it, or what is kept with it.
-    pub state: ConnStateRef<'a>,
-    /// How often it was handed out.
-    pub uses: u32,
-}
-
-impl<C> fmt::Debug for Entry<'_, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("id", &self.id)
-            .field("peer", &self.peer)
-            .field("channel", &self.channel.0)
-            .field("state", &self.state)
-            .field("uses", &self.uses)
-            .finish_non_exhaustive()
-    }
-}
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection, if it is here.
@@ -137,10 +101,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn stats(&self) -> Stats {
         let Counts { active, inactive } = self.counts();
         Stats { active, inactive, ..self.stats.clone() }
-    }
-
-    fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
-        self.slot_of(id).map(|slot| self.table.at(slot)).ok_or(NotFound)
     }
 
     fn state_of<'a>(&'a self, record: &'a Record<C>) -> ConnStateRef<'a> {

@@ -1,13 +1,15 @@
 //! Making a cache.
 
-use crate::clock::Clock;
+use crate::cache::Cache;
+use crate::cache::jitter::Jitter;
+use crate::cache::tokens::Tokens;
 use crate::connection::Connection;
-use crate::limits::{ConfigError, Jitter, Limits};
+use crate::error::ConfigError;
+use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::table::Table;
-use crate::tokens::Tokens;
-use crate::watch::Cache;
+use crate::table::clock::Clock;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;

@@ -4,8 +4,8 @@
 //! slot and the low bits of the connection's generation, so that an event left over from a connection that has gone
 //! doesn't hit the one that took its slot.
 
-use crate::limits::ConfigError;
-use crate::slots::NONE;
+use crate::error::ConfigError;
+use crate::table::slots::NONE;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};

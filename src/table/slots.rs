@@ -1,8 +1,8 @@
 //! The connection records, and lists of them that are linked through the records themselves.
 
-use crate::clock::Tick;
-use crate::outcome::Reason;
+use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
+use crate::table::clock::Tick;
 use slab::Slab;
 
 /// No slot, bucket or position: the end of a list.

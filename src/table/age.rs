@@ -3,10 +3,9 @@
 //! Its links stand apart from the records, eight bytes to a slot: a hand-out unlinks a connection from between two
 //! others that have nothing to do with it, and their whole records would have to come into the processor's cache.
 
-use crate::slots::{Linked, Links, List, NONE};
-
+use crate::table::slots::{Linked, Links, List, NONE};
 #[derive(Default)]
-pub(crate) struct Lru {
+pub(crate) struct Ages {
     links: Vec<Links>,
     kept: Order,
     /// Those over a lowered limit, in the order in which they were condemned.
@@ -19,9 +18,9 @@ struct Order {
     len: usize,
 }
 
-impl Lru {
-    pub(crate) fn with_capacity(slots: usize) -> Lru {
-        Lru { links: Vec::with_capacity(slots), ..Lru::default() }
+impl Ages {
+    pub(crate) fn with_capacity(slots: usize) -> Ages {
+        Ages { links: Vec::with_capacity(slots), ..Ages::default() }
     }
 
     #[inline]
@@ -90,13 +89,13 @@ mod tests {
 
     #[test]
     fn room_is_made_at_once_for_as_many_as_announced() {
-        assert_eq!(Lru::with_capacity(100).links.capacity(), 100);
+        assert_eq!(Ages::with_capacity(100).links.capacity(), 100);
     }
 
     #[test]
     fn both_orders_are_those_of_plain_lists() {
         for seed in 0..5 {
-            let (mut random, mut lru) = (Random::new(seed), Lru::default());
+            let (mut random, mut ages) = (Random::new(seed), Ages::default());
             let (mut kept, mut condemned) = (Vec::new(), Vec::new());
             for _ in 0..2_000 {
                 let slot = random.below(100) as u32;
@@ -104,27 +103,27 @@ mod tests {
                 match (at(&kept), at(&condemned)) {
                     (Some(at), _) if random.below(4) == 0 => {
                         condemned.push(kept.remove(at));
-                        lru.condemn(slot);
+                        ages.condemn(slot);
                     }
                     (Some(at), _) => {
                         kept.remove(at);
-                        lru.remove(slot, false);
+                        ages.remove(slot, false);
                     }
                     (_, Some(at)) => {
                         condemned.remove(at);
-                        lru.remove(slot, true);
+                        ages.remove(slot, true);
                     }
                     _ => {
                         kept.push(slot);
-                        lru.push_newest(slot);
+                        ages.push_newest(slot);
                     }
                 }
-                for (order, naive) in [(&lru.kept, &kept), (&lru.condemned, &condemned)] {
-                    assert!(order.list.iter(&lru.links).eq(naive.iter().rev().copied()), "seed {seed}");
+                for (order, naive) in [(&ages.kept, &kept), (&ages.condemned, &condemned)] {
+                    assert!(order.list.iter(&ages.links).eq(naive.iter().rev().copied()), "seed {seed}");
                     assert_eq!(order.len, naive.len(), "seed {seed}");
                 }
-                assert_eq!(lru.oldest_kept(), kept.first().copied(), "seed {seed}");
-                assert_eq!(lru.oldest_condemned(), condemned.first().copied(), "seed {seed}");
+                assert_eq!(ages.oldest_kept(), kept.first().copied(), "seed {seed}");
+                assert_eq!(ages.oldest_condemned(), condemned.first().copied(), "seed {seed}");
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The first of each chain, by hash: half of a hash table, whose other half are links in what it finds.
 
-use crate::slots::NONE;
-
+use crate::table::slots::NONE;
 /// At most one chain for each thing in it, on average; several hashes may share one.
 pub(crate) struct Heads {
     /// As many as a power of two.

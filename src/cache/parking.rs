@@ -1,23 +1,26 @@
 //! The way in and out for hosts with a table of their own, which have the cache keep the inactive connections alone.
 
-use crate::clock::Tick;
+use crate::cache::Cache;
+use crate::cache::fitness::Facts;
+use crate::cache::registering::look;
+use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
-use crate::cycle::Facts;
 use crate::error::{Cause, ParkError, TakeError};
-use crate::outcome::{Parked, Parking, Past, Reason, Taken};
+use crate::outcome::{History, ParkOptions, Parked, Taken};
 use crate::peer::Peer;
 use crate::policy::Policy;
-use crate::slots::{Flags, State};
-use crate::state::{ChannelBindingId, Owner, PrivateData};
+use crate::reason::Reason;
+use crate::state::{Owner, PrivateData};
 use crate::table::Left;
-use crate::watch::{Cache, look};
+use crate::table::clock::Tick;
+use crate::table::slots::{Flags, State};
 use log::debug;
 use mio::{Interest, Token};
 use std::time::Instant;
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`park_with`](Cache::park_with) for a new connection without a deadline. Of a connection that was taken, age and
-    /// uses start anew: to have them limited, use `park_with` and give back its [`Past`].
+    /// uses start anew: to have them limited, use `park_with` and give back its [`History`].
     ///
     /// # Errors
     ///
@@ -30,7 +33,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
         private: PrivateData,
     ) -> Result<Parked<C>, ParkError<C>> {
-        self.park_with(now, conn, peer, channel, Parking { private, ..Parking::default() })
+        self.park_with(now, conn, peer, channel, ParkOptions { private, ..ParkOptions::default() })
     }
 
     /// Takes in a connection from a host that keeps a table of its own, as an inactive one: moves its registration
@@ -46,10 +49,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         mut conn: C,
         peer: &Peer,
         channel: ChannelBindingId,
-        parking: Parking,
+        parking: ParkOptions,
     ) -> Result<Parked<C>, ParkError<C>> {
         let tick = self.clock.advance(now);
-        let Parking { private, until, past } = parking;
+        let ParkOptions { private, until, past } = parking;
         let (id, token) = match self.next_name() {
             Ok(name) => name,
             Err(cause) => return Err(ParkError { conn, private, cause }),
@@ -120,7 +123,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let Left { record, .. } = self.leave(slot, Reason::Taken);
         let State::Inactive { since, private, .. } = record.state else { unreachable!("only inactive ones are found") };
         let lifetime_end = Some(self.clock.instant(record.lifetime_end));
-        let past = Past { uses: record.uses.saturating_add(1), lifetime_end };
+        let past = History { uses: record.uses.saturating_add(1), lifetime_end };
         Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, past }))
     }
 }

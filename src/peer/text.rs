@@ -1,6 +1,7 @@
 //! Peers as text: the grammar, both ways.
 
-use crate::peer::{Hop, HostPort, Parts, Peer, PeerKind, is_ipv6};
+use crate::peer::is_ipv6;
+use crate::peer::{Hop, HostPort, Parts, Peer, PeerKind};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 

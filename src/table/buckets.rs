@@ -1,9 +1,9 @@
 //! The inactive connections by peer and channel binding, the newest of each first.
 
-use crate::heads::{Heads, mix};
+use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
-use crate::slots::{Linked, Links, List, NONE};
-use crate::state::ChannelBindingId;
+use crate::table::chains::{Heads, mix};
+use crate::table::slots::{Linked, Links, List, NONE};
 use slab::Slab;
 
 /// What all connections to one peer under one channel binding share. It goes with the last of them.

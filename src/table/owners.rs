@@ -1,9 +1,8 @@
 //! Which active connections each owner has.
 
-use crate::heads::{Heads, mix};
-use crate::slots::{Links, NONE, Slots, State};
 use crate::state::Owner;
-
+use crate::table::chains::{Heads, mix};
+use crate::table::slots::{Links, NONE, Slots, State};
 /// The active connections, in chains by their owners' hashes. Owners have no entries of their own.
 #[derive(Default)]
 pub(crate) struct Owners {
@@ -80,8 +79,8 @@ fn hash(owner: Owner) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Tick;
-    use crate::slots::Record;
+    use crate::table::clock::Tick;
+    use crate::table::slots::Record;
     use crate::testing::Random;
 
     #[test]

@@ -1,12 +1,11 @@
 //! The connections that run out at a time of their own: a deadline given with them, or the end of their lifetime.
-//! (Idle time-outs need no place here: their order is that of [`Lru`](crate::lru::Lru).)
+//! (Idle time-outs need no place here: their order is that of [`Ages`](crate::table::age::Ages).)
 //!
 //! A binary heap with at most one entry for each connection. The entry stays while the connection is used and is put
 //! right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles up.
 
-use crate::clock::Tick;
-use crate::slots::NONE;
-
+use crate::table::clock::Tick;
+use crate::table::slots::NONE;
 pub(crate) struct Deadlines {
     heap: Vec<Entry>,
     /// Where each slot stands in the heap, or [`NONE`].

@@ -1,0 +1,185 @@
+//! The cycle of a connection's life: handed out, used, given back.
+
+use crate::cache::Cache;
+use crate::cache::fitness::Facts;
+use crate::cache::registering::BOTH;
+use crate::channel::ChannelBindingId;
+use crate::connection::Connection;
+use crate::error::{Cause, InsertError, NotFound, StateError};
+use crate::outcome::{Evicted, Found};
+use crate::peer::Peer;
+use crate::policy::Policy;
+use crate::reason::Reason;
+use crate::state::{ConnId, Owner, PrivateData};
+use crate::table::clock::Tick;
+use crate::table::slots::State;
+use log::debug;
+use std::io;
+use std::time::Instant;
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Takes in a connection, newly opened or still opening, as `owner`'s: registers it for reading and writing, and
+    /// keeps it until it is evicted, closed or removed. No limit concerns active connections.
+    ///
+    /// Don't register it yourself, neither before nor after. (One that is registered already is refused, but with
+    /// another `Poll` in debug builds alone: mio checks no further.)
+    ///
+    /// # Errors
+    ///
+    /// The connection comes back with the cause: the operating system's refusal, or a block of
+    /// [tokens](Builder::tokens) without room. Nothing has changed then.
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        mut conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+    ) -> Result<ConnId, InsertError<C>> {
+        let now = self.clock.advance(now);
+        let (id, token) = match self.next_name() {
+            Ok(name) => name,
+            Err(cause) => return Err(InsertError { conn, cause }),
+        };
+        if let Err(error) = self.registry.register(&mut conn, token, BOTH) {
+            // In debug builds mio remembers the attempt, and the host could not try again. A source that is
+            // registered already is somebody's, and stays.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                let _ = self.registry.deregister(&mut conn);
+            }
+            return Err(InsertError { conn, cause: Cause::Registry(error) });
+        }
+        let lifetime_end = self.new_lifetime_end(now);
+        self.table.insert(conn, peer, channel, owner, lifetime_end);
+        self.stats.inserted += 1;
+        debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
+        Ok(id)
+    }
+
+    /// Hands out a connection to `peer` under `channel`, if one is fit for use, and makes it `owner`'s: the one that
+    /// was used last, since it is the least likely to be given up by its far end. It is probed in this moment
+    /// ([`Builder::probe`](crate::Builder::probe)): for plain sockets, open, without error, without a byte to read.
+    ///
+    /// Write at once: no event will tell that it is writable.
+    ///
+    /// Dead ones met on the way are closed and counted, their private data dropped with them; after eight of them it is
+    /// a miss. Those that have run out and haven't come from [`expire`](Cache::expire) yet are passed by; after 64 of
+    /// them it is a miss, too.
+    #[must_use = "a connection found is active from now on"]
+    pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
+        let now = self.clock.advance(now);
+        if let Some(slot) = self.find(now, peer, channel) {
+            match self.widen(slot) {
+                Ok(()) => return Some(self.hand_out(now, slot, owner)),
+                Err(fault) => drop(self.evict_faulty(slot, fault)),
+            }
+        }
+        self.stats.missed += 1;
+        None
+    }
+
+    /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
+    /// watches it and may hand it out. To be called when the response is complete and nothing is left in the buffers.
+    ///
+    /// Forget `id` then: it names the connection, not your use of it, and the next owner's connection has the same.
+    ///
+    /// Returns what has to go: the connection itself if it isn't kept ([`Evicted::id`] is its own), or the one that
+    /// has to make room for it.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NotFound`], or [`StateError::AlreadyInactive`]; nothing has changed.
+    pub fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_any(now, id, None)
+    }
+
+    /// [`checkin`](Cache::checkin) with a deadline of the connection's own, such as HTTP's `Keep-Alive: timeout=`: from
+    /// `deadline` on it isn't handed out but evicted.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn checkin_until(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        deadline: Instant,
+    ) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_any(now, id, Some(deadline))
+    }
+
+    /// Gives a connection back to the host, whatever its state, no longer registered: for a protocol upgrade, say.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if it isn't here.
+    pub fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
+        let slot = self.slot_of(id).ok_or(NotFound)?;
+        Ok(self.evict(slot, Reason::Removed))
+    }
+
+    /// Closes a connection, whatever its state: it comes back no longer registered, and closes when dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if it isn't here, as when it was closed before.
+    pub fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
+        let slot = self.slot_of(id).ok_or(NotFound)?;
+        Ok(self.evict(slot, Reason::Closed))
+    }
+
+    fn checkin_any(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        until: Option<Instant>,
+    ) -> Result<Option<Evicted<C>>, StateError> {
+        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        match self.table.at(slot).state {
+            State::Active { .. } => Ok(self.give_back(now, slot, None, until)),
+            State::Inactive { .. } => Err(StateError::AlreadyInactive),
+        }
+    }
+
+    /// Makes an inactive connection, found fit, active.
+    pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
+        let (since, private) = self.table.activate(slot, owner);
+        let record = self.table.at_mut(slot);
+        record.uses = record.uses.saturating_add(1);
+        self.stats.handed_out += 1;
+        let found = Found {
+            id: record.id(slot, self.tokens.serial()),
+            inactive_for: now.since(since),
+            uses: record.uses,
+            private,
+        };
+        debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
+        found
+    }
+
+    /// Makes an active connection inactive if it is to be kept; what has to go.
+    pub(super) fn give_back(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        private: PrivateData,
+        until: Option<Instant>,
+    ) -> Option<Evicted<C>> {
+        let tick = self.clock.advance(now);
+        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+        let record = self.table.at(slot);
+        let (bucket, flags, uses, lifetime_end) = (record.bucket, record.flags, record.uses, record.lifetime_end);
+        let facts = Facts { bucket, flags, uses, lifetime_end, since: tick, until };
+        let kept = match self.refused(facts) {
+            Some(reason) => Err((reason, None)),
+            None => self.look_once(slot).and_then(|()| self.ask(now, facts).map_err(|reason| (reason, None))),
+        };
+        match kept.and_then(|until| self.narrow(slot).map(|()| until)) {
+            Ok(until) => {
+                self.table.deactivate(slot, tick, until, private);
+                self.make_room(bucket)
+            }
+            Err(fault) => Some(Evicted { private, ..self.evict_faulty(slot, fault) }),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What ends connections besides their peers: time, limits, and the host's orders.
+
+use crate::cache::Cache;
+use crate::connection::Connection;
+use crate::outcome::Evicted;
+use crate::policy::Policy;
+use crate::table::clock::Tick;
+use crate::table::slots::State;
+use std::time::Instant;
+
+/// How many deadline entries of connections that were used in the meantime one call puts right.
+const MOST_REARMS: u32 = 64;
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// When to call [`expire`](Cache::expire) next: the time-out for the loop's `poll`. Never later than the first
+    /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has
+    /// been superseded since. `None` if nothing is inactive or nothing can run out.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.table.inactive() == 0 {
+            return None;
+        }
+        if self.draining || self.table.buckets.is_any_waiting() || self.table.ages.condemned() > 0 {
+            // Due, whatever the host's clock says.
+            return self.clock.instant(Tick::default());
+        }
+        let oldest = self.table.ages.oldest_kept()?;
+        let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
+            (Some(time), State::Inactive { since, .. }) => since.after(time),
+            _ => Tick::NEVER,
+        };
+        let deadline = self.table.first_deadline().map_or(Tick::NEVER, |(at, _)| at);
+        self.clock.instant(idle.min(deadline))
+    }
+
+    /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none
+    /// (or, rarely, when this call had enough to do with putting deadlines right: then
+    /// [`next_deadline`](Cache::next_deadline) is still due).
+    ///
+    /// Call it in each turn until it says `None`, or fewer times, to bound the turn's work: what has run out is not
+    /// handed out any more in any case.
+    #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
+    pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
+        let now = self.clock.advance(now);
+        let first = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
+        if let Some(reason) = self.unfit(first, now) {
+            return Some(self.evict(first, reason));
+        }
+        for _ in 0..MOST_REARMS {
+            let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
+            if let Some(reason) = self.unfit(slot, now) {
+                return Some(self.evict(slot, reason));
+            }
+            self.table.rearm(slot);
+        }
+        None
+    }
+}

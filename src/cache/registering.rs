@@ -1,0 +1,86 @@
+//! Registering and probing connections, on platforms with real edges and with emulated ones.
+
+use crate::cache::Cache;
+use crate::connection::{Connection, Probe};
+use crate::error::Fault;
+use crate::policy::Policy;
+use crate::reason::Reason;
+use mio::{Interest, Token};
+
+/// Whether the platform's readiness is emulated: then only a read that would block arms the next event, hence a
+/// connection has to be probed when it becomes inactive, too.
+const EDGE_IS_EMULATED: bool = cfg!(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    target_os = "illumos",
+))) || cfg!(mio_unsupported_force_poll_poll);
+
+/// For a connection's whole life with the cache, where edges are real: going active and inactive costs no system call.
+pub(crate) const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Looks at an inactive connection.
+    pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
+        self.stats.probes += 1;
+        verdict_of(self.table.at_mut(slot).conn.probe())
+    }
+
+    /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform
+    /// wants that.
+    pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
+        let record = self.table.at_mut(slot);
+        if !record.flags.connected {
+            look(&mut record.conn)?;
+            record.flags.connected = true;
+        } else if EDGE_IS_EMULATED {
+            verdict_of(record.conn.probe())?;
+        }
+        if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
+    }
+
+    /// Registers a connection that is about to become active for writing, too, if it isn't.
+    pub(crate) fn widen(&mut self, slot: u32) -> Result<(), Fault> {
+        self.register_for(slot, BOTH)
+    }
+
+    /// Registers a connection that is about to become inactive for reading alone, where a probe arms again whatever it
+    /// is registered for: it would be told to be writable, and probed, for ever.
+    pub(crate) fn narrow(&mut self, slot: u32) -> Result<(), Fault> {
+        if EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
+    }
+
+    fn register_for(&mut self, slot: u32, interest: Interest) -> Result<(), Fault> {
+        let (record, read_only) = (self.table.at_mut(slot), interest == Interest::READABLE);
+        if record.flags.read_only == read_only {
+            return Ok(());
+        }
+        record.flags.read_only = read_only;
+        let token = self.tokens.token(slot, record.generation).expect("it was registered under it");
+        self.registry
+            .reregister(&mut record.conn, Token(token), interest)
+            .map_err(|error| (Reason::Failed, Some(error)))
+    }
+}
+
+/// Whether a connection that is about to become inactive can be watched.
+pub(crate) fn look<C: Connection>(conn: &mut C) -> Result<(), Fault> {
+    if !conn.is_connected() {
+        return Err((Reason::NotConnected, None));
+    }
+    if EDGE_IS_EMULATED { verdict_of(conn.probe()) } else { Ok(()) }
+}
+
+pub(crate) fn verdict_of(probe: Probe) -> Result<(), Fault> {
+    match probe {
+        Probe::Quiet => Ok(()),
+        Probe::Closed => Err((Reason::HungUp, None)),
+        Probe::Unsolicited => Err((Reason::Unsolicited, None)),
+        Probe::Failed(error) => Err((Reason::Failed, Some(error))),
+    }
+}

@@ -1,0 +1,249 @@
+//! The interface, apart from any one implementation of it.
+
+use crate::channel::ChannelBindingId;
+use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
+use crate::peer::Peer;
+use crate::state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
+use crate::stats::{Counts, Stats};
+use mio::event::Event;
+use mio::{Interest, Token};
+use std::any::Any;
+use std::time::Instant;
+
+/// A connection cache, whatever it keeps: what a host's loop needs of one, usable as `dyn`.
+///
+/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is the one of the same name
+/// of [`Cache`](crate::Cache), and described there.
+///
+/// # Laws
+///
+/// Every implementation keeps them. The trait is sealed: its implementations are [`Cache`](crate::Cache), and `Box`
+/// and `&mut` of one.
+///
+/// * A connection is active (one owner's) or inactive from its insertion until it leaves, and leaves once.
+/// * Nobody is handed a connection that somebody has. `find_my_connections` lists just those that an owner has.
+/// * What is handed out leads to the peer, under the channel binding, that was asked for.
+/// * A connection that isn't kept comes back as a value; so does its private data. But one found dead by a search for
+///   one to hand out is closed there and then.
+/// * An id that has left is not found, for ever. An error changes nothing.
+pub trait ConnectionCache<C>: sealed::Sealed {
+    /// [`Cache::get_connection_state`](crate::Cache::get_connection_state)
+    fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound>;
+
+    /// [`Cache::set_connection_state`](crate::Cache::set_connection_state)
+    fn set_connection_state(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: &Peer,
+        state: ConnState,
+    ) -> Result<StateChange<C>, SetStateError>;
+
+    /// [`Cache::find_inactive_connection`](crate::Cache::find_inactive_connection)
+    #[allow(clippy::type_complexity)]
+    fn find_inactive_connection(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+    ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound>;
+
+    /// [`Cache::find_my_connections`](crate::Cache::find_my_connections)
+    fn find_my_connections(&self, owner: Owner) -> Vec<ConnId>;
+
+    /// [`Cache::close_connection`](crate::Cache::close_connection)
+    fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
+
+    /// [`Cache::close_all`](crate::Cache::close_all)
+    fn close_all(&mut self);
+
+    /// [`Cache::insert`](crate::Cache::insert)
+    fn insert(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+    ) -> Result<ConnId, InsertError<C>>;
+
+    /// [`Cache::get`](crate::Cache::get)
+    fn get(&self, id: ConnId) -> Option<&C>;
+
+    /// [`Cache::get_mut`](crate::Cache::get_mut)
+    fn get_mut(&mut self, id: ConnId) -> Option<&mut C>;
+
+    /// [`Cache::remove`](crate::Cache::remove)
+    fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
+
+    /// [`Cache::checkout`](crate::Cache::checkout)
+    #[must_use]
+    fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found>;
+
+    /// [`Cache::checkin`](crate::Cache::checkin)
+    fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError>;
+
+    /// [`Cache::checkin_until`](crate::Cache::checkin_until)
+    fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError>;
+
+    /// [`Cache::park`](crate::Cache::park)
+    fn park(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        private: PrivateData,
+    ) -> Result<Parked<C>, ParkError<C>>;
+
+    /// [`Cache::park_with`](crate::Cache::park_with)
+    fn park_with(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        parking: ParkOptions,
+    ) -> Result<Parked<C>, ParkError<C>>;
+
+    /// [`Cache::take`](crate::Cache::take)
+    fn take(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        token: Token,
+        interest: Interest,
+    ) -> Result<Option<Taken<C>>, TakeError<C>>;
+
+    /// [`Cache::handle_event`](crate::Cache::handle_event)
+    fn handle_event(&mut self, event: &Event) -> Handled<C>;
+
+    /// [`Cache::handle_readiness`](crate::Cache::handle_readiness)
+    fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C>;
+
+    /// [`Cache::next_deadline`](crate::Cache::next_deadline)
+    fn next_deadline(&self) -> Option<Instant>;
+
+    /// [`Cache::expire`](crate::Cache::expire)
+    #[must_use]
+    fn expire(&mut self, now: Instant) -> Option<Evicted<C>>;
+
+    /// [`Cache::shed`](crate::Cache::shed)
+    #[must_use]
+    fn shed(&mut self) -> Option<Evicted<C>>;
+
+    /// [`Cache::close_peer`](crate::Cache::close_peer)
+    fn close_peer(&mut self, peer: &Peer);
+
+    /// [`Cache::drain`](crate::Cache::drain)
+    fn drain(&mut self);
+
+    /// [`Cache::counts`](crate::Cache::counts)
+    fn counts(&self) -> Counts;
+
+    /// [`Cache::stats`](crate::Cache::stats)
+    fn stats(&self) -> Stats;
+}
+
+pub(crate) mod sealed {
+    /// Keeps other implementations out, so that methods can be added.
+    pub trait Sealed {}
+}
+
+/// Every method of the trait, passed on to the method of the same name of `$target`.
+macro_rules! forward {
+    ($this:ident => $target:expr) => {
+        fn get_connection_state(&$this,  id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
+            $target.get_connection_state(id)
+        }
+        fn set_connection_state(&mut $this,  now: Instant, id: ConnId, peer: &Peer, state: ConnState) -> Result<StateChange<C>, SetStateError> {
+            $target.set_connection_state(now, id, peer, state)
+        }
+        #[allow(clippy::type_complexity)]
+        fn find_inactive_connection(&mut $this,  now: Instant, peer: &Peer, channel: ChannelBindingId) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
+            $target.find_inactive_connection(now, peer, channel)
+        }
+        fn find_my_connections(&$this,  owner: Owner) -> Vec<ConnId> {
+            Vec::from_iter($target.find_my_connections(owner))
+        }
+        fn close_connection(&mut $this,  id: ConnId) -> Result<Evicted<C>, NotFound> {
+            $target.close_connection(id)
+        }
+        fn close_all(&mut $this) {
+            $target.close_all();
+        }
+        fn insert(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Result<ConnId, InsertError<C>> {
+            $target.insert(now, conn, peer, channel, owner)
+        }
+        fn get(&$this,  id: ConnId) -> Option<&C> {
+            $target.get(id)
+        }
+        fn get_mut(&mut $this,  id: ConnId) -> Option<&mut C> {
+            $target.get_mut(id)
+        }
+        fn remove(&mut $this,  id: ConnId) -> Result<Evicted<C>, NotFound> {
+            $target.remove(id)
+        }
+        fn checkout(&mut $this,  now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
+            $target.checkout(now, peer, channel, owner)
+        }
+        fn checkin(&mut $this,  now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
+            $target.checkin(now, id)
+        }
+        fn checkin_until(&mut $this,  now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError> {
+            $target.checkin_until(now, id, deadline)
+        }
+        fn park(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, private: PrivateData) -> Result<Parked<C>, ParkError<C>> {
+            $target.park(now, conn, peer, channel, private)
+        }
+        fn park_with(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, parking: ParkOptions) -> Result<Parked<C>, ParkError<C>> {
+            $target.park_with(now, conn, peer, channel, parking)
+        }
+        fn take(&mut $this,  now: Instant, peer: &Peer, channel: ChannelBindingId, token: Token, interest: Interest) -> Result<Option<Taken<C>>, TakeError<C>> {
+            $target.take(now, peer, channel, token, interest)
+        }
+        fn handle_event(&mut $this,  event: &Event) -> Handled<C> {
+            $target.handle_event(event)
+        }
+        fn handle_readiness(&mut $this,  token: Token, read_closed: bool) -> Handled<C> {
+            $target.handle_readiness(token, read_closed)
+        }
+        fn next_deadline(&$this) -> Option<Instant> {
+            $target.next_deadline()
+        }
+        fn expire(&mut $this,  now: Instant) -> Option<Evicted<C>> {
+            $target.expire(now)
+        }
+        fn shed(&mut $this) -> Option<Evicted<C>> {
+            $target.shed()
+        }
+        fn close_peer(&mut $this,  peer: &Peer) {
+            $target.close_peer(peer);
+        }
+        fn drain(&mut $this) {
+            $target.drain();
+        }
+        fn counts(&$this) -> Counts {
+            $target.counts()
+        }
+        fn stats(&$this) -> Stats {
+            $target.stats()
+        }
+    };
+}
+
+pub(crate) use forward;
+
+impl<T: sealed::Sealed + ?Sized> sealed::Sealed for Box<T> {}
+
+impl<C, T: ConnectionCache<C> + ?Sized> ConnectionCache<C> for Box<T> {
+    forward!(self => (**self));
+}
+
+impl<T: sealed::Sealed + ?Sized> sealed::Sealed for &mut T {}
+
+impl<C, T: ConnectionCache<C> + ?Sized> ConnectionCache<C> for &mut T {
+    forward!(self => (**self));
+}

@@ -1,0 +1,117 @@
+//! Why connections leave the cache.
+
+use std::fmt;
+
+/// Why a connection left the cache. Each leaves once, for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The peer closed its side; or, while the connection was in use, the loop was told that its read side is closed.
+    HungUp,
+    /// The peer sent something while nobody had asked, or something was left unread.
+    Unsolicited,
+    /// The socket failed, as by a reset.
+    Failed,
+    /// It was to become inactive for the first time and was not connected: not yet, or not any longer, as after a
+    /// reset.
+    NotConnected,
+    /// It was inactive for as long as allowed.
+    IdleTimeout,
+    /// Its own deadline came.
+    Deadline,
+    /// It became as old as allowed.
+    MaxLifetime,
+    /// It was handed out as often as allowed.
+    MaxUses,
+    /// There were too many inactive ones, and it was the one inactive for longest (but for those that had to go
+    /// anyway).
+    MaxInactive,
+    /// There were too many inactive ones of its peer and channel, and it was the one inactive for longest.
+    MaxInactivePerPeer,
+    /// The policy said so.
+    Policy,
+    /// The host closed its peer.
+    PeerClosed,
+    /// The cache is being drained.
+    Drained,
+    /// The host asked for room.
+    Shed,
+    /// The host closed it, or the whole cache.
+    Closed,
+    /// The host removed it, to use it for something else.
+    Removed,
+    /// The host took it into its own table.
+    Taken,
+}
+
+impl Reason {
+    /// All reasons; there may be more of them in later versions.
+    pub const ALL: &[Reason] = &[
+        Reason::HungUp,
+        Reason::Unsolicited,
+        Reason::Failed,
+        Reason::NotConnected,
+        Reason::IdleTimeout,
+        Reason::Deadline,
+        Reason::MaxLifetime,
+        Reason::MaxUses,
+        Reason::MaxInactive,
+        Reason::MaxInactivePerPeer,
+        Reason::Policy,
+        Reason::PeerClosed,
+        Reason::Drained,
+        Reason::Shed,
+        Reason::Closed,
+        Reason::Removed,
+        Reason::Taken,
+    ];
+
+    /// A word for logs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::HungUp => "hung_up",
+            Reason::Unsolicited => "unsolicited",
+            Reason::Failed => "failed",
+            Reason::NotConnected => "not_connected",
+            Reason::IdleTimeout => "idle_timeout",
+            Reason::Deadline => "deadline",
+            Reason::MaxLifetime => "max_lifetime",
+            Reason::MaxUses => "max_uses",
+            Reason::MaxInactive => "max_inactive",
+            Reason::MaxInactivePerPeer => "max_inactive_per_peer",
+            Reason::Policy => "policy",
+            Reason::PeerClosed => "peer_closed",
+            Reason::Drained => "drained",
+            Reason::Shed => "shed",
+            Reason::Closed => "closed",
+            Reason::Removed => "removed",
+            Reason::Taken => "taken",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn all_reasons_stand_in_their_place() {
+        for (place, &reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason}");
+        }
+    }
+
+    #[test]
+    fn each_reason_has_a_word_of_its_own_that_pads() {
+        let words: HashSet<String> = Reason::ALL.iter().map(Reason::to_string).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        assert_eq!(format!("{:>6}|{}", Reason::Shed, Reason::MaxUses), "  shed|max_uses");
+    }
+}
