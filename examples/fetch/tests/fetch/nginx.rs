@@ -1,6 +1,6 @@
 //! Against nginx, whose own log has to agree with the report.
 //!
-//! `apt-get install nginx-light`, then `cargo test -p fetch --release nginx -- --ignored`.
+//! `apt-get install nginx-light`, then `cargo test --release -p fetch nginx:: -- --ignored`.
 
 use crate::program::{Run, fetch};
 use std::fs;
