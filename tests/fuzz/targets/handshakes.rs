@@ -26,8 +26,7 @@ fn drive(mut handshake: Handshake, bytes: &[u8], step: usize) -> Result<Option<u
 
 fuzz_target!(|data: &[u8]| {
     let Some((&kind, bytes)) = data.split_first() else { return };
-    let credentials =
-        Credentials { user: "user".into(), password: "hunter2".into() };
+    let credentials = Credentials { user: "user".into(), password: "hunter2".into() };
     let credentials = (kind & 1 == 1).then_some(&credentials);
     let make = |socks: bool| {
         let open = if socks { socks5::handshake } else { http_connect::handshake };

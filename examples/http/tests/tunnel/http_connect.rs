@@ -1,4 +1,4 @@
-//! The HTTP CONNECT handshake of the examples, against answers cut up in every way.
+//! The HTTP CONNECT handshake, against answers cut up in every way.
 
 use crate::conversation::{Outcome, Random, Turn, outcome, tunnel, withstand};
 use http::tunnel::http_connect::{self, MAX_HEAD};

@@ -1,4 +1,4 @@
-//! The SOCKS5 handshake of the examples, against conversations cut up in every way.
+//! The SOCKS5 handshake, against conversations cut up in every way.
 
 use crate::conversation::{Outcome, Random, Turn, outcome, tunnel, withstand};
 use http::tunnel::{Credentials, Handshake, socks5};
