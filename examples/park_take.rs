@@ -3,13 +3,13 @@
 //! A session connects, exchanges and parks its connection; the next session takes it, under another token, exchanges
 //! and parks it; then the server hangs up and the cache evicts.
 
-#[path = "common/echo.rs"]
-mod echo;
-
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Interest, Poll, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Handled, Parking, Past, Peer};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
@@ -24,7 +24,7 @@ struct Session {
 }
 
 fn main() -> io::Result<()> {
-    let (addr, hang_up, serving) = echo::start()?;
+    let (addr, hang_up, serving) = serve()?;
     let mut hang_up = Some(hang_up);
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(256));
     // Tokens below 1,000 are the sessions'.
@@ -96,4 +96,20 @@ impl Session {
             Some(Err(e)) => Err(e),
         }
     }
+}
+
+/// Answers two lines of one client, each with itself, and hangs up once the sender is dropped.
+fn serve() -> io::Result<(SocketAddr, Sender<()>, JoinHandle<io::Result<()>>)> {
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let addr = server.local_addr()?;
+    let (hang_up, told) = mpsc::channel();
+    let serving = thread::spawn(move || {
+        let (conn, _) = server.accept()?;
+        for line in BufReader::new(&conn).lines().take(2) {
+            (&conn).write_all(format!("{}\n", line?).as_bytes())?;
+        }
+        let _ = told.recv();
+        Ok(())
+    });
+    Ok((addr, hang_up, serving))
 }

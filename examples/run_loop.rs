@@ -3,13 +3,13 @@
 //! Connects, exchanges, gives back, gets the same connection again, exchanges, gives back; then the server hangs up
 //! and the cache evicts.
 
-#[path = "common/echo.rs"]
-mod echo;
-
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, ChannelBindingId, Handled, Owner, Peer};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
@@ -17,7 +17,7 @@ const ME: Owner = Owner(1);
 const LINES: [&str; 2] = ["first\n", "second\n"];
 
 fn main() -> io::Result<()> {
-    let (addr, hang_up, serving) = echo::start()?;
+    let (addr, hang_up, serving) = serve()?;
     let mut hang_up = Some(hang_up);
 
     let mut poll = Poll::new()?;
@@ -96,4 +96,20 @@ fn read_line(conn: &mut TcpStream, line: &mut Vec<u8>) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Answers two lines of one client, each with itself, and hangs up once the sender is dropped.
+fn serve() -> io::Result<(SocketAddr, Sender<()>, JoinHandle<io::Result<()>>)> {
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let addr = server.local_addr()?;
+    let (hang_up, told) = mpsc::channel();
+    let serving = thread::spawn(move || {
+        let (conn, _) = server.accept()?;
+        for line in BufReader::new(&conn).lines().take(2) {
+            (&conn).write_all(format!("{}\n", line?).as_bytes())?;
+        }
+        let _ = told.recv();
+        Ok(())
+    });
+    Ok((addr, hang_up, serving))
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Which requests fail when the upstream closes inactive connections at random moments (after 1 to 50 ms, by FIN or by
-# a reset)? The proxy example beside nginx and HAProxy (as it comes, and with retry-on), the same load for each; the
+# a reset)? examples/proxy beside nginx and HAProxy (as it comes, and with retry-on), the same load for each; the
 # failed requests counted, and for ours the connections that were handed out dead.
 #
 #   tests/bench/proxy/closing.sh [REQUESTS [SPARSE_REQUESTS]]        (default: 1000000 1000000; of the sparse ones,

@@ -1,13 +1,13 @@
-# Sourced: starts the proxy example and its peers in front of one upstream, each on a port of its own, and ends them.
+# Sourced: starts examples/proxy and its peers in front of one upstream, each on a port of its own, and ends them.
 #
 # Sets `dir` (temporary), `pid` and `port` (by name), `proxies` (the names); expects `root`.
 
 target=${CARGO_TARGET_DIR:-$root/target}
-ours=$target/release/examples/proxy
+ours=$target/release/proxy
 pingora=${PINGORA:-$target/release/pingora-peer}
 load_core=0 proxy_core=1
 
-[ -x "$ours" ] || { echo "not built: cargo build --release --example proxy" >&2; exit 1; }
+[ -x "$ours" ] || { echo "not built: cargo build --release -p proxy" >&2; exit 1; }
 dir=$(mktemp -d)
 declare -A pid port
 proxies=()

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The proxy example beside nginx, HAProxy and, if it is built, pingora-proxy: requests per second, and the proxy's own
+# examples/proxy beside nginx, HAProxy and, if it is built, pingora-proxy: requests per second, and the proxy's own
 # processor time per request. The upstream (nginx, a file of 612 bytes) and the load (wrk) share the first core, the
 # proxy under test has the second. All in one run, one after the other in each round; medians over the rounds.
 #

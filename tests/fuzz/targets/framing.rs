@@ -2,10 +2,7 @@
 //! same end however the bytes were cut.
 #![no_main]
 
-#[path = "../../../examples/common/http/mod.rs"]
-mod http;
-
-use http::{request, response};
+use http::framing::{request, response};
 use libfuzzer_sys::fuzz_target;
 
 /// Feeds `bytes` in pieces of `step`; how many were consumed by complete messages' events, and how it ended.

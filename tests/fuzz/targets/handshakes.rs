@@ -1,14 +1,7 @@
 //! Proxies that answer anything: a handshake never panics, and never consumes bytes of the tunnel behind it.
 #![no_main]
 
-#[path = "../../../examples/common/handshake.rs"]
-mod handshake;
-#[path = "../../../examples/common/http_connect.rs"]
-mod http_connect;
-#[path = "../../../examples/common/socks5.rs"]
-mod socks5;
-
-use handshake::{Credentials, Handshake, Step};
+use http::tunnel::{Credentials, Handshake, Step, http_connect, socks5};
 use libfuzzer_sys::fuzz_target;
 
 fn drive(mut handshake: Handshake, bytes: &[u8], step: usize) -> Result<Option<usize>, String> {
@@ -33,8 +26,7 @@ fn drive(mut handshake: Handshake, bytes: &[u8], step: usize) -> Result<Option<u
 
 fuzz_target!(|data: &[u8]| {
     let Some((&kind, bytes)) = data.split_first() else { return };
-    let credentials =
-        Credentials { user: "user".into(), password: "hunter2".into() };
+    let credentials = Credentials { user: "user".into(), password: "hunter2".into() };
     let credentials = (kind & 1 == 1).then_some(&credentials);
     let make = |socks: bool| {
         let open = if socks { socks5::handshake } else { http_connect::handshake };

@@ -1,0 +1,245 @@
+//! The event loop: one poll, one cache, `now` taken once per turn.
+
+use crate::args::Options;
+use crate::conn::Conn;
+use crate::exchange::Exchange;
+use crate::notes::{Note, Observer};
+use crate::report::Totals;
+use crate::routes::Routes;
+use crate::site::Site;
+use crate::url::Url;
+use crate::via::Wanted;
+use conncache::mio::event::Event;
+use conncache::mio::{Events, Poll, Token, Waker};
+use conncache::{ChannelBindingId, ConnId, ConnectionCache, Evicted, Handled, Owner, Peer, Stats};
+use http::resolving::{LookupId, Resolver};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The cache's tokens lie elsewhere.
+const WAKER: Token = Token(0);
+/// How many connections may expire in one turn: another one follows at once.
+const MOST_EXPIRIES: usize = 1_000;
+
+/// What a client does with its connections.
+pub struct Config {
+    pub connections: usize,
+    pub pipeline: usize,
+    pub method: &'static str,
+    pub timeout: Duration,
+    pub connect_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub tunnel: bool,
+    pub output: Option<PathBuf>,
+}
+
+impl From<&Options> for Config {
+    fn from(options: &Options) -> Config {
+        Config {
+            connections: options.connections.unwrap_or(2),
+            pipeline: options.pipeline,
+            method: if options.head { "HEAD" } else { "GET" },
+            timeout: options.timeout,
+            // What goes before a request is part of its time.
+            connect_timeout: options.connect_timeout.min(options.timeout),
+            handshake_timeout: options.handshake_timeout.min(options.timeout),
+            tunnel: options.tunnel,
+            output: options.output.clone(),
+        }
+    }
+}
+
+/// Fetches lists of URLs, and keeps its connections from one list to the next.
+pub struct Client {
+    poll: Poll,
+    pub(crate) cache: Box<dyn ConnectionCache<Conn>>,
+    pub(crate) resolver: Resolver,
+    pub(crate) config: Config,
+    routes: Routes,
+    pub(crate) urls: Vec<Url>,
+    pub(crate) sites: Vec<Site>,
+    site_of: HashMap<(Peer, ChannelBindingId), usize>,
+    pub(crate) lookups: HashMap<LookupId, usize>,
+    /// Sites that may start something.
+    pub(crate) ready: VecDeque<usize>,
+    /// Connections with more to read of which no event will tell.
+    pub(crate) unread: Vec<ConnId>,
+    /// Sites that lack a descriptor, and when to try again.
+    pub(crate) starving: Option<(Instant, Vec<usize>)>,
+    /// No deadline of a request comes earlier.
+    pub(crate) earliest: Option<Instant>,
+    pub(crate) now: Instant,
+    pub(crate) totals: Totals,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) buffer: Box<[u8]>,
+}
+
+impl Client {
+    /// A client with the cache that `build` makes.
+    pub fn new(
+        config: Config,
+        build: impl FnOnce(&conncache::mio::Registry) -> io::Result<Box<dyn ConnectionCache<Conn>>>,
+    ) -> io::Result<Client> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Client {
+            cache: build(poll.registry())?,
+            resolver: Resolver::new(waker)?,
+            poll,
+            routes: Routes::new(config.tunnel),
+            config,
+            urls: Vec::new(),
+            sites: Vec::new(),
+            site_of: HashMap::new(),
+            lookups: HashMap::new(),
+            ready: VecDeque::new(),
+            unread: Vec::new(),
+            starving: None,
+            earliest: None,
+            now: Instant::now(),
+            totals: Totals::default(),
+            notes: Vec::new(),
+            buffer: vec![0; 128 * 1024].into(),
+        })
+    }
+
+    /// Goes through this list of URLs so many times, until each request has its response or has failed.
+    pub fn fetch(&mut self, wanted: Vec<Wanted>, rounds: u64, observer: &mut dyn Observer) -> io::Result<()> {
+        let first = self.totals.requests;
+        let list = wanted.len() as u64;
+        for site in &mut self.sites {
+            site.begin(rounds, first, list);
+        }
+        for (place, wanted) in wanted.iter().enumerate() {
+            let route = self.routes.route(wanted)?;
+            let site = *self.site_of.entry((route.peer.clone(), route.channel)).or_insert_with(|| {
+                let mut site = Site::new(route);
+                site.begin(rounds, first, list);
+                self.sites.push(site);
+                self.sites.len() - 1
+            });
+            self.sites[site].add(place);
+            self.make_ready(site);
+        }
+        self.urls = wanted.into_iter().map(|wanted| wanted.url).collect();
+        self.totals.requests += rounds * list;
+        self.now = Instant::now();
+        let mut events = Events::with_capacity(1024);
+        while self.totals.unfinished() > 0 {
+            self.turn(&mut events, None, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on watching the inactive connections for so long, or until there are none.
+    pub fn linger(&mut self, time: Duration, observer: &mut dyn Observer) -> io::Result<()> {
+        self.now = Instant::now();
+        let end = self.now + time;
+        let mut events = Events::with_capacity(1024);
+        while self.now < end && self.stats().inactive > 0 {
+            self.turn(&mut events, Some(end), observer)?;
+        }
+        Ok(())
+    }
+
+    /// What has been done so far.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// What the cache has done so far.
+    pub fn stats(&self) -> Stats {
+        self.cache.stats()
+    }
+
+    fn turn(&mut self, events: &mut Events, until: Option<Instant>, observer: &mut dyn Observer) -> io::Result<()> {
+        self.dispatch();
+        match self.poll.poll(events, self.wait(until)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            done => done?,
+        }
+        self.now = Instant::now();
+        for id in std::mem::take(&mut self.unread) {
+            self.drive(id, true);
+        }
+        for event in events.iter() {
+            self.handle(event);
+        }
+        self.take_addresses();
+        for _ in 0..MOST_EXPIRIES {
+            let Some(evicted) = self.cache.expire(self.now) else { break };
+            self.note_eviction(evicted);
+        }
+        self.enforce_deadlines();
+        for note in self.notes.drain(..) {
+            observer.note(&note, &self.urls)?;
+        }
+        observer.turn(self.now, &self.totals)
+    }
+
+    /// For how long there is nothing to do unless an event comes.
+    fn wait(&self, until: Option<Instant>) -> Option<Duration> {
+        if !self.unread.is_empty() || !self.ready.is_empty() || !self.notes.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let starving = self.starving.as_ref().map(|(at, _)| *at);
+        let times = [self.cache.next_deadline(), self.earliest, starving, until];
+        times.into_iter().flatten().min().map(|at| at.saturating_duration_since(self.now))
+    }
+
+    fn handle(&mut self, event: &Event) {
+        match self.cache.handle_event(event) {
+            Handled::Rejected => {} // the waker: there are addresses, which are asked for in each turn
+            Handled::Quiet => {}
+            Handled::Evicted(evicted) => self.note_eviction(evicted),
+            Handled::Active { id, .. } => self.drive(id, event.is_readable()),
+        }
+    }
+
+    pub(crate) fn note_eviction(&mut self, evicted: Evicted<Conn>) {
+        self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason });
+    }
+
+    /// A connection of this site's became free or was closed, so that another request may be started: here, or where a
+    /// descriptor is lacked more.
+    pub(crate) fn release(&mut self, site: usize) {
+        self.sites[site].busy -= 1;
+        if let Some((_, starving)) = &mut self.starving {
+            // Compared so that connections go from one site to another until they are shared out evenly, and then stay.
+            let busy = |site: usize| self.sites[site].busy;
+            let poorest = starving.iter().copied().min_by_key(|&other| busy(other));
+            let poorer = poorest.filter(|&other| other != site && (busy(other) == 0 || busy(other) < busy(site)));
+            let next = poorer.unwrap_or(site);
+            starving.retain(|&other| other != next);
+            if poorer.is_some() && !std::mem::replace(&mut self.sites[next].is_ready, true) {
+                self.ready.push_front(next);
+            }
+        }
+        self.make_ready(site);
+    }
+
+    pub(crate) fn make_ready(&mut self, site: usize) {
+        if !std::mem::replace(&mut self.sites[site].is_ready, true) {
+            self.ready.push_back(site);
+        }
+    }
+
+    /// Sees to it that a deadline is looked at in time.
+    pub(crate) fn arm(&mut self, at: Option<Instant>) {
+        self.earliest = self.earliest.into_iter().chain(at).min();
+    }
+
+    /// There won't be a response to this request.
+    pub(crate) fn fail(&mut self, mut exchange: Exchange, why: String) {
+        exchange.abandon(self.now);
+        self.totals.failed += 1;
+        self.notes.push(Note::Failed { exchange, why });
+    }
+
+    pub(crate) fn owner(site: usize) -> Owner {
+        Owner(site as u64)
+    }
+}

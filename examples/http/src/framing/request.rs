@@ -1,0 +1,248 @@
+//! Reading requests, as a server or a proxy does.
+
+use std::mem::MaybeUninit;
+
+use super::MAX_FIELDS;
+use super::body::{Body, Framing, Piece};
+use super::error::{Error, Kind, faulty_field, first_line};
+use super::head::{self, Fields, Reader, Role, Version};
+
+/// The head of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The version that the client names.
+    pub version: Version,
+    /// Case matters in it.
+    pub method: &'a str,
+    /// The target as it came; `path` is what an origin server expects.
+    pub target: &'a str,
+    /// The path and query, or `*`. Empty for `CONNECT`, which has only a host.
+    pub path: &'a str,
+    /// The host and port, from the target if it names one (then the `Host`
+    /// header does not count) and else from the header. Only an HTTP/1.0
+    /// request may do without; it may also be empty.
+    pub host: Option<&'a str>,
+    /// All header lines.
+    pub fields: Fields<'a>,
+    /// The `Content-Length`, when there is one.
+    pub content_length: Option<u64>,
+    /// How the end of the body is found.
+    pub framing: Framing,
+    /// Whether the client keeps the connection open for another request.
+    pub keep_alive: bool,
+    /// Whether the client waits for a 100 response before it sends the body.
+    pub expect_continue: bool,
+}
+
+/// One step through a request.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// No further step without more input. Unused bytes must come again.
+    More,
+    /// The head is complete. The body follows, if there is one.
+    Head(Request<'a>),
+    /// The next bytes of the body.
+    Data(&'a [u8]),
+    /// The request is complete; unused bytes belong to the next one.
+    End,
+}
+
+/// Reads requests, one after the other.
+///
+/// Refuses whatever a server behind this program might read differently.
+/// After an error the only thing left to do is to answer with
+/// [`Error::status`] and to close.
+#[derive(Debug, Default)]
+pub struct Parser {
+    reader: Reader,
+    /// Whether an empty line before the request was skipped. One may be there.
+    skipped: bool,
+    /// There once the head is read.
+    body: Option<Body>,
+    keep_alive: bool,
+    done: bool,
+}
+
+impl Parser {
+    /// A parser that waits for the first request of a connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts over with the next request on the connection.
+    pub fn reset(&mut self) {
+        self.reader.restart();
+        self.skipped = false;
+        self.body = None;
+        self.keep_alive = false;
+        self.done = false;
+    }
+
+    /// Whether the client expects to send another request on the connection.
+    /// False until the request is complete.
+    pub fn keep_alive(&self) -> bool {
+        self.done && self.keep_alive
+    }
+
+    /// Returns how many bytes of `input` are used up, and what they were.
+    pub fn next<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
+        let Some(body) = &mut self.body else {
+            return self.read_head(input);
+        };
+        let (used, piece) = body.next(input)?;
+        let event = match piece {
+            Piece::More => Event::More,
+            Piece::Data(data) => Event::Data(data),
+            Piece::End => {
+                self.done = true;
+                Event::End
+            }
+        };
+        Ok((used, event))
+    }
+
+    /// Tells that the client has sent all that it will, once all bytes went
+    /// through `next`. `Ok` means that nothing is missing: it stopped between
+    /// two requests or after a complete one.
+    pub fn eof(&mut self) -> Result<(), Error> {
+        match &mut self.body {
+            Some(body) => body.eof(),
+            None if self.reader.started => Err(Error::new(Kind::ClosedInHead)),
+            None => Ok(()),
+        }
+    }
+
+    fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
+        let mut start = 0;
+        if !self.skipped && input.starts_with(b"\r\n") {
+            self.skipped = true;
+            self.reader.restart();
+            start = 2;
+        }
+        let input = &input[start..];
+        self.reader.started |= !input.is_empty();
+        match input.first() {
+            // Not worth waiting for the end of the line.
+            Some(&byte) if !head::is_token_byte(byte) && !b"\r\n".contains(&byte) => {
+                return Err(Error::quoting(Kind::RequestLine, &[byte]));
+            }
+            _ => {}
+        }
+        let Some(length) = self.reader.find_end(input)? else {
+            return Ok((start, Event::More));
+        };
+        let head = &input[..length];
+
+        let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut parsed = httparse::Request::new(&mut []);
+        let (method, target, version) = match parsed.parse_with_uninit_headers(head, &mut slots) {
+            Ok(httparse::Status::Complete(read)) if read == length => {
+                (parsed.method.unwrap_or(""), parsed.path.unwrap_or(""), parsed.version)
+            }
+            Ok(_) => return Err(Error::quoting(Kind::RequestLine, first_line(head))),
+            Err(error) => return Err(explain(head, error)),
+        };
+        let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let facts = self.reader.record(head, parsed.headers, version, Role::Request)?;
+
+        let Some((authority, path)) = split_target(method, target) else {
+            return Err(Error::quoting(Kind::Target, target.as_bytes()));
+        };
+        if facts.host.is_none() && version == Version::Http11 {
+            return Err(Error::new(Kind::NoHost));
+        }
+        let checked = |value| as_host(value).ok_or_else(|| Error::quoting(Kind::Host, value));
+        let host = authority.or(facts.host.map(checked).transpose()?);
+        let framing = match facts.content_length {
+            _ if facts.chunked => Framing::Chunked,
+            length => Framing::Length(length.unwrap_or(0)),
+        };
+        let waits = version == Version::Http11 && framing != Framing::Length(0);
+        self.body = Some(Body::new(framing));
+        self.keep_alive = facts.persistent(version);
+        let request = Request {
+            version,
+            method,
+            target,
+            path,
+            host,
+            fields: self.reader.fields(head),
+            content_length: facts.content_length,
+            framing,
+            keep_alive: self.keep_alive,
+            expect_continue: facts.expect_continue && waits,
+        };
+        Ok((start + length, Event::Head(request)))
+    }
+}
+
+/// Splits a request target into host and path, or returns `None` for a target
+/// that this method cannot have.
+fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return None;
+    }
+    if method == "CONNECT" {
+        let host = as_host(target.as_bytes()).filter(|host| host.contains(':'))?;
+        return Some((Some(host), ""));
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Some((None, target));
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let host = as_host(host.as_bytes()).filter(|host| !host.is_empty())?;
+    match path {
+        "" if method == "OPTIONS" => Some((Some(host), "*")),
+        "" => Some((Some(host), "/")),
+        // A query right after the host: there is no path to pass on.
+        _ if path.starts_with('?') => None,
+        _ => Some((Some(host), path)),
+    }
+}
+
+/// A host, a name or an address in brackets, with an optional port, if `value` can be one.
+fn as_host(value: &[u8]) -> Option<&str> {
+    let host = std::str::from_utf8(value).ok()?;
+    let in_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    let in_literals = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    let (fits, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(literal) => literal.map(|(literal, port)| (literal.bytes().all(in_literals), port))?,
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            (name.bytes().all(in_names), port)
+        }
+    };
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    (fits && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))).then_some(host)
+}
+
+/// Says what httparse disliked.
+fn explain(head: &[u8], error: httparse::Error) -> Error {
+    if error == httparse::Error::TooManyHeaders {
+        return Error::new(Kind::TooManyFields);
+    }
+    let line = first_line(head);
+    let mut parts = line.splitn(3, |&byte| byte == b' ');
+    let method = parts.next().unwrap_or_default();
+    let target = parts.next().unwrap_or_default();
+    let version = parts.next().unwrap_or_default();
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => faulty_field(head),
+        httparse::Error::Version => match version {
+            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+                Some(Error::quoting(Kind::Version, version))
+            }
+            _ => None,
+        },
+        _ if version.starts_with(b"HTTP/") && method.iter().copied().all(head::is_token_byte) => {
+            Some(Error::quoting(Kind::Target, target))
+        }
+        _ => None,
+    }
+    .unwrap_or_else(|| Error::quoting(Kind::RequestLine, line))
+}

@@ -1,0 +1,214 @@
+//! Reading responses, as a client or a proxy does.
+
+use std::mem::MaybeUninit;
+
+use super::body::{Body, Framing, Piece};
+use super::error::{Error, Kind, faulty_field, first_line};
+use super::head::{Fields, Reader, Role, Version};
+use super::{MAX_FIELDS, MAX_INTERIM};
+
+/// The head of a response.
+#[derive(Debug, Clone, Copy)]
+pub struct Response<'a> {
+    /// The version that the server names.
+    pub version: Version,
+    /// Three digits: 100 to 999.
+    pub status: u16,
+    /// May be empty, and need not be ASCII.
+    pub reason: &'a [u8],
+    /// All header lines.
+    pub fields: Fields<'a>,
+    /// The `Content-Length`, when there is one. It says nothing about the body
+    /// of this message after a HEAD request or in a 304. For statuses that must
+    /// not have it (1xx and 204) it is `None`.
+    pub content_length: Option<u64>,
+    /// How the end of the body is found.
+    pub framing: Framing,
+    /// Whether the connection can carry another request after this response.
+    pub keep_alive: bool,
+    /// How many seconds the server keeps an idle connection, if it said so.
+    pub keep_alive_timeout: Option<u64>,
+    /// How many more requests the server takes, if it said so.
+    pub keep_alive_max: Option<u64>,
+}
+
+/// One step through a response.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// No further step without more input. Unused bytes must come again.
+    More,
+    /// An interim (1xx) response. Any number may come, or none.
+    Interim(Response<'a>),
+    /// The head is complete. The body follows, if there is one.
+    Head(Response<'a>),
+    /// The next bytes of the body.
+    Data(&'a [u8]),
+    /// The response is complete. Unused bytes belong to the next one, if a
+    /// further request was sent; else the connection must not be used again.
+    End,
+}
+
+/// Reads the responses to requests, one after the other.
+#[derive(Debug)]
+pub struct Parser {
+    reader: Reader,
+    head_only: bool,
+    connect: bool,
+    interim: u32,
+    /// Whether a response before the final one announced the end.
+    closing: bool,
+    /// There once the head is read.
+    body: Option<Body>,
+    keep_alive: bool,
+    done: bool,
+}
+
+impl Parser {
+    /// A parser for the response to a request with this method.
+    pub fn new(method: &str) -> Self {
+        Parser {
+            reader: Reader::default(),
+            head_only: method == "HEAD",
+            connect: method == "CONNECT",
+            interim: 0,
+            closing: false,
+            body: None,
+            keep_alive: false,
+            done: false,
+        }
+    }
+
+    /// Starts over with the response to a further request.
+    pub fn reset(&mut self, method: &str) {
+        let mut reader = std::mem::take(&mut self.reader);
+        reader.restart();
+        *self = Parser { reader, ..Parser::new(method) };
+    }
+
+    /// Whether the connection can carry another request. False until the
+    /// response is complete. Says nothing of bytes that came after it.
+    pub fn keep_alive(&self) -> bool {
+        self.done && self.keep_alive
+    }
+
+    /// Returns how many bytes of `input` are used up, and what they were.
+    pub fn next<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
+        let Some(body) = &mut self.body else {
+            return self.read_head(input);
+        };
+        let (used, piece) = body.next(input)?;
+        let event = match piece {
+            Piece::More => Event::More,
+            Piece::Data(data) => Event::Data(data),
+            Piece::End => {
+                self.done = true;
+                Event::End
+            }
+        };
+        Ok((used, event))
+    }
+
+    /// Tells that the server has closed the connection, once all bytes went
+    /// through `next`. `Ok` means that the response is complete, which for some
+    /// is not known before; `next` then gives `End`.
+    ///
+    /// [`Kind::ClosedBeforeResponse`] is the one error after which a request
+    /// that is safe to repeat deserves another try: a server may close an idle
+    /// connection just when a request is on the way.
+    pub fn eof(&mut self) -> Result<(), Error> {
+        match &mut self.body {
+            Some(body) => body.eof(),
+            None if self.reader.started || self.interim > 0 => Err(Error::new(Kind::ClosedInHead)),
+            None => Err(Error::new(Kind::ClosedBeforeResponse)),
+        }
+    }
+
+    fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
+        self.reader.started |= !input.is_empty();
+        check_start(input)?;
+        let Some(length) = self.reader.find_end(input)? else {
+            return Ok((0, Event::More));
+        };
+        let head = &input[..length];
+
+        let config = httparse::ParserConfig::default();
+        let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let read = config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots);
+        let (status, version) = match read {
+            Ok(httparse::Status::Complete(read)) if read == length => (parsed.code.unwrap_or(0), parsed.version),
+            Ok(_) => (0, None),
+            Err(error) => return Err(explain(head, error)),
+        };
+        if status < 100 {
+            return Err(Error::quoting(Kind::StatusLine, first_line(head)));
+        }
+        let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
+        let facts = self.reader.record(head, parsed.headers, version, Role::Response)?;
+
+        if status == 101 || (self.connect && (200..300).contains(&status)) {
+            return Err(Error::quoting(Kind::Switched, first_line(head)));
+        }
+        let interim = status < 200;
+        let framing = if interim || self.head_only || status == 204 || status == 304 {
+            Framing::Length(0)
+        } else if facts.chunked {
+            Framing::Chunked
+        } else {
+            facts.content_length.map_or(Framing::UntilClose, Framing::Length)
+        };
+        if interim && self.interim == MAX_INTERIM {
+            return Err(Error::new(Kind::TooManyInterim));
+        }
+        if interim {
+            self.interim += 1;
+            self.reader.restart();
+        }
+        // An end after a body that can't be is no end: what was announced may still come, as if it were the next response.
+        let bodiless = interim || status == 204;
+        let announced = facts.chunked || facts.content_length.is_some_and(|length| length > 0);
+        self.closing |= facts.close || (bodiless && announced);
+        let persistent = facts.persistent(version) && framing != Framing::UntilClose;
+        let response = Response {
+            version,
+            status,
+            // Behind "HTTP/1.1 200 "; httparse hides a reason that is not ASCII.
+            reason: first_line(head).get(13..).unwrap_or_default(),
+            fields: self.reader.fields(head),
+            content_length: facts.content_length.filter(|_| !interim && status != 204),
+            framing,
+            keep_alive: persistent && !self.closing,
+            keep_alive_timeout: facts.timeout,
+            keep_alive_max: facts.max,
+        };
+        if interim {
+            return Ok((length, Event::Interim(response)));
+        }
+        self.keep_alive = response.keep_alive;
+        self.body = Some(Body::new(framing));
+        Ok((length, Event::Head(response)))
+    }
+}
+
+/// Refuses what does not look like a status line, as soon as there is enough of
+/// it to show, for its end may never come.
+fn check_start(input: &[u8]) -> Result<(), Error> {
+    let start = &input[..input.len().min(16)];
+    let enough = start.len() == 16 || start.contains(&b'\n');
+    if enough && !start.starts_with(b"HTTP/") {
+        return Err(Error::quoting(Kind::NotHttp, first_line(start)));
+    }
+    Ok(())
+}
+
+/// Says what httparse disliked.
+fn explain(head: &[u8], error: httparse::Error) -> Error {
+    let line = first_line(head);
+    match error {
+        httparse::Error::TooManyHeaders => Some(Error::new(Kind::TooManyFields)),
+        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => faulty_field(head),
+        httparse::Error::Version => Some(Error::quoting(Kind::Version, line)),
+        _ => None,
+    }
+    .unwrap_or_else(|| Error::quoting(Kind::StatusLine, line))
+}

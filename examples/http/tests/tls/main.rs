@@ -1,0 +1,7 @@
+//! The TLS connection in a cache, against servers driven by hand.
+
+mod inactive;
+mod session;
+mod stream;
+mod support;
+mod wire;

@@ -1,0 +1,105 @@
+//! One request and its response: what is known of them while they are under way.
+
+use crate::buffer::Inbox;
+use crate::client::Refusal;
+use crate::messages::Body;
+use conncache::ConnId;
+use http::framing::body::Framing;
+use http::framing::head::Version;
+use http::framing::{request, response};
+use std::time::Duration;
+
+/// A request and its response.
+pub struct Exchange {
+    /// Whom to ask, as an index into the upstreams.
+    pub upstream: usize,
+    /// How many upstreams couldn't be connected to.
+    pub refused: usize,
+    pub link: Option<Link>,
+    /// There is no descriptor for a connection, so far.
+    pub waiting: bool,
+    /// All of the request so far is in `to_upstream`, and repeating it does no harm.
+    pub replayable: bool,
+    pub retried: bool,
+    pub request_done: bool,
+    /// A byte of the response has come.
+    pub answered: bool,
+    /// The response's head has been written.
+    pub started: bool,
+    /// How long the upstream keeps the connection when idle, as it says.
+    pub keep: Option<Duration>,
+    pub head_only: bool,
+    /// What a client of the status page asks for.
+    pub page: Option<Page>,
+    pub version: Version,
+    /// The client's connection takes another request afterwards.
+    pub keep_alive: bool,
+    /// The request's body is chunked.
+    pub chunked: bool,
+    /// How the response's body reaches the client.
+    pub body: Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    Html,
+    Json,
+    Missing,
+    NotAllowed,
+}
+
+/// The upstream connection of an exchange.
+pub struct Link {
+    pub id: ConnId,
+    pub reused: bool,
+    pub connecting: bool,
+    pub inbox: Inbox,
+}
+
+impl Exchange {
+    pub fn new(head: &request::Request<'_>, status: bool) -> Result<Exchange, Refusal> {
+        let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        if head.method == "CONNECT" {
+            return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
+        }
+        let page = status.then(|| match (head.method, head.path.split('?').next()) {
+            ("GET" | "HEAD", Some("/")) => Page::Html,
+            ("GET" | "HEAD", Some("/status.json")) => Page::Json,
+            ("GET" | "HEAD", _) => Page::Missing,
+            _ => Page::NotAllowed,
+        });
+        Ok(Exchange {
+            upstream: 0,
+            refused: 0,
+            link: None,
+            waiting: false,
+            replayable: safe_to_repeat,
+            retried: false,
+            request_done: false,
+            answered: false,
+            started: false,
+            keep: None,
+            head_only: head.method == "HEAD",
+            page,
+            version: head.version,
+            keep_alive: head.keep_alive,
+            chunked: head.framing == Framing::Chunked,
+            body: Body::Plain,
+        })
+    }
+}
+
+impl Link {
+    pub fn new(id: ConnId, reused: bool) -> Link {
+        Link { id, reused, connecting: !reused, inbox: Inbox::default() }
+    }
+}
+
+/// How long the upstream keeps the connection, by its own word, less a tenth for the way of what it then sends.
+pub fn keep(head: &response::Response<'_>) -> Option<Duration> {
+    match (head.keep_alive_max, head.keep_alive_timeout) {
+        (Some(0), _) => Some(Duration::ZERO),
+        (_, Some(seconds)) => Some(Duration::from_millis(seconds.saturating_mul(900))),
+        _ => None,
+    }
+}

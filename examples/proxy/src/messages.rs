@@ -1,0 +1,136 @@
+//! The heads that the proxy writes: requests for upstreams, responses for clients, and answers of its own.
+
+use http::framing::body::Framing;
+use http::framing::head::{Field, Version};
+use http::framing::request::Request;
+use http::framing::response::Response;
+use std::io::Write;
+
+/// Appends the head for the upstream: the checked values for what frames the message and names its host, the
+/// client's own lines for the rest, nothing that concerns the client's connection alone.
+pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, fallback_host: &str) {
+    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(fallback_host)] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b"\r\nVia: 1.1 conncache\r\n");
+    // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
+    let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
+    forward(out, request.fields.forwarded().filter(|field| !expects(field)));
+    length(out, request.framing == Framing::Chunked, request.content_length);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How the body of a response reaches the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// As it comes.
+    Plain,
+    /// In chunks.
+    Chunked,
+}
+
+/// What the client's connection needs to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing: it persists by default.
+    Default,
+    /// That it persists, though it is HTTP/1.0.
+    KeepAlive,
+    Close,
+}
+
+/// Appends the head for the client.
+pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, persistence: Persistence) {
+    status_line(out, response.status, response.reason);
+    forward(out, response.fields.forwarded());
+    length(out, body == Body::Chunked, response.content_length);
+    out.extend_from_slice(match persistence {
+        Persistence::Default => b"\r\n".as_slice(),
+        Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+        Persistence::Close => b"Connection: close\r\n\r\n",
+    });
+}
+
+/// Appends an interim (1xx) response.
+pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
+    status_line(out, response.status, response.reason);
+    forward(out, response.fields.forwarded());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a response of the proxy's own.
+pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
+    status_line(out, answer.status, reason(answer.status).as_bytes());
+    let connection = if answer.close { "Connection: close\r\n" } else { "" };
+    let _ = write!(
+        out,
+        "Content-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{connection}\r\n",
+        answer.content_type,
+        body.len()
+    );
+    if !answer.head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// A response of the proxy's own.
+pub struct Answer<'a> {
+    pub status: u16,
+    pub content_type: &'a str,
+    pub close: bool,
+    /// The request was HEAD.
+    pub head_only: bool,
+}
+
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    let digit = |of: u16| b'0' + (of % 10) as u8;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn forward<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = Field<'a>>) {
+    for field in fields {
+        out.reserve(field.name.len() + field.value.len() + 4);
+        out.extend_from_slice(field.name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn length(out: &mut Vec<u8>, chunked: bool, content_length: Option<u64>) {
+    if chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    } else if let Some(length) = content_length {
+        let _ = write!(out, "Content-Length: {length}\r\n");
+    }
+}
+
+/// How the body of a response goes on to a client of this version, and whether only the end of the connection can
+/// show where it ends.
+pub fn body_for(client: Version, framing: Framing) -> (Body, bool) {
+    match (framing, client) {
+        (Framing::Length(_), _) => (Body::Plain, false),
+        (_, Version::Http11) => (Body::Chunked, false),
+        (_, Version::Http10) => (Body::Plain, true),
+    }
+}

@@ -1,0 +1,272 @@
+//! The end, and what can be seen from outside meanwhile.
+
+use crate::harness::{BINARY, Client, Proxy, Upstream, field, ok, wait_until};
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, mpsc};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
+#[test]
+fn sigterm_finishes_what_is_in_flight_and_nothing_more() {
+    let (go, wait) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::start(move |mut conn, number| {
+        let head = conn.head();
+        if number == 1 {
+            tell.send(()).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+        }
+        conn.send(&ok(head.lines().next().unwrap()));
+        assert!(conn.is_at_end());
+        tell.send(()).unwrap();
+    });
+    let mut proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut busy = proxy.client();
+    busy.send(GET);
+    told.recv().unwrap();
+    let mut idle = proxy.client();
+    idle.send(GET);
+    assert_eq!(idle.response().status, 200);
+
+    proxy.terminate();
+    assert!(idle.is_at_end(), "an idle client is let go");
+    told.recv().unwrap(); // its inactive upstream connection is closed
+    wait_until(|| TcpStream::connect(proxy.addr).is_err(), || "the listener's end".into());
+    go.send(()).unwrap();
+    let response = busy.response();
+    assert_eq!(response.body, b"GET / HTTP/1.1");
+    assert_eq!(field(&response.head, "connection"), Some("close"));
+    assert!(busy.is_at_end());
+    told.recv().unwrap(); // the other one isn't kept
+    assert!(proxy.ended_well());
+}
+
+#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
+#[test]
+fn a_second_sigterm_does_not_wait() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, _| {
+        conn.head();
+        tell.send(()).unwrap();
+        conn.is_at_end();
+    });
+    let mut proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    told.recv().unwrap();
+    proxy.terminate();
+    proxy.wait_for_log("event=drain");
+    proxy.terminate();
+    assert!(proxy.ended_well());
+}
+
+#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
+#[test]
+fn sigterm_does_not_wait_for_a_head_that_trickles_in() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "1000"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+    proxy.terminate();
+    assert!(client.trickle(b'x'));
+    assert!(proxy.ended_well());
+}
+
+#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
+#[test]
+fn a_response_without_end_does_not_keep_a_drain_from_ending() {
+    // So long that the upstream makes progress in that time, on any machine.
+    let upstream = Upstream::start(|mut conn, _| {
+        conn.head();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+        conn.trickle(b'x');
+    });
+    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "5"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    client.head();
+    proxy.terminate();
+    assert!(proxy.ended_well());
+    proxy.wait_for_log("event=drain_cut clients=1");
+}
+
+#[test]
+fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
+    for (args, named) in [
+        (&["--listen", "localhost:1"][..], "--listen localhost:1: "),
+        (&["--status", "x"], "--status x: "),
+        (&["--upstream", "a"], "--upstream a: "),
+        (&["--max-inactive", "-1"], "--max-inactive -1: "),
+        (&["--timeout", "x"], "--timeout x: "),
+        (&["--seconds", "-1"], "--seconds -1: "),
+        (&["--max-inactive", "1", "--max-inactive-per-peer", "2"], "--max-inactive-per-peer 2: "),
+    ] {
+        let output = Command::new(BINARY).args(args).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(&format!("proxy: {named}")), "{error}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn it_goes_on_though_nobody_reads_what_it_says() {
+    for (args, status) in [(&["-vv", "--seconds", "0.1"][..], 0), (&["--help"], 0), (&["--sideways"], 2)] {
+        let unread = || std::os::fd::OwnedFd::from(std::os::unix::net::UnixStream::pair().unwrap().0);
+        let mut command = Command::new(BINARY);
+        let ended = command.args(args).stdout(unread()).stderr(unread()).status().unwrap();
+        assert_eq!(ended.code(), Some(status), "{args:?}");
+    }
+}
+
+#[test]
+fn it_ends_by_itself_when_told_for_how_long_to_run() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    // So long that the client comes before, on any machine.
+    let mut proxy = Proxy::start(&[upstream.addr], &["--seconds", "5"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+    assert!(client.is_at_end());
+    assert!(proxy.ended_well());
+}
+
+#[test]
+fn the_status_page_tells_what_the_cache_does() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start(&[upstream.addr], &["--max-uses", "2"]);
+    let mut client = proxy.client();
+    for _ in 0..4 {
+        client.send(GET);
+        assert_eq!(client.response().status, 200);
+    }
+    for (name, value) in [("inserted", 2), ("handed_out", 2), ("missed", 2), ("max_uses", 1), ("inactive", 1)] {
+        // The first `max_uses` is the limit, the second counts evictions.
+        let value = if name == "max_uses" { 2 } else { value };
+        assert_eq!(proxy.figure(name), value, "{name} in {}", proxy.json());
+    }
+    let json = proxy.json();
+    assert!(json.contains("\"hit_ratio\":0.500000"), "{json}");
+    assert!(
+        json.contains(&format!("\"peers\":[{{\"peer\":\"{}\",\"active\":0,\"inactive\":1}}]", upstream.addr)),
+        "{json}"
+    );
+    assert!(json.contains("\"reason\":\"max_uses\",\"uses\":2}"), "{json}");
+    assert_eq!(json.matches('{').count(), json.matches('}').count());
+}
+
+#[test]
+fn the_status_page_is_one_document_that_needs_no_other() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = Client::connect(proxy.status);
+    client.send("GET / HTTP/1.1\r\nHost: s\r\n\r\n");
+    let response = client.response();
+    assert_eq!(field(&response.head, "content-type"), Some("text/html; charset=utf-8"));
+    let page = String::from_utf8(response.body).unwrap();
+    assert!(page.contains("status.json"));
+    for foreign in ["http://", "https://", "src=", "@import", "<link"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    client.send("GET /other HTTP/1.1\r\nHost: s\r\n\r\n");
+    assert_eq!(client.response().status, 404);
+    client.send("POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 1\r\n\r\nx");
+    assert_eq!(client.response().status, 405);
+    client.send("HEAD /status.json HTTP/1.1\r\nHost: s\r\n\r\n");
+    assert_eq!(client.response_to("HEAD").status, 200);
+    client.send("GET /status.json HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert!(client.is_at_end());
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[test]
+fn the_figures_that_the_status_page_shows_are_there() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = Client::connect(proxy.status);
+    client.send("GET / HTTP/1.1\r\nHost: s\r\n\r\n");
+    let page = String::from_utf8(client.response().body).unwrap();
+    let json = proxy.json();
+    let mut shown = std::collections::BTreeSet::new();
+    for of in ["now.", "cache.", "limits."] {
+        for (at, _) in page.match_indices(of) {
+            let name = page[at + of.len()..].split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap();
+            assert!(json.contains(&format!("\"{name}\":")), "{of}{name} in {json}");
+            shown.insert(name);
+        }
+    }
+    for name in
+        ["peers", "active", "inactive", "hit_ratio", "left", "recent", "handed_out_dead", "connect_failed", "failures"]
+    {
+        assert!(shown.contains(name), "{name} in {page}");
+    }
+}
+
+#[test]
+fn without_an_upstream_it_starts_one_and_prints_the_address_to_try() {
+    // It ends by itself should the line that is waited for never come.
+    let mut child = Command::new(BINARY).args(["--seconds", "20"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        lines.push(line);
+        if lines.last().is_some_and(|line| line.starts_with("try: ")) {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let rest_of =
+        |start: &str| lines.iter().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{lines:?}"));
+    assert!(rest_of("upstream at 127.0.0.1:").ends_with(", in this process"), "{lines:?}");
+    let addr = rest_of("listening on ");
+    assert_eq!(rest_of("try: curl -i "), addr);
+    // Three clients, one after the other, and one upstream connection.
+    for n in 1..=3 {
+        assert_eq!(lines[n + 1], format!("GET {addr} -> request {n} on upstream connection 1"), "{lines:?}");
+    }
+}
+
+#[test]
+fn inactive_connections_end_with_their_idle_time() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, _| {
+        conn.head();
+        conn.send(&ok("x"));
+        let ended = conn.is_at_end();
+        tell.send(ended).unwrap();
+    });
+    let proxy = Proxy::start(&[upstream.addr], &["--idle-timeout", "0.1"]);
+    let mut client = proxy.client();
+    client.send(GET);
+    assert_eq!(client.response().status, 200);
+    assert!(told.recv().unwrap());
+    proxy.wait_for_figure("idle_timeout", 1);
+}
+
+#[test]
+fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
+    // The request's path is the time.
+    let upstream = Upstream::answering(|head, _| {
+        let seconds = head.split(' ').nth(1).unwrap().trim_start_matches('/').replace("%20", " ");
+        format!("HTTP/1.1 204 No Content\r\nKeep-Alive: timeout={seconds}\r\n\r\n")
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for seconds in [u64::MAX, u64::MAX / 1000, 1] {
+        client.send(&format!("GET /{seconds} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response().status, 204);
+    }
+    assert_eq!(upstream.accepted(), 1);
+    proxy.wait_for_figure("deadline", 1);
+    // No time is left where no request is.
+    client.send("GET /60,%20max=0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 204);
+    proxy.wait_for_figure("deadline", 2);
+}

@@ -1,0 +1,10 @@
+//! The reverse proxy as a process of its own between clients and upstreams in this one.
+
+mod descriptors;
+mod failures;
+mod harness;
+mod leaving;
+mod lifecycle;
+mod messages;
+mod repeating;
+mod streaming;
