@@ -1,16 +1,13 @@
-//! Secrets never reach `Debug`, `Display`, an error or the log. Alone in its process: there is one logger.
+//! G8: secrets never reach `Debug`, `Display`, an error or the log.
 
-#[path = "common/scripted.rs"]
-mod scripted;
-
+use crate::common::scripted::{Far, Scripted};
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{
     AggressiveCache, ChannelBindingId, ConnState, Interner, Limits, Owner, Parking, Peer, PrivateData, RestrictiveCache,
 };
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use scripted::{Far, Scripted};
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// What must never be seen.
@@ -20,7 +17,10 @@ const SECRET: &str = "hunter2";
 #[allow(dead_code)] // Its `Debug` is what matters.
 struct Ticket(&'static str);
 
-static LINES: Mutex<Vec<(Level, String, String)>> = Mutex::new(Vec::new());
+thread_local! {
+    /// What this thread logs, if the test runs in it: the logger is the whole process's.
+    static LINES: RefCell<Option<Vec<(Level, String, String)>>> = const { RefCell::new(None) };
+}
 
 struct Capture;
 
@@ -30,8 +30,11 @@ impl Log for Capture {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = (record.level(), record.target().to_owned(), record.args().to_string());
-        LINES.lock().unwrap().push(line);
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                lines.push((record.level(), record.target().to_owned(), record.args().to_string()));
+            }
+        });
     }
 
     fn flush(&self) {}
@@ -43,6 +46,7 @@ fn ticket() -> PrivateData {
 
 #[test]
 fn no_secret_is_ever_shown() {
+    LINES.set(Some(Vec::new()));
     log::set_logger(&Capture).unwrap();
     log::set_max_level(LevelFilter::Trace);
     let mut shown = Vec::new();
@@ -127,7 +131,7 @@ fn no_secret_is_ever_shown() {
     show(&restrictive.set_connection_state(now, id, &peer, state).unwrap());
     cache.close_all();
 
-    let lines = std::mem::take(&mut *LINES.lock().unwrap());
+    let lines = LINES.take().expect("set at the start");
     let seen = |event: &str| lines.iter().any(|(_, _, line)| line.starts_with(&format!("event={event} ")));
     for event in ["insert", "park", "reuse", "leave", "readiness", "stale", "deregister_failed"] {
         assert!(seen(event), "{event} isn't logged, so that nothing is proved");

@@ -1,11 +1,9 @@
-//! Once warm, the cache's cycle allocates nothing. Alone in its process, whose allocator counts.
+//! G6: once warm, the cache's cycle allocates nothing. The allocator of this crate counts, each thread for itself.
 
-#[path = "common/light.rs"]
-mod light;
-
+use crate::common::PLAIN;
+use crate::common::light::Light;
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ChannelBindingId, ConnId, ConnState, Owner, Peer, RestrictiveCache};
-use light::Light;
+use conncache::{AggressiveCache, ConnId, ConnState, Owner, Peer, RestrictiveCache};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -47,7 +45,6 @@ fn allocations(mut work: impl FnMut()) -> u64 {
     ALLOCATIONS.get() - before
 }
 
-const PLAIN: ChannelBindingId = ChannelBindingId(0);
 const CYCLES: u64 = 100_000;
 
 #[test]
