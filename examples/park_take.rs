@@ -5,7 +5,7 @@
 
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Interest, Poll, Token};
-use conncache::{AggressiveCache, ChannelBindingId, Handled, Parking, Past, Peer};
+use conncache::{AggressiveCache, ChannelBindingId, Handled, History, ParkOptions, Peer};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{self, Sender};
@@ -18,7 +18,7 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// What this host knows of a connection in use. Its index in the table is its token.
 struct Session {
     conn: TcpStream,
-    past: Past,
+    past: History,
     asked: bool,
     answer: Vec<u8>,
 }
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
     let mut sessions: Vec<Option<Session>> = Vec::new();
     let mut conn = TcpStream::connect(addr)?;
     poll.registry().register(&mut conn, Token(0), BOTH)?;
-    sessions.push(Some(Session::new(conn, Past::default())));
+    sessions.push(Some(Session::new(conn, History::default())));
     println!("session 0: opened to {peer}");
     let mut now = Instant::now();
     'running: loop {
@@ -50,7 +50,7 @@ fn main() -> io::Result<()> {
                     println!("evicted: {}", evicted.reason);
                     break 'running;
                 }
-                Handled::Quiet | Handled::Active { .. } => {}
+                Handled::Nothing | Handled::Active { .. } => {}
                 Handled::Rejected => {
                     let token = event.token();
                     let Some(slot) = sessions.get_mut(token.0) else { continue };
@@ -59,7 +59,7 @@ fn main() -> io::Result<()> {
                     }
                     let Session { conn, past, answer, .. } = slot.take().expect("it was driven");
                     println!("session {}: answered {:?}, parks", token.0, String::from_utf8_lossy(&answer));
-                    let parked = cache.park_with(now, conn, &peer, PLAIN, Parking::default().past(past))?;
+                    let parked = cache.park_with(now, conn, &peer, PLAIN, ParkOptions::default().past(past))?;
                     drop(parked.evicted); // nothing, as there is no limit
                     let next = sessions.len();
                     if next == 2 {
@@ -78,7 +78,7 @@ fn main() -> io::Result<()> {
 }
 
 impl Session {
-    fn new(conn: TcpStream, past: Past) -> Session {
+    fn new(conn: TcpStream, past: History) -> Session {
         Session { conn, past, asked: false, answer: Vec::new() }
     }
 

@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
         for event in &events {
             match cache.handle_event(event) {
                 Handled::Rejected => println!("not the cache's: {event:?}"),
-                Handled::Quiet => {}
+                Handled::Nothing => {}
                 Handled::Evicted(evicted) => {
                     println!("{}: evicted, {}", evicted.id, evicted.reason);
                     break 'running;

@@ -1,7 +1,5 @@
 //! A connection that weighs nothing: always well, registered nowhere.
 
-#![allow(dead_code)] // Not every test needs all of it.
-
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};

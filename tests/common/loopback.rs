@@ -1,7 +1,5 @@
 //! Real connections on loopback, and waiting for what happens to them.
 
-#![allow(dead_code)] // Not every test needs all of it.
-
 use conncache::Connection;
 use conncache::mio::net::TcpStream;
 use socket2::SockRef;
@@ -11,7 +9,11 @@ use std::time::{Duration, Instant};
 
 /// An established connection: the near end, and the far one, which blocks.
 pub fn pair() -> (TcpStream, std::net::TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    pair_through(&TcpListener::bind("127.0.0.1:0").unwrap())
+}
+
+/// The same through a listener that nobody else connects to.
+pub fn pair_through(listener: &TcpListener) -> (TcpStream, std::net::TcpStream) {
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (far, from) = listener.accept().unwrap();
     assert_eq!(near.local_addr().unwrap(), from);

@@ -1,7 +1,5 @@
 //! A connection without a socket: it does what the test says, and tells what was done to it.
 
-#![allow(dead_code)] // Not every test needs all of it.
-
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};

@@ -1,32 +1,29 @@
 //! The cache against a naive reference: seeded random operations over scripted connections and a simulated clock, all
 //! of its state compared after each.
 
-#[path = "../common/random.rs"]
-mod random;
-#[path = "../common/scripted.rs"]
-mod scripted;
+#[path = "../common/mod.rs"]
+mod common;
 
 mod naive;
 mod run;
 
+use common::random::{Random, for_seeds};
+use common::scripted::Scripted;
 use conncache::Limits;
-use random::{Random, for_seeds};
-use run::{Policies, Run};
+use naive::Size;
+use run::{Policies, Run, ms};
 use std::time::Duration;
 
-pub const PEERS: usize = 3;
-pub const CHANNELS: u32 = 2;
-pub const OWNERS: u64 = 3;
 const STEPS: usize = 1_500;
 
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
+fn few(crowd: usize) -> Size {
+    Size { peers: 3, channels: 2, owners: 3, crowd }
 }
 
 fn play(seed: u64, mut random: Random, limits: Limits, probing: bool, policies: Policies, tokens: bool) {
     // A third of the runs is at home with few connections, a third with many.
     let crowd = [6, 14, 40][seed as usize % 3];
-    let mut run = Run::new(&mut random, limits, probing, policies, tokens, crowd);
+    let mut run = Run::new(&mut random, few(crowd), limits, probing, policies, tokens);
     for step in 0..STEPS {
         run.step(&mut random, step);
     }
@@ -66,6 +63,22 @@ fn with_few_tokens_and_no_probe_the_cache_does_what_the_reference_does() {
     });
 }
 
+/// All tables grow and shrink in the middle of the run.
+#[test]
+fn with_many_peers_and_owners_the_cache_does_what_the_reference_does() {
+    let many = Size { peers: 40, channels: 3, owners: 100, crowd: 150 };
+    for_seeds(5_000..5_012, |seed| {
+        let mut random = Random::new(seed);
+        let limits = run::some_limits(&mut random);
+        let limits = if seed % 2 == 0 { conncache::Limits::default() } else { limits };
+        let mut run = Run::new(&mut random, many, limits, true, Policies::Keep, false);
+        for step in 0..STEPS {
+            run.step(&mut random, step);
+        }
+        run.end(&mut random);
+    });
+}
+
 /// The jitter of a lifetime is the cache's secret; all else must hold all the same.
 #[test]
 fn lifetimes_are_shortened_within_the_jitter_and_fixed_once() {
@@ -73,7 +86,7 @@ fn lifetimes_are_shortened_within_the_jitter_and_fixed_once() {
     use std::time::Instant;
     for_seeds(4_000..4_020, |seed| {
         let poll = Poll::new().unwrap();
-        let mut cache: AggressiveCache<scripted::Scripted> = AggressiveCache::builder()
+        let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder()
             .max_lifetime(ms(1_000))
             .lifetime_jitter(ms(400))
             .jitter_seed(seed)
@@ -81,10 +94,7 @@ fn lifetimes_are_shortened_within_the_jitter_and_fixed_once() {
             .unwrap();
         let (start, peer) = (Instant::now(), Peer::direct("a", 1));
         for number in 0..50 {
-            let id = cache
-                .insert(start, scripted::Scripted::new(number).0, &peer, ChannelBindingId(0), Owner(0))
-                .ok()
-                .unwrap();
+            let id = cache.insert(start, Scripted::new(number).0, &peer, ChannelBindingId(0), Owner(0)).ok().unwrap();
             assert!(cache.checkin(start, id).unwrap().is_none());
         }
         let mut ends = Vec::new();

@@ -1,12 +1,13 @@
 //! A host and its peers in threads of their own: the far ends act whenever they like, also in the very moment of a
 //! hand-out.
 
+use crate::common::PLAIN;
+use crate::common::random::{Random, for_seeds};
 use crate::far::{Act, Far, Near, PATIENCE};
-use crate::random::{Random, for_seeds};
 use crate::{alone, descriptors};
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
-use conncache::{AggressiveCache, ChannelBindingId, ConnId, Handled, Owner, Peer, Reason};
+use conncache::{AggressiveCache, ConnId, Handled, Owner, Peer, Reason};
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 const CONNECTIONS: usize = 1_500;
 const AT_ONCE: usize = 8;
 const ANSWERS_PER_ACT: usize = 3;
-const PLAIN: ChannelBindingId = ChannelBindingId(0);
 
 /// What each far end has done, by the number of its connection.
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl Client {
                         assert!(self.has_acted(evicted.id), "{evicted:?} though its far end is well");
                         assert_ne!(evicted.reason, Reason::NotConnected);
                     }
-                    Handled::Quiet => {}
+                    Handled::Nothing => {}
                     Handled::Rejected => panic!("no one else is here"),
                 }
             }

@@ -1,5 +1,6 @@
 //! The far ends of the test's connections.
 
+use crate::common::loopback::wait_for;
 use conncache::mio::event::Event;
 use conncache::mio::net::{TcpStream, UnixStream};
 use conncache::mio::{Events, Interest, Poll, Token};
@@ -8,7 +9,7 @@ use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// As long as any wait may take before the test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,16 +143,6 @@ impl Near for UnixStream {
 impl<T: Near + ?Sized> Near for Box<T> {
     fn has_felt(&self, act: Act) -> bool {
         (**self).has_felt(act)
-    }
-}
-
-/// Waits for what has to become true.
-#[track_caller]
-pub fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_true() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-        std::thread::yield_now();
     }
 }
 

@@ -193,7 +193,7 @@ impl Client {
     fn handle(&mut self, event: &Event) {
         match self.cache.handle_event(event) {
             Handled::Rejected => {} // the waker: there are addresses, which are asked for in each turn
-            Handled::Quiet => {}
+            Handled::Nothing => {}
             Handled::Evicted(evicted) => self.note_eviction(evicted),
             Handled::Active { id, .. } => self.drive(id, event.is_readable()),
         }

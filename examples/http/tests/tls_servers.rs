@@ -172,7 +172,7 @@ impl Client {
             match self.cache.handle_event(event) {
                 Handled::Active { id, owner } => self.drive(id, owner.0 as usize),
                 Handled::Evicted(evicted) => gone = Some(evicted),
-                Handled::Quiet | Handled::Rejected => {}
+                Handled::Nothing | Handled::Rejected => {}
             }
         }
         self.events = events;

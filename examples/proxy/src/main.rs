@@ -91,7 +91,7 @@ fn run(mut options: Options) -> io::Result<()> {
             match proxy.cache.handle_event(event) {
                 Handled::Active { id, owner } => proxy.on_upstream(owner.0 as usize, id, event),
                 Handled::Evicted(evicted) => proxy.note(evicted),
-                Handled::Quiet => {}
+                Handled::Nothing => {}
                 Handled::Rejected => match event.token() {
                     token @ (LISTENER | STATUS) => proxy.knock(token),
                     SIGNAL if !signals.came() => {}

@@ -172,11 +172,11 @@ fn cache_loop(sockets: usize) -> io::Result<Duration> {
         let id: ConnId = cache.insert(now, stream, &peers[number % peers.len()], PLAIN, ME)?;
         assert!(matches!(cache.checkin(now, id), Ok(None)));
     }
-    settle(&mut poll, &mut events, sockets, |event| assert!(matches!(cache.handle_event(event), Handled::Quiet)))?;
+    settle(&mut poll, &mut events, sockets, |event| assert!(matches!(cache.handle_event(event), Handled::Nothing)))?;
     drop(far_ends);
     let time = hangups(&mut poll, &mut events, sockets, |_, event| match cache.handle_event(event) {
         Handled::Evicted(evicted) => Some(evicted.conn),
-        Handled::Quiet => None,
+        Handled::Nothing => None,
         other => panic!("{other:?}"),
     });
     assert_eq!(cache.stats().left(Reason::HungUp), sockets as u64);

@@ -1,0 +1,173 @@
+//! G8: secrets never reach `Debug`, `Display`, an error or the log.
+
+use crate::common::scripted::{Far, Scripted};
+use conncache::mio::{Interest, Poll, Token};
+use conncache::{
+    AggressiveCache, ChannelBindingId, ConnState, Interner, Limits, Owner, ParkOptions, Peer, PrivateData,
+    RestrictiveCache,
+};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// What must never be seen.
+const SECRET: &str = "hunter2";
+
+#[derive(Debug)]
+#[allow(dead_code)] // Its `Debug` is what matters.
+struct Ticket(&'static str);
+
+thread_local! {
+    /// What this thread logs, if the test runs in it: the logger is the whole process's.
+    static LINES: RefCell<Option<Vec<(Level, String, String)>>> = const { RefCell::new(None) };
+}
+
+struct Capture;
+
+impl Log for Capture {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        LINES.with_borrow_mut(|lines| {
+            if let Some(lines) = lines {
+                lines.push((record.level(), record.target().to_owned(), record.args().to_string()));
+            }
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+fn ticket() -> PrivateData {
+    Some(Box::new(Ticket(SECRET)))
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    LINES.set(Some(Vec::new()));
+    log::set_logger(&Capture).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let mut shown = Vec::new();
+    let mut show = |what: &dyn Debug| shown.push(format!("{what:?} {what:#?}"));
+
+    let mut channels = Interner::new();
+    let channel = channels.intern(("user", SECRET)).unwrap();
+    show(&channels);
+    let peer = Peer::direct(&format!("user:{SECRET}@host"), 80);
+    let tunnel = Peer::socks5((&format!("{SECRET}@proxy"), 1080), (&format!("a:{SECRET}@target"), 443));
+    for peer in [&peer, &tunnel] {
+        show(&peer);
+        show(&peer.kind());
+        show(&peer.first_hop());
+        show(&format_args!("{peer}"));
+    }
+    for text in [format!("user:{SECRET}@host:80"), format!("http-proxy://{SECRET}@host:80"), format!("{SECRET}@://x")] {
+        let error = text.parse::<Peer>().unwrap_err();
+        show(&error);
+        show(&format_args!("{error}"));
+    }
+
+    let (poll, now) = (Poll::new().unwrap(), Instant::now());
+    let mut cache: AggressiveCache<Scripted> =
+        AggressiveCache::builder().tokens(100..164).max_inactive(5).build(poll.registry()).unwrap();
+    let mut ids = Vec::new();
+    for number in 0..9 {
+        let (conn, wire) = Scripted::new(number);
+        wire.borrow_mut().fail_deregister = number == 2;
+        let id = cache.insert(now, conn, if number % 2 == 0 { &peer } else { &tunnel }, channel, Owner(1)).unwrap();
+        ids.push((id, wire));
+    }
+    for (number, (id, _)) in ids.iter().enumerate() {
+        let peer = if number % 2 == 0 { &peer } else { &tunnel };
+        let state = ConnState::inactive(channel).private_data(ticket());
+        show(&state);
+        show(&cache.set_connection_state(now, *id, peer, state).unwrap());
+    }
+    show(&cache);
+    show(&cache.stats());
+    show(&cache.iter().collect::<Vec<_>>());
+    show(&cache.peers().collect::<Vec<_>>());
+    show(&cache.get_connection_state(ids[8].0).unwrap());
+    let error = cache
+        .set_connection_state(now, ids[0].0, &peer, ConnState::inactive(channel).private_data(ticket()))
+        .unwrap_err();
+    show(&error);
+    show(&format_args!("{error}"));
+    show(&cache.checkout(now, &peer, channel, Owner(1)));
+    ids[5].1.borrow_mut().far = Far::Failed;
+    show(&cache.handle_readiness(cache.token(ids[5].0).unwrap(), false));
+    show(&cache.handle_readiness(cache.token(ids[8].0).unwrap(), true));
+    show(&cache.handle_readiness(Token(163), true));
+    ids[7].1.borrow_mut().fail_reregister = true;
+    let error = cache.take(now, &tunnel, channel, Token(1), Interest::READABLE).unwrap_err();
+    show(&error);
+    show(&format_args!("{error}"));
+    show(&cache.take(now, &peer, channel, Token(1), Interest::READABLE));
+    let (conn, wire) = Scripted::new(20);
+    let mut parking = ParkOptions::default();
+    parking.private = ticket();
+    show(&parking);
+    let error = cache.park_with(now, conn, &peer, channel, parking).unwrap_err();
+    show(&error);
+    show(&format_args!("{error}"));
+    wire.borrow_mut().registered = Some((Token(2), Interest::READABLE));
+    show(&cache.park(now, error.conn, &peer, channel, error.private).unwrap());
+    let (conn, wire) = Scripted::new(21);
+    wire.borrow_mut().fail_register = true;
+    show(&cache.insert(now, conn, &tunnel, channel, Owner(1)).unwrap_err());
+    show(&cache.shed());
+    cache.close_peer(&peer);
+    show(&cache.expire(now));
+    cache.drain();
+    show(&cache.expire(now + Duration::from_secs(1)));
+    let mut wrong = Limits::default();
+    (wrong.max_inactive, wrong.max_inactive_per_peer) = (Some(1), Some(2));
+    show(&cache.set_limits(wrong));
+    let mut restrictive: RestrictiveCache<Scripted> = RestrictiveCache::builder().build(poll.registry()).unwrap();
+    let id = restrictive.insert(now, Scripted::new(30).0, &peer, ChannelBindingId(9), Owner(2)).unwrap();
+    let state = ConnState::inactive(channel).private_data(ticket());
+    show(&restrictive.set_connection_state(now, id, &peer, state).unwrap());
+    cache.close_all();
+
+    let lines = LINES.take().expect("set at the start");
+    let seen = |event: &str| lines.iter().any(|(_, _, line)| line.starts_with(&format!("event={event} ")));
+    for event in ["insert", "park", "reuse", "leave", "readiness", "stale", "deregister_failed"] {
+        assert!(seen(event), "{event} isn't logged, so that nothing is proved");
+    }
+    for (level, target, line) in &lines {
+        assert!(!line.contains(SECRET), "{line}");
+        assert!(target == "conncache" && *level >= Level::Warn, "{level} {target}: {line}");
+        assert_eq!(*level == Level::Warn, line.starts_with("event=deregister_failed"), "{line}");
+    }
+    for name in [
+        "Interner { len: 1",
+        "Inactive { channel: 1, private: true",
+        "StateChange { private: false, evicted: Some(Evicted {",
+        "reason: Policy, peer: Peer(",
+        "private: true, uses: 0, error: Some(",
+        "Cache { counts: Counts {",
+        "Stats { inserted: 9, active: 0, inactive: 5, handed_out: 0, missed: 0,",
+        "left: {MaxInactive: 4} }",
+        "Entry { id: ",
+        "uses: 1, private: true }",
+        "Evicted(Evicted {",
+        "Active { id: ",
+        "Nothing",
+        "Taken { inactive_for: 0ns, private: true, past: History {",
+        "Parked { id: ",
+        "InsertError { cause: Registry(",
+        "ParkError { cause: Registry(",
+        "TakeError { cause: Registry(",
+        "connection couldn't be registered: as the script says",
+    ] {
+        assert!(
+            shown.iter().any(|text| text.contains(name)),
+            "{name} isn't shown, so that nothing is proved: {shown:#?}"
+        );
+    }
+    let told: Vec<&String> = shown.iter().filter(|text| text.contains(SECRET)).collect();
+    assert!(told.is_empty(), "{told:#?}");
+}

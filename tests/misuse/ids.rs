@@ -1,0 +1,57 @@
+//! Ids that are unknown, stale or used twice.
+
+use crate::common::light::Light;
+use crate::common::{ME, PLAIN, TLS};
+use crate::{host, keep_many};
+use conncache::{ConnState, NotFound, Peer, StateError};
+
+#[test]
+fn an_unknown_or_stale_id_is_not_found_and_changes_nothing() {
+    let (mut one, mut two) = (host(|_| ()), host(|_| ()));
+    let stale = one.insert(Light);
+    drop(one.cache.remove(stale).unwrap());
+    let (here, foreign) = (one.insert(Light), two.insert(Light));
+    let before = one.cache.stats();
+    for id in [stale, foreign] {
+        assert!(one.cache.get(id).is_none() && one.cache.get_mut(id).is_none() && one.cache.token(id).is_none());
+        assert!(one.cache.peer(id).is_none() && one.cache.channel(id).is_none());
+        assert_eq!(one.cache.get_connection_state(id).map(drop), Err(NotFound));
+        assert_eq!(one.cache.remove(id).map(drop), Err(NotFound));
+        assert_eq!(one.cache.close_connection(id).map(drop), Err(NotFound));
+        assert_eq!(one.cache.checkin(one.now, id).map(drop), Err(StateError::NotFound));
+        assert_eq!(one.cache.checkin_until(one.now, id, one.now).map(drop), Err(StateError::NotFound));
+        let state = ConnState::inactive(PLAIN).private(7);
+        let error = one.cache.set_connection_state(one.now, id, &one.peer, state).unwrap_err();
+        assert_eq!(error.cause, StateError::NotFound);
+        assert!(matches!(error.state, ConnState::Inactive { private: Some(_), .. }), "it comes back");
+    }
+    assert_eq!(one.cache.stats(), before);
+    assert!(one.cache.get(here).is_some());
+}
+
+#[test]
+fn closing_or_checking_in_twice_is_an_error() {
+    let mut host = host(|_| ());
+    let id = host.keep(Light);
+    assert_eq!(host.cache.checkin(host.now, id).map(drop), Err(StateError::AlreadyInactive));
+    assert!(host.cache.close_connection(id).is_ok());
+    assert_eq!(host.cache.close_connection(id).map(drop), Err(NotFound));
+    assert_eq!(host.cache.stats().left_in_all(), 1);
+}
+
+#[test]
+fn inactive_moved_to_another_peer_and_channel_is_listed_once_and_newest() {
+    let mut host = host(|_| ());
+    let all = keep_many(&mut host, 2);
+    let other = Peer::direct("other", 1);
+    let changed = host.cache.set_connection_state(host.now, all[0], &other, ConnState::inactive(TLS)).unwrap();
+    assert!(changed.evicted.is_none() && changed.private.is_none());
+    assert_eq!(host.cache.counts_of(&other, TLS).inactive, 1);
+    assert_eq!((host.checkout(), host.checkout()), (Some(all[1]), None));
+    let changed = host.cache.set_connection_state(host.now, all[1], &host.peer, ConnState::inactive(PLAIN)).unwrap();
+    assert!(changed.evicted.is_none());
+    assert_eq!(host.cache.shed().unwrap().id, all[0], "the moved one was first");
+    let wrong = host.cache.set_connection_state(host.now, all[1], &other, ConnState::Active(ME)).unwrap_err();
+    assert_eq!(wrong.cause, StateError::OtherPeer);
+    assert_eq!(host.checkout(), Some(all[1]));
+}

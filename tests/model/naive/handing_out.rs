@@ -1,0 +1,120 @@
+//! How connections become active, and what events do to them.
+
+use super::{Gone, Handed, Naive, State, Time, Waiting};
+use conncache::{ConnId, Reason, StateError};
+
+impl Naive {
+    /// The newest one that is fit for use; closes the dead ones before it.
+    pub fn find(&mut self, peer: usize, channel: u32) -> Option<usize> {
+        let ids: Vec<ConnId> = self.bucket(peer, channel).iter().rev().map(|&at| self.conns[at].id).collect();
+        let (mut dead, mut passed) = (0, 0);
+        for id in ids.into_iter().filter(|&id| self.waiting(id).condemned.is_none()).collect::<Vec<_>>() {
+            let at = self.at(id).unwrap();
+            if dead == 8 || passed == 64 {
+                return None;
+            }
+            match self.unfit(at) {
+                Some(_) => passed += 1,
+                None if !self.probing => return Some(at),
+                None => {
+                    self.counts.probes += 1;
+                    match self.conns[at].probe() {
+                        None => return Some(at),
+                        Some(reason) => {
+                            self.counts.found_dead += 1;
+                            self.leave_inside(at, reason);
+                            dead += 1;
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn waiting(&self, id: ConnId) -> &Waiting {
+        self.conns[self.at(id).unwrap()].waiting().unwrap()
+    }
+
+    /// Makes an inactive one, found fit, active.
+    pub(super) fn hand_out(&mut self, at: usize, owner: u64) -> Result<Handed, Gone> {
+        if self.conns[at].read_only {
+            self.conns[at].read_only = false;
+            if self.conns[at].wire.borrow().fail_reregister {
+                return Err(self.leave(at, Reason::Failed));
+            }
+        }
+        let now = self.now;
+        let conn = &mut self.conns[at];
+        conn.uses += 1;
+        self.counts.handed_out += 1;
+        match std::mem::replace(&mut conn.state, State::Active(owner)) {
+            State::Inactive(Waiting { since, private, .. }) => {
+                Ok(Handed { number: conn.number, inactive_for: now - since, uses: conn.uses, private })
+            }
+            State::Active(_) => unreachable!(),
+        }
+    }
+
+    pub fn checkout(&mut self, peer: usize, channel: u32, owner: u64) -> Option<Handed> {
+        let handed = match self.find(peer, channel).map(|at| self.hand_out(at, owner)) {
+            Some(Ok(handed)) => Some(handed),
+            Some(Err(gone)) => {
+                self.closed_inside.push(gone);
+                None
+            }
+            None => None,
+        };
+        self.counts.missed += u64::from(handed.is_none());
+        handed
+    }
+
+    pub fn take(&mut self, peer: usize, channel: u32) -> Option<Result<(Handed, Time), Gone>> {
+        let Some(at) = self.find(peer, channel) else {
+            self.counts.missed += 1;
+            return None;
+        };
+        if self.conns[at].wire.borrow().fail_reregister {
+            self.counts.missed += 1;
+            return Some(Err(self.leave(at, Reason::Failed)));
+        }
+        self.counts.handed_out += 1;
+        let (inactive_for, end) = (self.now - self.conns[at].waiting().unwrap().since, self.conns[at].lifetime_end);
+        let Gone { number, uses, private, .. } = self.leave(at, Reason::Taken);
+        Some(Ok((Handed { number, inactive_for, uses: uses + 1, private }, end)))
+    }
+
+    /// Inactive to active, of this very connection.
+    pub fn activate(&mut self, at: usize, owner: u64) -> Result<Option<u64>, Gone> {
+        let mut fault = self.unfit(at);
+        if fault.is_none() && self.probing {
+            self.counts.probes += 1;
+            fault = self.conns[at].probe();
+            self.counts.found_dead += u64::from(fault.is_some());
+        }
+        match fault {
+            Some(reason) => Err(self.leave(at, reason)),
+            None => self.hand_out(at, owner).map(|handed| handed.private),
+        }
+    }
+
+    /// Why a connection can't be made active for this peer.
+    pub fn refusal(&self, at: usize, peer: usize, owner: u64) -> Option<StateError> {
+        match self.conns[at].owner() {
+            Some(has) => (has != owner).then_some(StateError::OwnedBy(conncache::Owner(has))),
+            None => (self.conns[at].peer != peer).then_some(StateError::OtherPeer),
+        }
+    }
+
+    /// The loop was told something about a connection: what becomes of it.
+    pub fn ready(&mut self, at: usize, read_closed: bool) -> Option<Gone> {
+        let conn = &mut self.conns[at];
+        if conn.owner().is_some() {
+            conn.read_closed |= read_closed;
+            return None;
+        }
+        self.counts.probes += 1;
+        let fault = conn.probe().or(read_closed.then_some(Reason::HungUp));
+        fault.map(|reason| self.leave(at, reason))
+    }
+}

@@ -1,0 +1,160 @@
+//! How connections become inactive, and what has to go for them.
+
+use super::{Asked, Conn, Gone, Naive, State, Time, Waiting};
+use conncache::{ConnId, Limits, Reason, Verdict};
+
+impl Naive {
+    /// Until when a connection is kept that is about to become inactive, or why it isn't.
+    pub fn verdict(&mut self, candidate: &Conn, until: Time) -> Result<Time, Reason> {
+        let limits = &self.limits;
+        if candidate.closed {
+            return Err(Reason::PeerClosed);
+        } else if self.draining {
+            return Err(Reason::Drained);
+        } else if limits.max_uses.is_some_and(|most| candidate.uses >= most) {
+            return Err(Reason::MaxUses);
+        } else if candidate.lifetime_end <= self.now && candidate.lifetime_end <= until {
+            return Err(Reason::MaxLifetime);
+        } else if until <= self.now {
+            return Err(Reason::Deadline);
+        } else if limits.idle_timeout.is_some_and(|time| time.is_zero()) {
+            return Err(Reason::IdleTimeout);
+        } else if limits.max_inactive == Some(0) {
+            return Err(Reason::MaxInactive);
+        } else if limits.max_inactive_per_peer == Some(0) {
+            return Err(Reason::MaxInactivePerPeer);
+        }
+        if !candidate.looked && !candidate.wire.borrow().connected {
+            return Err(Reason::NotConnected);
+        } else if candidate.read_closed {
+            return Err(Reason::HungUp);
+        }
+        let Conn { peer, channel, uses, .. } = *candidate;
+        let inactive_to_peer = self.bucket(peer, channel).len();
+        self.asked.push(Asked { peer, channel, uses, inactive: self.oldest_first().len(), inactive_to_peer });
+        let until = match self.verdict {
+            Some(Verdict::Close) => return Err(Reason::Policy),
+            Some(Verdict::KeepUntil(_)) if self.verdict_until <= self.now => return Err(Reason::Deadline),
+            Some(Verdict::KeepUntil(_)) => self.verdict_until.min(until),
+            _ => until,
+        };
+        Ok(until)
+    }
+
+    /// Makes an active one inactive, if it is kept; what has to go.
+    pub fn give_back(&mut self, id: ConnId, private: Option<u64>, until: Time) -> Option<Gone> {
+        let at = self.at(id).unwrap();
+        let candidate = self.conns.remove(at);
+        let verdict = self.verdict(&candidate, until);
+        self.conns.insert(at, candidate);
+        match verdict {
+            Err(reason) => Some(Gone { private, ..self.leave(at, reason) }),
+            Ok(until) => {
+                self.wait(at, private, until);
+                self.make_room(at)
+            }
+        }
+    }
+
+    pub(super) fn wait(&mut self, at: usize, private: Option<u64>, until: Time) {
+        self.orders += 1;
+        self.conns[at].looked = true;
+        let (since, order) = (self.now, self.orders);
+        self.conns[at].state = State::Inactive(Waiting { since, until, private, order, condemned: None });
+    }
+
+    pub(super) fn make_room(&mut self, newcomer: usize) -> Option<Gone> {
+        let (peer, channel) = (self.conns[newcomer].peer, self.conns[newcomer].channel);
+        if let Some((at, reason)) = self.condemn_in(peer, channel) {
+            return Some(self.leave(at, reason));
+        }
+        let (kept, most) = (self.oldest_first().len() - self.condemned().len(), self.limits.max_inactive?);
+        if kept <= most {
+            return None;
+        }
+        // Those of closed peers are to go anyway, in whatever order.
+        let closed = self.waiting_closed();
+        let (at, reason) = match closed.iter().find(|&&at| Some(self.conns[at].id) == self.hint).or(closed.first()) {
+            Some(&at) => (at, Reason::PeerClosed),
+            None => self.condemn_in_all()?,
+        };
+        Some(self.leave(at, reason))
+    }
+
+    /// Condemns what is over the limit of a bucket; the last that had to be.
+    pub(super) fn condemn_in(&mut self, peer: usize, channel: u32) -> Option<(usize, Reason)> {
+        let (kept, most) = (self.bucket(peer, channel), self.limits.max_inactive_per_peer?);
+        self.condemn(kept, most, Reason::MaxInactivePerPeer)
+    }
+
+    pub(super) fn condemn_in_all(&mut self) -> Option<(usize, Reason)> {
+        let (kept, most) = (self.oldest_first(), self.limits.max_inactive?);
+        self.condemn(kept, most, Reason::MaxInactive)
+    }
+
+    pub(super) fn condemn(&mut self, mut kept: Vec<usize>, most: usize, reason: Reason) -> Option<(usize, Reason)> {
+        let condemned = self.condemned();
+        kept.retain(|at| !condemned.contains(at));
+        let over = kept.len().saturating_sub(most);
+        for &at in &kept[..over] {
+            self.conns[at].waiting_mut().unwrap().condemned = Some(reason);
+        }
+        kept[..over].last().map(|&at| (at, reason))
+    }
+
+    pub fn set_limits(&mut self, limits: Limits) {
+        let lowered = limits.max_uses.filter(|&most| self.limits.max_uses.is_none_or(|before| most < before));
+        self.limits = limits;
+        for at in self.waiting_closed() {
+            self.conns[at].waiting_mut().unwrap().condemned = Some(Reason::PeerClosed);
+        }
+        self.condemn_in_all();
+        for peer in 0..self.size.peers {
+            for channel in 0..self.size.channels {
+                self.condemn_in(peer, channel);
+            }
+        }
+        for at in self.oldest_first() {
+            let uses = self.conns[at].uses;
+            let waiting = self.conns[at].waiting_mut().unwrap();
+            if lowered.is_some_and(|most| uses >= most) {
+                waiting.condemned = waiting.condemned.or(Some(Reason::MaxUses));
+            }
+        }
+    }
+
+    /// An inactive connection comes in.
+    pub fn park(&mut self, mut conn: Conn, private: Option<u64>, until: Time) -> Result<Option<Gone>, Option<Reason>> {
+        let until = self.verdict(&conn, until).map_err(Some)?;
+        let wire = conn.wire.clone();
+        if wire.borrow().fail_reregister || wire.borrow().registered.is_none() {
+            return Err(None);
+        }
+        conn.read_only = true;
+        self.counts.inserted += 1;
+        self.conns.push(conn);
+        let at = self.conns.len() - 1;
+        self.wait(at, private, until);
+        Ok(self.make_room(at))
+    }
+
+    /// Active or inactive to inactive: the private data displaced, and what has to go.
+    pub fn deactivate(
+        &mut self,
+        at: usize,
+        (peer, channel): (usize, u32),
+        private: Option<u64>,
+        until: Time,
+    ) -> (Option<u64>, Option<Gone>) {
+        if let Some(reason) = self.conns[at].waiting().and_then(|_| self.unfit(at)) {
+            let gone = self.leave(at, reason);
+            return (gone.private, Some(Gone { private, ..gone }));
+        }
+        let conn = &mut self.conns[at];
+        (conn.peer, conn.channel) = (peer, channel);
+        let displaced = conn.waiting_mut().and_then(|waiting| waiting.private.take());
+        conn.state = State::Active(0);
+        let id = conn.id;
+        (displaced, self.give_back(id, private, until))
+    }
+}

@@ -1,0 +1,123 @@
+//! Events, time, limits, and what the far ends and the operating system do.
+
+use super::{Run, some_limits};
+use crate::common::random::Random;
+use crate::common::scripted::{Far, Shared};
+use conncache::mio::Token;
+use conncache::{Handled, Reason};
+use std::time::Duration;
+
+impl Run {
+    pub(super) fn leave_by_order(&mut self, random: &mut Random) {
+        let Some(id) = self.some_id(random) else { return };
+        let remove = random.one_in(2);
+        let reason = if remove { Reason::Removed } else { Reason::Closed };
+        let expected = self.naive.at(id).map(|at| self.naive.leave(at, reason));
+        let done = if remove { self.cache.remove(id) } else { self.cache.close_connection(id) };
+        assert_eq!(done.is_err(), expected.is_none());
+        self.same_gone(done.ok(), expected);
+    }
+
+    pub(super) fn shed(&mut self) {
+        let done = self.cache.shed();
+        // Those of closed peers go first, then those condemned, in whatever order they were; then the oldest.
+        let mut next = [self.naive.waiting_closed(), self.naive.condemned()].into_iter().find(|some| !some.is_empty());
+        let among = next.take().unwrap_or_else(|| self.naive.oldest_first().into_iter().take(1).collect());
+        let known = done.as_ref().and_then(|evicted| self.naive.at(evicted.id));
+        let expected = known.filter(|at| among.contains(at)).or(among.first().copied());
+        let expected = expected.map(|at| self.naive.leave(at, Reason::Shed));
+        self.same_gone(done, expected);
+    }
+
+    pub(super) fn readiness(&mut self, random: &mut Random) {
+        let read_closed = random.one_in(4);
+        let token = match random.below(8) {
+            0 => Token(random.below(1_000)),
+            1 => Token(usize::MAX),
+            2 | 3 if !self.seen.is_empty() => self.seen[self.seen.len() - 1 - random.below(self.seen.len().min(9))].1,
+            _ => match self.some_id(random).and_then(|id| self.cache.token(id)) {
+                Some(token) => token,
+                None => return,
+            },
+        };
+        let handled = self.cache.handle_readiness(token, read_closed);
+        if token.0 < 1_000 || token.0 == usize::MAX {
+            assert!(matches!(handled, Handled::Rejected));
+            return;
+        }
+        // Compared by the token: with few generations, a late event may name a newcomer.
+        let tokens = |wire: &Shared| wire.borrow().registered.map(|(token, _)| token);
+        let named = match &handled {
+            Handled::Evicted(evicted) => self.naive.at(evicted.id),
+            _ => self.naive.conns.iter().position(|conn| tokens(&conn.wire) == Some(token)),
+        };
+        let Some(at) = named else {
+            assert!(matches!(handled, Handled::Nothing), "{handled:?}");
+            self.naive.counts.stale_events += 1;
+            return;
+        };
+        let (id, owner) = (self.naive.conns[at].id, self.naive.conns[at].owner());
+        match (handled, self.naive.ready(at, read_closed)) {
+            (Handled::Active { id: named, owner: o }, None) => assert_eq!((named, Some(o.0)), (id, owner)),
+            (Handled::Nothing, None) => assert_eq!(owner, None),
+            (Handled::Evicted(evicted), Some(gone)) => self.same_gone(Some(evicted), Some(gone)),
+            (handled, gone) => panic!("{handled:?} instead of {gone:?}"),
+        }
+    }
+
+    /// Until nothing is due, or fewer times.
+    pub(super) fn expire(&mut self, random: &mut Random) {
+        let now = self.now(random);
+        for _ in 0..1 + random.below(30) {
+            let Some(evicted) = self.cache.expire(now) else {
+                let due = (0..self.naive.conns.len()).find(|&at| !self.naive.due(at).is_empty());
+                assert_eq!(due.map(|at| self.naive.conns[at].number), None, "due, but expire has nothing");
+                let deadline = self.cache.next_deadline();
+                let latest = self.start + Duration::from_nanos(self.naive.now);
+                assert!(deadline.is_none_or(|at| at > latest), "the loop would spin");
+                return;
+            };
+            let at = self.naive.at(evicted.id).expect("the reference has it, too");
+            let due = self.naive.due(at);
+            assert!(due.contains(&evicted.reason), "{:?}, not one of {due:?}", evicted.reason);
+            let gone = self.naive.leave(at, evicted.reason);
+            self.same_gone(Some(evicted), Some(gone));
+        }
+    }
+
+    /// The far end of a connection does something.
+    pub(super) fn far_end(&mut self, random: &mut Random) {
+        let Some(id) = self.some_inactive(random) else { return };
+        let far = random.pick(&[Far::Quiet, Far::Closed, Far::Unsolicited, Far::Failed]);
+        let conn = &self.naive.conns[self.naive.at(id).unwrap()];
+        conn.wire.borrow_mut().far = far;
+        if random.one_in(4) {
+            for conn in self.naive.conns.iter().filter(|other| other.peer == conn.peer) {
+                conn.wire.borrow_mut().far = far;
+            }
+        }
+    }
+
+    /// The operating system does something.
+    pub(super) fn misfortune(&mut self, random: &mut Random) {
+        let Some(id) = self.some_id(random).and_then(|id| self.naive.at(id)) else { return };
+        let mut wire = self.naive.conns[id].wire.borrow_mut();
+        match random.below(2) {
+            0 => wire.fail_reregister = !wire.fail_reregister,
+            _ => wire.fail_deregister = true,
+        }
+    }
+
+    pub(super) fn limits(&mut self, random: &mut Random) {
+        if random.one_in(5) {
+            let mut wrong = some_limits(random);
+            wrong.max_inactive = Some(3);
+            wrong.max_inactive_per_peer = Some(4);
+            assert_eq!(self.cache.set_limits(wrong).unwrap_err().field(), "max_inactive_per_peer");
+            return;
+        }
+        let limits = some_limits(random);
+        self.cache.set_limits(limits.clone()).unwrap();
+        self.naive.set_limits(limits);
+    }
+}

@@ -1,0 +1,59 @@
+//! Policies derived from the seed's.
+
+use crate::common::PLAIN;
+use crate::common::light::Light;
+use crate::{A, insert, peers};
+use conncache::mio::Poll;
+use conncache::{Cache, Candidate, ConnId, Policy, Reason, Verdict};
+use std::time::{Duration, Instant};
+
+/// The policies' own documentation has this example: close what is idle for some time.
+pub struct CloseAfter(pub Duration);
+
+impl Policy for CloseAfter {
+    fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        candidate.now.checked_add(self.0).map_or(Verdict::Keep, Verdict::KeepUntil)
+    }
+}
+
+/// Keeps at least some of each peer, and closes the rest after a while.
+pub struct KeepSome(pub usize);
+
+impl Policy for KeepSome {
+    fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        if candidate.inactive_to_peer < self.0 {
+            return Verdict::Keep;
+        }
+        Verdict::KeepUntil(candidate.now + Duration::from_secs(1))
+    }
+}
+
+#[test]
+fn the_derived_policy_closes_what_is_idle_for_some_time() {
+    let poll = Poll::new().unwrap();
+    let time = Duration::from_secs(30);
+    let mut cache: Cache<Light, CloseAfter> = Cache::with_policy(CloseAfter(time)).build(poll.registry()).unwrap();
+    let (now, (peer, _)) = (Instant::now(), peers());
+    let id = insert(&mut cache, now, Light, &peer, A);
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    assert_eq!(cache.next_deadline(), Some(now + time));
+    let almost = now + time - Duration::from_nanos(1);
+    assert!(cache.expire(almost).is_none());
+    assert_eq!(cache.checkout(almost, &peer, PLAIN, A).unwrap().id, id);
+    assert!(cache.checkin(almost, id).unwrap().is_none());
+    assert!(cache.expire(now + time).is_none(), "each time anew");
+    assert!(cache.checkout(almost + time, &peer, PLAIN, A).is_none());
+    assert_eq!(cache.expire(almost + time).unwrap().reason, Reason::Deadline);
+}
+
+#[test]
+fn a_policy_may_keep_some_and_close_the_rest_later() {
+    let poll = Poll::new().unwrap();
+    let mut cache: Cache<Light, KeepSome> = Cache::with_policy(KeepSome(2)).build(poll.registry()).unwrap();
+    let (now, (peer, _)) = (Instant::now(), peers());
+    let all: Vec<ConnId> = (0..5).map(|_| insert(&mut cache, now, Light, &peer, A)).collect();
+    all.iter().for_each(|&id| assert!(cache.checkin(now, id).unwrap().is_none()));
+    let later = now + Duration::from_secs(1);
+    assert_eq!(std::iter::from_fn(|| cache.expire(later)).count(), 3);
+    assert_eq!(cache.next_deadline(), None);
+}
