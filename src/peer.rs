@@ -4,6 +4,7 @@ mod text;
 
 pub use text::ParsePeerError;
 
+use std::cmp::Ordering;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -15,7 +16,11 @@ use std::sync::{Arc, OnceLock};
 /// Two connections may stand in for each other only if their peers are equal (and their
 /// [channel bindings](crate::ChannelBindingId) too). Host names compare ASCII-case-insensitively and are kept in
 /// lower case; IPv6 addresses, with or without brackets, are kept in their canonical form, with the zone if there is
-/// one (`fe80::1%eth0`). Names are never resolved: `localhost` and `127.0.0.1` are two peers.
+/// one (`fe80::1%eth0`). Names are never resolved or rewritten: `localhost` and `127.0.0.1` are two peers, and so are
+/// `example.com.` and `example.com`, or `::ffff:1.2.3.4` and `1.2.3.4`.
+///
+/// Peers are ordered by their parts, and the order is the same in every process: first by kind, as [`PeerKind`] lists
+/// them, then by host and port (the proxy's before the target's), hosts and paths byte by byte.
 ///
 /// Build a peer once and clone it (a reference count): it carries its hash, made with a key that is random in each
 /// process, so that a look-up hashes nothing and, for clones, compares one pointer.
@@ -33,8 +38,13 @@ use std::sync::{Arc, OnceLock};
 /// ```
 ///
 /// An IPv6 address stands in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong
-/// to the channel binding. A host that doesn't fit the grammar (the constructors take any text) is shown escaped, what
-/// stands before an `@` in it as `***`, and a path that isn't plain text likewise; such text doesn't parse back.
+/// to the channel binding.
+///
+/// The text contains no blank and no control or invisible character, so that no name can forge a field of a log line.
+/// In a path, such characters, `"` and `\` are shown as escapes: a blank is `\u{20}`. Parsing accepts both a plain
+/// blank and its escape. It refuses control characters and U+FFFD, which stands for bytes that are not text.
+/// The constructors take any text as host. A host that doesn't fit the grammar is shown escaped, with `***` for what
+/// stands before an `@`; such text doesn't parse back.
 ///
 /// ```
 /// use conncache::{Hop, Peer};
@@ -85,13 +95,13 @@ pub enum Hop<'a> {
     Unix(&'a Path),
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct HostPort {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Parts {
     Direct(HostPort),
     HttpProxy(HostPort),
@@ -203,6 +213,18 @@ impl PartialEq for Peer {
 
 impl Eq for Peer {}
 
+impl PartialOrd for Peer {
+    fn partial_cmp(&self, other: &Peer) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Peer {
+    fn cmp(&self, other: &Peer) -> Ordering {
+        self.parts.cmp(&other.parts)
+    }
+}
+
 impl Hash for Peer {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
@@ -211,7 +233,8 @@ impl Hash for Peer {
 
 impl HostPort {
     pub(crate) fn new(host: &str, port: u16) -> HostPort {
-        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).filter(|h| is_ipv6(h));
+        let bare = bare.unwrap_or(host);
         let host = match bare.split_once('%') {
             // The zone is an interface's name, in which case matters.
             Some((address, zone)) if is_ipv6(address) => format!("{}%{zone}", canonical(address)),
@@ -251,6 +274,43 @@ mod tests {
         assert_eq!(Peer::from("[::1]:80".parse::<SocketAddr>().unwrap()), Peer::direct("::1", 80));
         assert_ne!(Peer::direct("example.org", 80), Peer::direct("example.org", 81));
         assert_ne!(Peer::direct("localhost", 80), Peer::direct("127.0.0.1", 80));
+    }
+
+    #[test]
+    fn only_an_ipv6_address_loses_its_brackets() {
+        assert_eq!(Peer::direct("[fe80::1%eth0]", 80), Peer::direct("fe80::1%eth0", 80));
+        for host in ["abc", "1.2.3.4", "", "abc%eth0"] {
+            assert_ne!(Peer::direct(&format!("[{host}]"), 80), Peer::direct(host, 80), "{host}");
+        }
+    }
+
+    #[test]
+    fn names_and_addresses_are_not_rewritten() {
+        assert_ne!(Peer::direct("example.com.", 80), Peer::direct("example.com", 80));
+        assert_ne!(Peer::direct("::ffff:1.2.3.4", 80), Peer::direct("1.2.3.4", 80));
+    }
+
+    #[test]
+    fn peers_are_ordered_by_their_parts() {
+        let ordered = [
+            Peer::direct("a", 1),
+            Peer::direct("a", 2),
+            Peer::direct("b", 1),
+            Peer::http_proxy("a", 1),
+            Peer::http_proxy_connect(("a", 1), ("b", 1)),
+            Peer::http_proxy_connect(("a", 2), ("a", 1)),
+            Peer::socks5(("a", 1), ("a", 1)),
+            Peer::unix("/a"),
+            Peer::unix("/a//b"),
+            Peer::unix("/a/b"),
+        ];
+        for (i, x) in ordered.iter().enumerate() {
+            for (j, y) in ordered.iter().enumerate() {
+                assert_eq!(x.cmp(y), i.cmp(&j), "{x} {y}");
+            }
+        }
+        assert_eq!(Peer::direct("A", 1).cmp(&ordered[0]), Ordering::Equal);
+        assert!(Peer::direct("a", 1).with_hash(9) < Peer::direct("b", 1).with_hash(1), "hashes don't count");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::peer::is_ipv6;
 use crate::peer::{Hop, HostPort, Parts, Peer, PeerKind};
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::str::FromStr;
 
 impl fmt::Display for Peer {
@@ -14,7 +15,7 @@ impl fmt::Display for Peer {
             Parts::Socks5(proxy, target) => write!(f, "socks5://{proxy}/{target}"),
             Parts::Unix(path) => {
                 f.write_str("unix://")?;
-                write_escaped(f, &path.to_string_lossy(), |c| !c.is_control())
+                write_path(f, Path::new(path))
             }
         }
     }
@@ -33,7 +34,7 @@ impl fmt::Debug for PeerKind<'_> {
             PeerKind::HttpProxy(host, port) => ("HttpProxy", &[&(*host, *port)]),
             PeerKind::HttpProxyConnect { proxy, target } => ("HttpProxyConnect", &[proxy, target]),
             PeerKind::Socks5 { proxy, target } => ("Socks5", &[proxy, target]),
-            PeerKind::Unix(path) => return f.debug_tuple("Unix").field(path).finish(),
+            PeerKind::Unix(path) => return show_path(f, path),
         };
         show_hosts(f, name, hosts)
     }
@@ -43,7 +44,7 @@ impl fmt::Debug for Hop<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Hop::Tcp(host, port) => show_hosts(f, "Tcp", &[&(*host, *port)]),
-            Hop::Unix(path) => f.debug_tuple("Unix").field(path).finish(),
+            Hop::Unix(path) => show_path(f, path),
         }
     }
 }
@@ -53,15 +54,12 @@ impl FromStr for Peer {
 
     fn from_str(text: &str) -> Result<Peer, ParsePeerError> {
         if let Some(path) = text.strip_prefix("unix://") {
-            // As a path is shown that isn't text, or not all of it.
-            let escaped = path.contains(char::is_control) || path.contains("\\u{") || path.contains('\u{fffd}');
             return match path {
                 "" => Err(ParsePeerError::NoPath),
-                path if escaped => Err(ParsePeerError::Path(path.to_owned())),
-                path => Ok(Peer::unix(path)),
+                path => parse_path(path).map(Peer::unix).ok_or(ParsePeerError::Path),
             };
         }
-        if text.contains('@') {
+        if text.contains(AT) {
             return Err(ParsePeerError::UserInfo);
         }
         let Some((scheme, rest)) = text.split_once("://") else {
@@ -69,13 +67,14 @@ impl FromStr for Peer {
         };
         let tunnel = || {
             let (proxy, target) = rest.split_once('/').ok_or(ParsePeerError::NoTarget)?;
-            Ok((HostPort::parse(proxy)?, HostPort::parse(target)?))
+            // What follows a colon may be a password with a `/` in it, so the target is never repeated.
+            Ok((HostPort::parse(proxy)?, HostPort::parse(target).map_err(ParsePeerError::without_value)?))
         };
         match scheme {
             "http-proxy" => Ok(Peer::new(Parts::HttpProxy(HostPort::parse(rest)?))),
             "http-proxy-connect" => tunnel().map(|(p, t)| Peer::new(Parts::HttpProxyConnect(p, t))),
             "socks5" => tunnel().map(|(p, t)| Peer::new(Parts::Socks5(p, t))),
-            _ => Err(ParsePeerError::Kind(scheme.to_owned())),
+            _ => Err(ParsePeerError::Kind(repeatable(scheme))),
         }
     }
 }
@@ -86,15 +85,16 @@ impl HostPort {
             Some(rest) => rest.split_once(']').and_then(|(host, after)| Some((host, after.strip_prefix(':')?))),
             None => text.rsplit_once(':'),
         }
-        .ok_or_else(|| ParsePeerError::NoPort(text.to_owned()))?;
+        .ok_or_else(|| ParsePeerError::NoPort(repeatable(text)))?;
         let bracketed = text.starts_with('[');
-        let fits = |c: char| fits_host(c) || (bracketed && c == ':');
+        // `%40` would be an `@` to whoever decodes it; only an IPv6 address's zone needs a `%`.
+        let fits = |c: char| if matches!(c, ':' | '%') { bracketed } else { fits_host(c) };
         if host.is_empty() || !host.chars().all(fits) || bracketed != is_ipv6(host) {
-            return Err(ParsePeerError::Host(host.to_owned()));
+            return Err(ParsePeerError::Host(repeatable(host)));
         }
         match port.parse() {
             Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => Ok(HostPort::new(host, number)),
-            _ => Err(ParsePeerError::Port(port.to_owned())),
+            _ => Err(ParsePeerError::Port),
         }
     }
 }
@@ -105,10 +105,12 @@ impl fmt::Display for HostPort {
         if brackets {
             f.write_char('[')?;
         }
-        let shown = match self.host.rsplit_once('@') {
-            Some((_secret, host)) => {
+        let sign = self.host.rmatch_indices(AT).next();
+        let encoded = self.host.rmatch_indices("%40").next().filter(|_| !is_ipv6(&self.host));
+        let shown = match sign.into_iter().chain(encoded).map(|(at, found)| at + found.len()).max() {
+            Some(end) => {
                 f.write_str("***@")?;
-                host
+                &self.host[end..]
             }
             None => &self.host,
         };
@@ -128,35 +130,84 @@ fn show_hosts(f: &mut fmt::Formatter<'_>, name: &str, hosts: &[&(&str, u16)]) ->
     tuple.finish()
 }
 
+fn show_path(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    f.write_str("Unix(\"")?;
+    write_path(f, path)?;
+    f.write_str("\")")
+}
+
+fn write_path(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    write_escaped(f, &path.to_string_lossy(), |c| is_visible(c) && !matches!(c, '\\' | '"'))
+}
+
+/// The path that [`write_path`] shows as `text`. `None` if an escape is malformed, or if the path has control
+/// characters or U+FFFD.
+fn parse_path(text: &str) -> Option<String> {
+    let mut pieces = text.split("\\u{");
+    let mut path = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (digits, plain) = piece.split_once('}')?;
+        let number = u32::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))?;
+        path.push(char::from_u32(number)?);
+        path.push_str(plain);
+    }
+    (!path.contains(|c: char| c.is_control() || c == '\u{fffd}')).then_some(path)
+}
+
+/// The commercial at and the characters that compatibility mappings turn into it.
+const AT: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
+
 /// Whether a host name may contain `c`, as far as the grammar needs to know.
 fn fits_host(c: char) -> bool {
-    !c.is_control() && !c.is_whitespace() && !matches!(c, ':' | '/' | '@' | '[' | ']' | '?' | '#' | '\\')
+    is_visible(c) && !AT.contains(&c) && !matches!(c, ':' | '/' | '[' | ']' | '?' | '#' | '\\')
+}
+
+/// Whether `c` is neither whitespace nor a control, formatting, unassigned or otherwise invisible character.
+fn is_visible(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_graphic();
+    }
+    // Letters, marks and symbols that show nothing; the standard library counts them as printable.
+    let blank = matches!(c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}');
+    // Behind a letter, a combining mark is not escaped: names in many scripts need them.
+    !blank && !c.is_whitespace() && !format!("a{c}").escape_debug().any(|shown| shown == '\\')
+}
+
+/// `text`, if it is a plain name or an IPv6 address and therefore can't contain user-info.
+fn repeatable(text: &str) -> Option<String> {
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '+'));
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let address = is_ipv6(bare) && bare.split_once('%').is_none_or(|(_, zone)| plain(zone));
+    (plain(text) || address).then(|| text.to_owned())
 }
 
 fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, plain: impl Fn(char) -> bool) -> fmt::Result {
     text.chars().try_for_each(|c| if plain(c) { f.write_char(c) } else { write!(f, "{}", c.escape_unicode()) })
 }
 
-/// Why a text isn't a [`Peer`]: says which part, and what was found there. Never holds user-info.
+/// Why a text isn't a [`Peer`]: says which part. The value found there is held only if it is a plain name or an IPv6
+/// address and doesn't follow a colon. Anything else may contain a password, and is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParsePeerError {
-    /// The text contains an `@`. It isn't repeated here: what stands before it may be a password.
+    /// The text contains an `@` or a character that is read as one. What stands before it may be a password.
     UserInfo,
     /// The text before `://` names no kind of peer.
-    Kind(String),
+    Kind(Option<String>),
     /// The host is empty or contains a character that no host has.
-    Host(String),
+    Host(Option<String>),
     /// The port is missing from this host and port.
-    NoPort(String),
-    /// The port is not a number from 0 to 65535.
-    Port(String),
+    NoPort(Option<String>),
+    /// The port is not a number from 0 to 65535. It is not repeated: in `user:password` it is the password.
+    Port,
     /// A tunnel lacks the `/HOST:PORT` it leads to.
     NoTarget,
     /// `unix://` without a path.
     NoPath,
-    /// The path has control characters, or characters that stand for what couldn't be shown.
-    Path(String),
+    /// The path has control characters, a malformed escape, or U+FFFD. It is never repeated.
+    Path,
 }
 
 impl fmt::Display for ParsePeerError {
@@ -167,19 +218,41 @@ impl fmt::Display for ParsePeerError {
             }
             ParsePeerError::Kind(found) => write!(
                 f,
-                "peer: kind {found:?} is none of http-proxy, http-proxy-connect, socks5, unix (a direct peer has none)"
+                "peer: kind {} is none of http-proxy, http-proxy-connect, socks5, unix (a direct peer has none)",
+                Found(found)
             ),
-            ParsePeerError::Host(found) => write!(f, "peer: host {found:?} is not a host name or address"),
-            ParsePeerError::NoPort(found) => write!(f, "peer: {found:?} lacks a port"),
-            ParsePeerError::Port(found) => write!(f, "peer: port {found:?} is not a number from 0 to 65535"),
+            ParsePeerError::Host(found) => write!(f, "peer: host {} is not a host name or address", Found(found)),
+            ParsePeerError::NoPort(found) => write!(f, "peer: the port after {} is missing", Found(found)),
+            ParsePeerError::Port => f.write_str("peer: port (not shown) is not a number from 0 to 65535"),
             ParsePeerError::NoTarget => f.write_str("peer: the tunnel's target is missing, as in KIND://PROXY/TARGET"),
-            ParsePeerError::Path(found) => write!(f, "peer: path {found:?} is not plain text"),
+            ParsePeerError::Path => f.write_str("peer: path (not shown) is not plain text"),
             ParsePeerError::NoPath => f.write_str("peer: the path after unix:// is missing"),
         }
     }
 }
 
 impl std::error::Error for ParsePeerError {}
+
+impl ParsePeerError {
+    fn without_value(self) -> ParsePeerError {
+        match self {
+            ParsePeerError::Host(_) => ParsePeerError::Host(None),
+            ParsePeerError::NoPort(_) => ParsePeerError::NoPort(None),
+            other => other,
+        }
+    }
+}
+
+struct Found<'a>(&'a Option<String>);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(value) => write!(f, "{value:?}"),
+            None => f.write_str("(not shown)"),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -198,34 +271,41 @@ mod tests {
             Peer::socks5(("::1", 1080), ("bücher.example", 443)),
             Peer::unix("/run/x y.sock"),
             Peer::unix("relative/@path"),
+            Peer::unix("/run/a\\u{20}b\\c\"d"),
+            Peer::unix("/run/\u{2028}\u{202e}\u{200b}"),
+            Peer::direct("क\u{94d}षि.example", 80),
         ] {
             assert_eq!(peer.to_string().parse(), Ok(peer.clone()), "{peer}");
         }
     }
 
     #[test]
-    fn bad_text_is_refused_with_the_field_and_the_value() {
+    fn bad_text_is_refused_with_the_field_and_a_harmless_value() {
         for (text, field, value) in [
             ("example.org", "port", "example.org"),
-            ("example.org:", "port", "\"\""),
-            ("example.org:+80", "port", "+80"),
-            ("example.org:65536", "port", "65536"),
+            ("example.org:", "port", "(not shown)"),
+            ("example.org:+80", "port", "(not shown)"),
+            ("example.org:65536", "port", "(not shown)"),
             (":80", "host", "\"\""),
             ("::1:80", "host", "::1"),
             ("[::1]", "port", "[::1]"),
-            ("[::1]80", "port", "[::1]80"),
+            ("[::1]80", "port", "(not shown)"),
             ("[a]:80", "host", "\"a\""),
-            ("[not:an:address]:80", "host", "not:an:address"),
-            ("[fe80::1%a b]:80", "host", "fe80::1%a b"),
-            ("[::1]:80]", "port", "\"80]\""),
-            ("unix:///run/a\\u{a}b", "path", "/run/a"),
-            ("unix:///run/a\nb", "path", "/run/a"),
-            ("unix:///run/\u{fffd}", "path", "/run/"),
-            ("a b:80", "host", "a b"),
-            ("a/b:80", "host", "a/b"),
-            ("a:b:80", "host", "a:b"),
-            ("http-proxy://a://b:80", "host", "a://b"),
-            ("socks5://a:1/b:2/c:3", "host", "b:2/c"),
+            ("[not:an:address]:80", "host", "(not shown)"),
+            ("[fe80::1%a b]:80", "host", "(not shown)"),
+            ("[::1]:80]", "port", "(not shown)"),
+            ("unix:///run/a\\u{a}b", "path", "(not shown)"),
+            ("unix:///run/a\nb", "path", "(not shown)"),
+            ("unix:///run/\u{fffd}", "path", "(not shown)"),
+            ("a b:80", "host", "(not shown)"),
+            ("a/b:80", "host", "(not shown)"),
+            ("a:b:80", "host", "(not shown)"),
+            ("http-proxy://a://b:80", "host", "(not shown)"),
+            ("socks5://a:1/b:2/c:3", "host", "(not shown)"),
+            ("a\u{200b}b:80", "host", "(not shown)"),
+            ("a%40b:80", "host", "(not shown)"),
+            ("unix://a\\u{+20}", "path", "(not shown)"),
+            ("unix://a\\u{20", "path", "(not shown)"),
             ("ftp://a:80", "kind", "ftp"),
             ("socks5://a:80", "target", "PROXY/TARGET"),
             ("unix://", "path", "unix"),
@@ -262,9 +342,62 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_never_reach_a_log_line() {
-        for peer in [Peer::direct("a\r\nb", 80), Peer::direct("a\u{7}b", 80), Peer::unix("/run/a\r\nb")] {
-            assert!(!peer.to_string().contains(|c: char| c.is_control()), "{peer:?}");
+    fn no_error_repeats_a_secret() {
+        for text in [
+            "unix://user:hunter2@h/\n",
+            "unix://hunter2\u{fffd}",
+            "user:hunter2",
+            "user:hunter2:",
+            "user:hunter2:80",
+            "user:hunter2%40host:80",
+            "user:hunter2%40host",
+            "user:hunter2%2540host:80",
+            "hunter2%40host:80",
+            "user:hunter2//host:80",
+            "user:hunter2://host:80",
+            "user:80/hunter2",
+            "http://user:hunter2%40h",
+            "http-proxy://user:hunter2",
+            "http-proxy://user:hunter2%40h:80",
+            "http-proxy://[user:hunter2]:80",
+            "http-proxy://[::1]hunter2:80",
+            "socks5://user:hunter2/h:80",
+            "socks5://user:80/hunter2",
+            "socks5://user:80/[hunter2]:80",
+            "user:hunter2\u{ff20}host:80",
+            "hunter2\u{ff20}host:80",
+            "hunter2\u{fe6b}host:80",
+            "user\u{ff1a}hunter2",
+        ] {
+            let error = text.parse::<Peer>().expect_err(text);
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{text}: {error:?}");
+        }
+        for host in ["hunter2%40host", "hunter2\u{ff20}host", "hunter2\u{fe6b}host"] {
+            assert_eq!(Peer::direct(host, 80).to_string(), "***@host:80");
+        }
+        assert_eq!(Peer::direct("fe80::1%40", 80).to_string(), "[fe80::1%40]:80", "a zone, not an @");
+    }
+
+    #[test]
+    fn a_blank_in_a_path_is_read_plain_and_escaped() {
+        let peer = Peer::unix("/run/x y.sock");
+        assert_eq!(peer.to_string(), r"unix:///run/x\u{20}y.sock");
+        assert_eq!("unix:///run/x y.sock".parse(), Ok(peer));
+    }
+
+    #[test]
+    fn no_name_forges_a_log_field() {
+        let mut invisible = String::from(" \t\r\n\u{7}\u{7f}\u{85}\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200b}");
+        invisible.push_str("\u{200d}\u{200f}\u{2028}\u{2029}\u{202e}\u{2060}\u{2066}\u{2800}\u{3000}\u{3164}\u{fe0f}");
+        invisible.push_str("\u{feff}\u{ffa0}\u{e0041}\u{e0100}");
+        for c in invisible.chars() {
+            let name = format!("x{c}channel=7");
+            for peer in [Peer::direct(&name, 80), Peer::socks5(("a", 1), (&name, 2)), Peer::unix(&name)] {
+                let shown = format!("{peer}|{peer:?}|{:?}|{:?}", peer.kind(), peer.first_hop());
+                // The one blank that the hops' and kinds' own punctuation has.
+                let shown = shown.replace(", ", ",");
+                assert!(!shown.contains(c), "{c:?}: {shown}");
+            }
         }
     }
 }
