@@ -1,7 +1,8 @@
 //! The interface, apart from any one implementation of it.
 
 use crate::channel::ChannelBindingId;
-use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+use crate::error::{ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+use crate::limits::Limits;
 use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 use crate::peer::Peer;
 use crate::state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
@@ -143,6 +144,30 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     /// [`Cache::counts`](crate::Cache::counts)
     fn counts(&self) -> Counts;
 
+    /// [`Cache::peer`](crate::Cache::peer)
+    fn peer(&self, id: ConnId) -> Option<&Peer>;
+
+    /// [`Cache::channel`](crate::Cache::channel)
+    fn channel(&self, id: ConnId) -> Option<ChannelBindingId>;
+
+    /// [`Cache::token`](crate::Cache::token)
+    fn token(&self, id: ConnId) -> Option<Token>;
+
+    /// [`Cache::is_draining`](crate::Cache::is_draining)
+    fn is_draining(&self) -> bool;
+
+    /// [`Cache::limits`](crate::Cache::limits)
+    fn limits(&self) -> &Limits;
+
+    /// [`Cache::set_limits`](crate::Cache::set_limits)
+    fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError>;
+
+    /// [`Cache::counts_of_peer`](crate::Cache::counts_of_peer)
+    fn counts_of_peer(&self, peer: &Peer) -> Counts;
+
+    /// [`Cache::counts_of`](crate::Cache::counts_of)
+    fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts;
+
     /// [`Cache::stats`](crate::Cache::stats)
     fn stats(&self) -> Stats;
 }
@@ -227,6 +252,30 @@ macro_rules! forward {
         }
         fn counts(&$this) -> Counts {
             $target.counts()
+        }
+        fn peer(&$this, id: ConnId) -> Option<&Peer> {
+            $target.peer(id)
+        }
+        fn channel(&$this, id: ConnId) -> Option<ChannelBindingId> {
+            $target.channel(id)
+        }
+        fn token(&$this, id: ConnId) -> Option<Token> {
+            $target.token(id)
+        }
+        fn is_draining(&$this) -> bool {
+            $target.is_draining()
+        }
+        fn limits(&$this) -> &Limits {
+            $target.limits()
+        }
+        fn set_limits(&mut $this, limits: Limits) -> Result<(), ConfigError> {
+            $target.set_limits(limits)
+        }
+        fn counts_of_peer(&$this, peer: &Peer) -> Counts {
+            $target.counts_of_peer(peer)
+        }
+        fn counts_of(&$this, peer: &Peer, channel: ChannelBindingId) -> Counts {
+            $target.counts_of(peer, channel)
         }
         fn stats(&$this) -> Stats {
             $target.stats()
