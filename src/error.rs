@@ -17,7 +17,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The setting's name, as in [`Limits`] or [`Builder`](crate::Builder).
+    /// The setting's name, as in [`Limits`](crate::Limits) or [`Builder`](crate::Builder).
     pub fn field(&self) -> &'static str {
         self.field
     }

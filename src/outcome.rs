@@ -65,7 +65,7 @@ impl<C> fmt::Debug for Handled<C> {
     }
 }
 
-/// A connection's record, as lent by [`Cache::iter`].
+/// A connection's record, as lent by [`Cache::iter`](crate::Cache::iter).
 #[non_exhaustive]
 pub struct Entry<'a, C> {
     /// Its name.

@@ -27,7 +27,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The connection comes back with the cause: the operating system's refusal, or a block of
-    /// [tokens](Builder::tokens) without room. Nothing has changed then.
+    /// [tokens](crate::Builder::tokens) without room. Nothing has changed then.
     pub fn insert(
         &mut self,
         now: Instant,
