@@ -1,8 +1,9 @@
 //! Where a connection leads: the key under which inactive connections are kept.
 
+mod parse_error;
 mod text;
 
-pub use text::ParsePeerError;
+pub use parse_error::ParsePeerError;
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
