@@ -45,7 +45,8 @@ use std::time::Instant;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// In a struct of yours its type can be `Cache<C, Box<dyn FnMut(&Candidate<'_>) -> Verdict + Send>>`.
+/// To choose the kind of cache at run time, box the policy: `Cache<C, Box<dyn Policy>>`, or
+/// `Cache<C, Box<dyn Policy + Send>>` if the cache moves between threads.
 pub trait Policy {
     /// The verdict on this candidate.
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict;
@@ -110,5 +111,19 @@ impl Policy for Aggressive {
 impl<F: FnMut(&Candidate<'_>) -> Verdict> Policy for F {
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
         self(candidate)
+    }
+}
+
+/// For a kind of cache that is chosen at run time.
+impl Policy for Box<dyn Policy + '_> {
+    fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        (**self).on_inactive(candidate)
+    }
+}
+
+/// For a kind of cache that is chosen at run time, in a cache that moves between threads.
+impl Policy for Box<dyn Policy + Send + '_> {
+    fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        (**self).on_inactive(candidate)
     }
 }

@@ -3,9 +3,7 @@
 use crate::cache::Cache;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
-use crate::connection_cache::ConnectionCache;
-use crate::connection_cache::forward;
-use crate::connection_cache::sealed::Sealed;
+use crate::connection_cache::{ConnectionCache, forward, sealed::Sealed};
 use crate::error::{ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
 use crate::limits::Limits;
 use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};

@@ -1,8 +1,6 @@
 //! Peers as text: the grammar, both ways.
 
-use crate::peer::is_ipv6;
-use crate::peer::parse_error::ParsePeerError;
-use crate::peer::{Hop, HostPort, Parts, Peer, PeerKind};
+use crate::peer::{Hop, HostPort, ParsePeerError, Parts, Peer, PeerKind, is_ipv6};
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::str::FromStr;

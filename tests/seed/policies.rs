@@ -4,7 +4,7 @@ use crate::common::PLAIN;
 use crate::common::light::Light;
 use crate::{A, insert, peers};
 use conncache::mio::Poll;
-use conncache::{Cache, Candidate, ConnId, Policy, Reason, Verdict};
+use conncache::{Aggressive, Cache, Candidate, ConnId, ConnectionCache, Peer, Policy, Reason, Restrictive, Verdict};
 use std::time::{Duration, Instant};
 
 /// The policies' own documentation has this example: close what is idle for some time.
@@ -56,4 +56,26 @@ fn a_policy_may_keep_some_and_close_the_rest_later() {
     let later = now + Duration::from_secs(1);
     assert_eq!(std::iter::from_fn(|| cache.expire(later)).count(), 3);
     assert_eq!(cache.next_deadline(), None);
+}
+
+#[test]
+fn a_kind_of_cache_can_be_chosen_at_run_time() {
+    let (poll, now, (peer, _)) = (Poll::new().unwrap(), Instant::now(), peers());
+    let choose =
+        |keep: bool| -> Box<dyn Policy + Send> { if keep { Box::new(Aggressive) } else { Box::new(Restrictive) } };
+    for keep in [true, false] {
+        let sendable = Cache::with_policy(choose(keep)).build(poll.registry()).unwrap();
+        let local = Cache::with_policy(choose(keep) as Box<dyn Policy>).build(poll.registry()).unwrap();
+        let mut caches: [Box<dyn ConnectionCache<Light>>; 2] = [Box::new(sendable), Box::new(local)];
+        for cache in &mut caches {
+            assert_eq!(kept_after_checkin(cache, now, &peer), keep, "a box");
+            assert_eq!(kept_after_checkin(&mut &mut **cache, now, &peer), keep, "a mutable reference");
+        }
+    }
+}
+
+fn kept_after_checkin(cache: &mut impl ConnectionCache<Light>, now: Instant, peer: &Peer) -> bool {
+    let id = cache.insert(now, Light, peer, PLAIN, A).unwrap();
+    drop(cache.checkin(now, id).unwrap());
+    cache.get(id).is_some()
 }
