@@ -70,19 +70,7 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) draining: bool,
 }
 
-impl<C: Connection, P: Policy + Default> Cache<C, P> {
-    /// Starts to make a cache.
-    pub fn builder() -> Builder<C, P> {
-        Builder::new(P::default())
-    }
-}
-
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Starts to make a cache with a policy of your own.
-    pub fn with_policy(policy: P) -> Builder<C, P> {
-        Builder::new(policy)
-    }
-
     /// The slot of a connection that is here.
     #[inline]
     pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {

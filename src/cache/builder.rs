@@ -29,6 +29,21 @@ pub struct Builder<C, P> {
     connections: PhantomData<fn() -> C>,
 }
 
+/// # Making one
+impl<C: Connection, P: Policy + Default> Cache<C, P> {
+    /// Starts to make a cache.
+    pub fn builder() -> Builder<C, P> {
+        Builder::new(P::default())
+    }
+}
+
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Starts to make a cache with a policy of your own.
+    pub fn with_policy(policy: P) -> Builder<C, P> {
+        Builder::new(policy)
+    }
+}
+
 impl<C: Connection, P: Policy> Builder<C, P> {
     pub(crate) fn new(policy: P) -> Builder<C, P> {
         Builder {

@@ -9,6 +9,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reason::Reason;
 
+/// # Limits, closing and draining
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Evicts a connection, to make room when descriptors run out (`EMFILE` in the host's `connect` or `accept`): one
     /// that is to go anyway, of a closed peer or over a lowered limit, else the one inactive for longest. `None` if

@@ -17,6 +17,7 @@ use log::debug;
 use std::io;
 use std::time::Instant;
 
+/// # In and out
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes in a connection, newly opened or still opening, as `owner`'s: registers it for reading and writing, and
     /// keeps it until it is evicted, closed or removed. No limit concerns active connections.

@@ -10,6 +10,7 @@ use log::trace;
 use mio::Token;
 use mio::event::Event;
 
+/// # The turn of the loop: events
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// What an event means: whose it is. Call it for each event of the loop, in their order.
     ///

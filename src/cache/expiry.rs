@@ -11,6 +11,7 @@ use std::time::Instant;
 /// How many deadline entries of connections that were used in the meantime one call puts right.
 const MOST_REARMS: u32 = 64;
 
+/// # The turn of the loop: time
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// When to call [`expire`](Cache::expire) next: the time-out for the loop's `poll`. Never later than the first
     /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has

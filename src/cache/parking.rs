@@ -18,6 +18,7 @@ use log::debug;
 use mio::{Interest, Token};
 use std::time::Instant;
 
+/// # Hosts with a table of their own
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`park_with`](Cache::park_with) for a new connection without a deadline. Of a connection that was taken, age and
     /// uses start anew: to have them limited, use `park_with` and give back its [`History`].

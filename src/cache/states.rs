@@ -12,6 +12,7 @@ use crate::table::slots::State;
 use std::any::Any;
 use std::time::Instant;
 
+/// # The seed's calls on states
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Sets a connection's state, in the manner of the seed.
     ///

@@ -14,6 +14,7 @@ use mio::Token;
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
+/// # Looking
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection, if it is here.
     pub fn get(&self, id: ConnId) -> Option<&C> {
