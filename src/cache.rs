@@ -33,6 +33,7 @@ mod control;
 mod view;
 
 // Private: what the above share.
+
 mod fitness;
 mod implementation;
 mod jitter;
@@ -71,27 +72,26 @@ pub struct Cache<C: Connection, P: Policy> {
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// The slot of a connection that is here.
+    /// The slot of a connection whose latest lease this is.
     #[inline]
     pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
-        (id.cache == self.tokens.serial()).then(|| self.table.slot_of(id.slot, id.generation)).flatten()
+        self.table.leased(id).map(|_| id.slot)
     }
 
     fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
-        self.slot_of(id).map(|slot| self.table.at(slot)).ok_or(NotFound)
+        self.table.leased(id).ok_or(NotFound)
     }
 
-    pub(crate) fn next_name(&self) -> Result<(ConnId, Token), Cause> {
-        let name = self.table.next_name().and_then(|(slot, generation)| {
-            let token = Token(self.tokens.token(slot, generation)?);
-            Some((ConnId { generation, slot, cache: self.tokens.serial() }, token))
-        });
-        name.ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
+    /// The token that the next connection inserted will have.
+    pub(crate) fn next_token(&self) -> Result<Token, Cause> {
+        let token = self.table.next_name().and_then(|(slot, serial)| self.tokens.token(slot, serial));
+        token.map(Token).ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
 
-    pub(crate) fn new_lifetime_end(&mut self, now: Tick) -> Tick {
+    /// The end of the lifetime of a connection opened at this time.
+    pub(crate) fn lifetime_end(&self, opened: Tick, jitter: &mut Jitter) -> Tick {
         let Some(lifetime) = self.limits.max_lifetime else { return Tick::NEVER };
-        now.after(lifetime.saturating_sub(self.jitter.up_to(self.limits.lifetime_jitter)))
+        opened.after(lifetime.saturating_sub(jitter.up_to(self.limits.lifetime_jitter)))
     }
 }
 

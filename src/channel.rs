@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Choose the numbers yourself, or let one [`Interner`] turn configurations into them (it never makes 0, which is thus
 /// free for "nothing special"). The number may be printed and logged; the configuration behind it never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChannelBindingId(pub u32);
+pub struct ChannelBindingId(pub u64);
 
 impl ChannelBindingId {
     /// Nothing special: neither TLS nor credentials.
@@ -46,7 +46,7 @@ impl fmt::Display for ChannelBindingId {
 pub struct Interner<T> {
     ids: HashMap<Arc<T>, ChannelBindingId>,
     configurations: HashMap<ChannelBindingId, Arc<T>>,
-    last: u32,
+    last: u64,
 }
 
 impl<T: Eq + Hash> Interner<T> {
@@ -59,7 +59,7 @@ impl<T: Eq + Hash> Interner<T> {
     ///
     /// # Errors
     ///
-    /// [`ChannelsExhausted`] once all 4,294,967,295 ids have been given out; known configurations still get theirs.
+    /// [`ChannelsExhausted`] once all 18,446,744,073,709,551,615 ids have been given out; known configurations still get theirs.
     pub fn intern(&mut self, configuration: T) -> Result<ChannelBindingId, ChannelsExhausted> {
         if let Some(&id) = self.ids.get(&configuration) {
             return Ok(id);
@@ -111,7 +111,7 @@ pub struct ChannelsExhausted;
 
 impl fmt::Display for ChannelsExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "channel bindings: all {} ids have been given out", u32::MAX)
+        write!(f, "channel bindings: all {} ids have been given out", u64::MAX)
     }
 }
 
@@ -135,11 +135,11 @@ mod tests {
 
     #[test]
     fn ids_run_out_with_an_error_and_are_never_reused() {
-        let mut channels = Interner { last: u32::MAX - 1, ..Interner::default() };
+        let mut channels = Interner { last: u64::MAX - 1, ..Interner::default() };
         let last = channels.intern("a").unwrap();
         assert_eq!(channels.intern("b"), Err(ChannelsExhausted));
         assert_eq!(channels.intern("a"), Ok(last));
         assert_eq!(channels.len(), 1);
-        assert_eq!(ChannelsExhausted.to_string(), "channel bindings: all 4294967295 ids have been given out");
+        assert_eq!(ChannelsExhausted.to_string(), "channel bindings: all 18446744073709551615 ids have been given out");
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{ConfigError, InsertError, NotFound, ParkError, SetStateError,
 use crate::limits::Limits;
 use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 use crate::peer::Peer;
-use crate::state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
+use crate::state::{ConnId, ConnState, ConnStateRef, Owner};
 use crate::stats::{Counts, Stats};
 use mio::event::Event;
 use mio::{Interest, Token};
@@ -27,7 +27,7 @@ use std::time::Instant;
 /// * What is handed out leads to the peer, under the channel binding, that was asked for.
 /// * A connection that isn't kept comes back as a value; so does its private data. But one found dead by a search for
 ///   one to hand out is closed there and then.
-/// * An id that has left is not found, for ever. An error changes nothing.
+/// * The id of a connection that has left, or that somebody else has, is not found. An error changes nothing.
 pub trait ConnectionCache<C>: sealed::Sealed {
     /// [`Cache::get_connection_state`](crate::Cache::get_connection_state)
     fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound>;
@@ -95,17 +95,7 @@ pub trait ConnectionCache<C>: sealed::Sealed {
         conn: C,
         peer: &Peer,
         channel: ChannelBindingId,
-        private: PrivateData,
-    ) -> Result<Parked<C>, ParkError<C>>;
-
-    /// [`Cache::park_with`](crate::Cache::park_with)
-    fn park_with(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        parking: ParkOptions,
+        options: ParkOptions,
     ) -> Result<Parked<C>, ParkError<C>>;
 
     /// [`Cache::take`](crate::Cache::take)
@@ -137,6 +127,9 @@ pub trait ConnectionCache<C>: sealed::Sealed {
 
     /// [`Cache::close_peer`](crate::Cache::close_peer)
     fn close_peer(&mut self, peer: &Peer);
+
+    /// [`Cache::close_channel`](crate::Cache::close_channel)
+    fn close_channel(&mut self, channel: ChannelBindingId);
 
     /// [`Cache::drain`](crate::Cache::drain)
     fn drain(&mut self);
@@ -220,11 +213,8 @@ macro_rules! forward {
         fn checkin_until(&mut $this,  now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError> {
             $target.checkin_until(now, id, deadline)
         }
-        fn park(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, private: PrivateData) -> Result<Parked<C>, ParkError<C>> {
-            $target.park(now, conn, peer, channel, private)
-        }
-        fn park_with(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, parking: ParkOptions) -> Result<Parked<C>, ParkError<C>> {
-            $target.park_with(now, conn, peer, channel, parking)
+        fn park(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, options: ParkOptions) -> Result<Parked<C>, ParkError<C>> {
+            $target.park(now, conn, peer, channel, options)
         }
         fn take(&mut $this,  now: Instant, peer: &Peer, channel: ChannelBindingId, token: Token, interest: Interest) -> Result<Option<Taken<C>>, TakeError<C>> {
             $target.take(now, peer, channel, token, interest)
@@ -246,6 +236,9 @@ macro_rules! forward {
         }
         fn close_peer(&mut $this,  peer: &Peer) {
             $target.close_peer(peer);
+        }
+        fn close_channel(&mut $this, channel: ChannelBindingId) {
+            $target.close_channel(channel);
         }
         fn drain(&mut $this) {
             $target.drain();

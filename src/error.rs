@@ -1,12 +1,13 @@
 //! What goes wrong by the host's doing or the machine's, and what the host still has then.
 
-use crate::outcome::Evicted;
+use crate::outcome::{Evicted, ParkOptions};
 use crate::reason::Reason;
-use crate::state::{ConnState, Owner, PrivateData};
+use crate::state::{ConnState, Owner};
 use mio::Token;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 /// A setting that makes no sense: which one, its value, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +105,21 @@ impl From<NotFound> for StateError {
 }
 
 /// A state that couldn't be set comes back, with its private data. Nothing has changed.
-#[derive(Debug)]
 pub struct SetStateError {
     /// Why.
     pub cause: StateError,
+    state: Exclusive<ConnState>,
+}
+
+impl SetStateError {
+    pub(crate) fn new(cause: StateError, state: ConnState) -> SetStateError {
+        SetStateError { cause, state: Exclusive::new(state) }
+    }
+
     /// The state that was asked for.
-    pub state: ConnState,
+    pub fn into_state(self) -> ConnState {
+        self.state.into_inner()
+    }
 }
 
 /// Why a connection couldn't enter or leave the cache.
@@ -185,18 +195,52 @@ pub struct InsertError<C> {
 pub struct ParkError<C> {
     /// The connection, registered as before.
     pub conn: C,
-    /// The private data that was to be kept with it.
-    pub private: PrivateData,
     /// Why.
     pub cause: Cause,
+    options: Exclusive<ParkOptions>,
+}
+
+impl<C> ParkError<C> {
+    pub(crate) fn new(conn: C, options: ParkOptions, cause: Cause) -> ParkError<C> {
+        ParkError { conn, cause, options: Exclusive::new(options) }
+    }
+
+    /// The connection, registered as before, and the options as they were given, with private data and history.
+    pub fn into_parts(self) -> (C, ParkOptions) {
+        (self.conn, self.options.into_inner())
+    }
 }
 
 /// A connection couldn't be taken.
 pub struct TakeError<C> {
     /// Why.
     pub cause: Cause,
+    evicted: Exclusive<Option<Evicted<C>>>,
+}
+
+impl<C> TakeError<C> {
+    pub(crate) fn new(cause: Cause, evicted: Option<Evicted<C>>) -> TakeError<C> {
+        TakeError { cause, evicted: Exclusive::new(evicted) }
+    }
+
     /// The connection, if it had to leave the cache: its registration is in doubt. `None` if nothing has changed.
-    pub evicted: Option<Evicted<C>>,
+    pub fn into_evicted(self) -> Option<Evicted<C>> {
+        self.evicted.into_inner()
+    }
+}
+
+/// A value that can't be borrowed, only moved out. So an error that holds private data, which may be `Send` alone, can
+/// be shared between threads, as `Box<dyn Error + Send + Sync>` demands.
+struct Exclusive<T>(Mutex<T>);
+
+impl<T> Exclusive<T> {
+    fn new(value: T) -> Exclusive<T> {
+        Exclusive(Mutex::new(value))
+    }
+
+    fn into_inner(self) -> T {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 macro_rules! error_with_connection {
@@ -229,6 +273,12 @@ macro_rules! error_with_connection {
 
 error_with_connection!(InsertError, ParkError, TakeError);
 
+impl fmt::Debug for SetStateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetStateError").field("cause", &self.cause).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for SetStateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)
@@ -236,3 +286,23 @@ impl fmt::Display for SetStateError {
 }
 
 impl Error for SetStateError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_can_be_boxed_for_other_threads() {
+        fn boxed(_: impl Into<Box<dyn Error + Send + Sync>>) {}
+
+        let full = || Cause::TokensExhausted { slots: 1 };
+        boxed(ConfigError { field: "field", value: "1".into(), problem: "is wrong".into() });
+        boxed(NotFound);
+        boxed(StateError::AlreadyInactive);
+        boxed(SetStateError::new(StateError::NotFound, ConnState::Active(Owner(1))));
+        boxed(full());
+        boxed(InsertError { conn: (), cause: full() });
+        boxed(ParkError::new((), ParkOptions::default(), full()));
+        boxed(TakeError::<()>::new(full(), None));
+    }
+}

@@ -123,9 +123,11 @@
 //
 // The public vocabulary.
 mod channel;
+mod closings;
 mod connection;
 mod connection_cache;
 mod error;
+mod history;
 mod limits;
 mod outcome;
 mod peer;
@@ -148,11 +150,12 @@ pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
 pub use connection::{Connection, Probe};
 pub use connection_cache::ConnectionCache;
 pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+pub use history::History;
 pub use limits::Limits;
 pub use mio;
-pub use outcome::{Entry, Evicted, Found, Handled, History, ParkOptions, Parked, StateChange, Taken};
+pub use outcome::{Entry, Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 pub use peer::{Hop, ParsePeerError, Peer, PeerKind};
-pub use policy::{Aggressive, Candidate, Policy, Restrictive, Verdict};
+pub use policy::{Aggressive, Candidate, KeepResidents, Policy, Restrictive, Verdict};
 pub use reason::Reason;
 pub use state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
 pub use stats::{Counts, Stats};

@@ -1,6 +1,7 @@
 //! What the cache answers: a connection found, an event's meaning, an eviction and its reason.
 
 use crate::channel::ChannelBindingId;
+use crate::history::History;
 use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::state::{ConnId, ConnStateRef, Owner, PrivateData};
@@ -15,11 +16,11 @@ use std::time::{Duration, Instant};
 #[must_use = "the connection is active and has to be used or closed"]
 #[non_exhaustive]
 pub struct Found {
-    /// The connection.
+    /// The lease: it is good until the connection is handed out again.
     pub id: ConnId,
     /// For how long it was inactive: the longer, the likelier that its far end is about to give it up.
     pub inactive_for: Duration,
-    /// How often it has been handed out, this time included.
+    /// How many owners it has had, this one included: whoever inserted it was the first.
     pub uses: u32,
     /// What was kept with it.
     pub private: PrivateData,
@@ -43,7 +44,7 @@ pub enum Handled<C> {
     Rejected,
     /// The owner's connection is ready: read and write until that would block. A hint: it may be a false one.
     Active {
-        /// The connection.
+        /// The owner's lease.
         id: ConnId,
         /// Who has it.
         owner: Owner,
@@ -68,7 +69,7 @@ impl<C> fmt::Debug for Handled<C> {
 /// A connection's record, as lent by [`Cache::iter`](crate::Cache::iter).
 #[non_exhaustive]
 pub struct Entry<'a, C> {
-    /// Its name.
+    /// Its latest lease: whoever uses it acts for the owner.
     pub id: ConnId,
     /// The connection.
     pub conn: &'a C,
@@ -78,8 +79,12 @@ pub struct Entry<'a, C> {
     pub channel: ChannelBindingId,
     /// Who has it, or what is kept with it.
     pub state: ConnStateRef<'a>,
-    /// How often it was handed out.
+    /// How many owners it has had, the present one included.
     pub uses: u32,
+    /// When it was opened.
+    pub opened: Instant,
+    /// Since when it is inactive.
+    pub inactive_since: Option<Instant>,
 }
 
 impl<C> fmt::Debug for Entry<'_, C> {
@@ -90,6 +95,8 @@ impl<C> fmt::Debug for Entry<'_, C> {
             .field("channel", &self.channel.0)
             .field("state", &self.state)
             .field("uses", &self.uses)
+            .field("opened", &self.opened)
+            .field("inactive_since", &self.inactive_since)
             .finish_non_exhaustive()
     }
 }
@@ -99,7 +106,7 @@ impl<C> fmt::Debug for Entry<'_, C> {
 #[must_use = "dropping it closes the connection; do so explicitly"]
 #[non_exhaustive]
 pub struct Evicted<C> {
-    /// The name it had.
+    /// Its last lease.
     pub id: ConnId,
     /// Why it left.
     pub reason: Reason,
@@ -111,8 +118,10 @@ pub struct Evicted<C> {
     pub channel: ChannelBindingId,
     /// What was kept with it.
     pub private: PrivateData,
-    /// How often it was handed out.
-    pub uses: u32,
+    /// Its age and uses, for whoever gives it to a cache again.
+    pub history: History,
+    /// Since when it was inactive; `None` if it was active.
+    pub inactive_since: Option<Instant>,
     /// The error behind [`Reason::Failed`], unless it stands in the [`TakeError`](crate::TakeError) that this came
     /// with. The operating system tells it only once.
     pub error: Option<io::Error>,
@@ -126,7 +135,8 @@ impl<C> fmt::Debug for Evicted<C> {
             .field("peer", &self.peer)
             .field("channel", &self.channel.0)
             .field("private", &self.private.is_some())
-            .field("uses", &self.uses)
+            .field("history", &self.history)
+            .field("inactive_since", &self.inactive_since)
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
@@ -142,8 +152,8 @@ pub struct Taken<C> {
     pub inactive_for: Duration,
     /// What was kept with it.
     pub private: PrivateData,
-    /// Its age and uses. Give it back with [`park_with`](crate::Cache::park_with), or they start anew.
-    pub past: History,
+    /// Its age and uses. Give it back in [`ParkOptions::history`], or they start anew.
+    pub history: History,
 }
 
 impl<C> fmt::Debug for Taken<C> {
@@ -151,37 +161,22 @@ impl<C> fmt::Debug for Taken<C> {
         f.debug_struct("Taken")
             .field("inactive_for", &self.inactive_for)
             .field("private", &self.private.is_some())
-            .field("past", &self.past)
+            .field("history", &self.history)
             .finish_non_exhaustive()
     }
 }
 
-/// What a connection that was [taken](crate::Cache::take) has used up of its limits. The default is a new connection.
-/// It means the same in another cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
-    pub(crate) uses: u32,
-    /// The end of its lifetime; none, if it is not limited.
-    pub(crate) lifetime_end: Option<Option<Instant>>,
-}
-
-impl History {
-    /// How often the connection was handed out.
-    pub fn uses(&self) -> u32 {
-        self.uses
-    }
-}
-
-/// What [`park_with`](crate::Cache::park_with) is told of a connection besides where it leads.
-#[derive(Debug, Default)]
+/// What [`park`](crate::Cache::park) is told of a connection besides where it leads. The default is a connection opened
+/// just now, without private data and deadline.
+#[derive(Default)]
 #[non_exhaustive]
 pub struct ParkOptions {
     /// What to keep with it.
     pub private: PrivateData,
     /// A deadline of its own.
     pub until: Option<Instant>,
-    /// What it has used up of its limits, as told by [`take`](crate::Cache::take).
-    pub past: History,
+    /// What it has used up of its limits.
+    pub history: Option<History>,
 }
 
 impl ParkOptions {
@@ -197,10 +192,20 @@ impl ParkOptions {
         self
     }
 
-    /// Counts its age and uses on.
-    pub fn past(mut self, past: History) -> ParkOptions {
-        self.past = past;
+    /// Counts its age and uses on: what [`take`](crate::Cache::take) gave, or [`History::opened_at`].
+    pub fn history(mut self, history: History) -> ParkOptions {
+        self.history = Some(history);
         self
+    }
+}
+
+impl fmt::Debug for ParkOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParkOptions")
+            .field("private", &self.private.is_some())
+            .field("until", &self.until)
+            .field("history", &self.history)
+            .finish()
     }
 }
 
@@ -224,6 +229,8 @@ impl<C> fmt::Debug for Parked<C> {
 #[must_use = "an eviction and displaced private data are the host's now"]
 #[non_exhaustive]
 pub struct StateChange<C> {
+    /// The connection's lease from now on: a new one if it was made active, else the one given.
+    pub id: ConnId,
     /// The private data that was kept with the connection and isn't any longer.
     pub private: PrivateData,
     /// The connection itself, if it isn't fit for the state; or another one that had to make room for it.
@@ -232,26 +239,48 @@ pub struct StateChange<C> {
 
 impl<C> fmt::Debug for StateChange<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateChange").field("private", &self.private.is_some()).field("evicted", &self.evicted).finish()
+        f.debug_struct("StateChange")
+            .field("id", &self.id)
+            .field("private", &self.private.is_some())
+            .field("evicted", &self.evicted)
+            .finish()
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
     #[test]
     fn whether_there_is_private_data_is_shown() {
-        let id = ConnId { generation: 1, slot: 0, cache: 1 };
-        let (peer, channel) = (Peer::direct("host", 1), ChannelBindingId::PLAIN);
+        let id = ConnId { generation: 1, slot: 0, lease: 1 };
+        let (peer, channel, history) =
+            (Peer::direct("host", 1), ChannelBindingId::PLAIN, || History::opened_at(Instant::now()));
         for is_some in [false, true] {
             let private = || is_some.then(|| Box::new(1) as _);
-            let change = StateChange::<()> { private: private(), evicted: None };
+            let change = StateChange::<()> { id, private: private(), evicted: None };
             let found = Found { id, inactive_for: Duration::ZERO, uses: 1, private: private() };
-            let taken = Taken { conn: (), inactive_for: Duration::ZERO, private: private(), past: History::default() };
-            let (reason, peer) = (Reason::Shed, peer.clone());
-            let evicted = Evicted { id, reason, conn: (), peer, channel, private: private(), uses: 1, error: None };
-            for shown in [format!("{change:?}"), format!("{found:?}"), format!("{taken:?}"), format!("{evicted:?}")] {
+            let taken = Taken { conn: (), inactive_for: Duration::ZERO, private: private(), history: history() };
+            let options = ParkOptions::default().private_data(private());
+            let evicted = Evicted {
+                id,
+                reason: Reason::Shed,
+                conn: (),
+                peer: peer.clone(),
+                channel,
+                private: private(),
+                history: history(),
+                inactive_since: None,
+                error: None,
+            };
+            for shown in [
+                format!("{change:?}"),
+                format!("{found:?}"),
+                format!("{taken:?}"),
+                format!("{evicted:?}"),
+                format!("{options:?}"),
+            ] {
                 assert!(shown.contains(&format!("private: {is_some}")), "{shown}");
             }
         }

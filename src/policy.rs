@@ -5,8 +5,7 @@ use crate::peer::Peer;
 use std::time::Instant;
 
 /// Decides what becomes of a connection that nobody uses any more. Asked once each time a connection becomes inactive,
-/// unless a limit, a hangup or a drain has already decided against it. A policy must not panic: the connection it was
-/// asked about would be left half-way.
+/// unless a limit, a hangup or a drain has already decided against it.
 ///
 /// This is how special caches are derived, as the seed invites one to. The seed's own example, a cache that closes
 /// connections which are idle for some time:
@@ -62,7 +61,7 @@ pub struct Candidate<'a> {
     pub peer: &'a Peer,
     /// Its channel binding.
     pub channel: ChannelBindingId,
-    /// How often it was handed out. Being inserted is no hand-out.
+    /// How many owners it has had: whoever inserted it was the first.
     pub uses: u32,
     /// How many inactive connections there are, without this one.
     pub inactive: usize,
@@ -71,14 +70,15 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// A candidate that was never used before, with no other inactive, for a policy's own tests.
+    /// A candidate that had one owner, with no other inactive, for a policy's own tests.
     pub fn new(now: Instant, peer: &'a Peer, channel: ChannelBindingId) -> Candidate<'a> {
-        Candidate { now, peer, channel, uses: 0, inactive: 0, inactive_to_peer: 0 }
+        Candidate { now, peer, channel, uses: 1, inactive: 0, inactive_to_peer: 0 }
     }
 }
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// It comes back to the host, to be closed.
     Close,
@@ -95,6 +95,32 @@ pub struct Restrictive;
 /// Keeps everything: the policy of [`AggressiveCache`](crate::AggressiveCache).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aggressive;
+
+/// Keeps the first so many connections, and closes those that come later: for a host that goes through more peers in
+/// turns than it can keep.
+///
+/// A limit that evicts the one inactive for longest ([`Limits::max_inactive`](crate::Limits::max_inactive)) fails
+/// there: each connection is evicted before its turn comes again, and none is reused.
+///
+/// ```
+/// use conncache::{Cache, KeepResidents, mio};
+///
+/// # let poll = mio::Poll::new()?;
+/// let cache: Cache<mio::net::TcpStream, _> = Cache::with_policy(KeepResidents(500)).build(poll.registry())?;
+/// # drop(cache);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct KeepResidents(
+    /// How many.
+    pub usize,
+);
+
+impl Policy for KeepResidents {
+    fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        if candidate.inactive < self.0 { Verdict::Keep } else { Verdict::Close }
+    }
+}
 
 impl Policy for Restrictive {
     fn on_inactive(&mut self, _: &Candidate<'_>) -> Verdict {

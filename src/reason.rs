@@ -12,6 +12,8 @@ pub enum Reason {
     Unsolicited,
     /// The socket failed, as by a reset.
     Failed,
+    /// It kept waking the loop, and the probe found nothing each time: 64 times at once, or more than once a second.
+    FalseAlarms,
     /// It was to become inactive for the first time and was not connected: not yet, or not any longer, as after a
     /// reset.
     NotConnected,
@@ -21,7 +23,7 @@ pub enum Reason {
     Deadline,
     /// It became as old as allowed.
     MaxLifetime,
-    /// It was handed out as often as allowed.
+    /// It served as many owners as allowed.
     MaxUses,
     /// There were too many inactive ones, and it was the one inactive for longest (but for those that had to go
     /// anyway).
@@ -32,6 +34,8 @@ pub enum Reason {
     Policy,
     /// The host closed its peer.
     PeerClosed,
+    /// The host closed its channel binding.
+    ChannelClosed,
     /// The cache is being drained.
     Drained,
     /// The host asked for room.
@@ -50,6 +54,7 @@ impl Reason {
         Reason::HungUp,
         Reason::Unsolicited,
         Reason::Failed,
+        Reason::FalseAlarms,
         Reason::NotConnected,
         Reason::IdleTimeout,
         Reason::Deadline,
@@ -59,6 +64,7 @@ impl Reason {
         Reason::MaxInactivePerPeer,
         Reason::Policy,
         Reason::PeerClosed,
+        Reason::ChannelClosed,
         Reason::Drained,
         Reason::Shed,
         Reason::Closed,
@@ -72,6 +78,7 @@ impl Reason {
             Reason::HungUp => "hung_up",
             Reason::Unsolicited => "unsolicited",
             Reason::Failed => "failed",
+            Reason::FalseAlarms => "false_alarms",
             Reason::NotConnected => "not_connected",
             Reason::IdleTimeout => "idle_timeout",
             Reason::Deadline => "deadline",
@@ -81,6 +88,7 @@ impl Reason {
             Reason::MaxInactivePerPeer => "max_inactive_per_peer",
             Reason::Policy => "policy",
             Reason::PeerClosed => "peer_closed",
+            Reason::ChannelClosed => "channel_closed",
             Reason::Drained => "drained",
             Reason::Shed => "shed",
             Reason::Closed => "closed",

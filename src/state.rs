@@ -5,24 +5,33 @@ use std::any::Any;
 use std::fmt;
 use std::time::Instant;
 
-/// Names one connection of one cache, for ever: a slot and a 64-bit generation.
+/// One use of one connection: a lease. It is what a cache gives whoever inserts a connection or is handed one.
 ///
-/// It names the connection, not somebody's use of it: whoever has checked a connection in should forget its id, since
-/// the next owner's connection has the same.
+/// It is good until the connection is handed out again. While the connection is inactive, its last id still finds it.
+/// Once somebody else has it, every call with the old id is [`NotFound`](crate::NotFound): a former owner can neither
+/// give back, nor close, nor move what another one uses.
 ///
-/// The id of a closed connection never comes to name another, neither in this cache nor in another one of the
-/// process; using it is [`NotFound`](crate::NotFound).
+/// The id of a connection that has left never comes to name another, neither in this cache nor in another one of the
+/// process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) generation: u64,
     pub(crate) slot: u32,
-    pub(crate) cache: u32,
+    /// The connection's number of uses at the time.
+    pub(crate) lease: u32,
 }
 
-/// The cache's number in the process, and the connection's in the cache: `1.17`.
+impl ConnId {
+    /// Whether both are leases of the same connection, be it the same lease or not.
+    pub fn same_connection(self, other: ConnId) -> bool {
+        self.generation == other.generation
+    }
+}
+
+/// The connection's number in the process and the number of the use: `17#3`.
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.cache, self.generation)
+        write!(f, "{}#{}", self.generation, self.lease)
     }
 }
 
@@ -49,6 +58,7 @@ pub enum ConnState {
     /// In use by this owner.
     Active(Owner),
     /// Not in use, and watched by the cache. Built by [`ConnState::inactive`].
+    #[non_exhaustive]
     Inactive {
         /// The channel binding under which it can be found.
         channel: ChannelBindingId,
@@ -115,6 +125,7 @@ pub enum ConnStateRef<'a> {
     /// In use by this owner.
     Active(Owner),
     /// Not in use, and watched by the cache.
+    #[non_exhaustive]
     Inactive {
         /// The channel binding under which it can be found.
         channel: ChannelBindingId,
@@ -175,8 +186,8 @@ mod tests {
 
     #[test]
     fn names_and_states_are_printed() {
-        let id = ConnId { generation: 17, slot: 3, cache: 1 };
-        assert_eq!(format!("{id} {id:?} {}", ChannelBindingId(3)), "1.17 ConnId(1.17) 3");
+        let id = ConnId { generation: 17, slot: 3, lease: 2 };
+        assert_eq!(format!("{id} {id:?} {}", ChannelBindingId(3)), "17#2 ConnId(17#2) 3");
         assert_eq!(format!("{:?}", ConnState::Active(Owner(1))), "Active(Owner(1))");
         let inactive = ConnState::inactive(ChannelBindingId(3));
         assert_eq!(format!("{inactive:?}"), "Inactive { channel: 3, private: false, until: None }");

@@ -5,11 +5,15 @@ use std::fmt;
 
 /// How many connections there are of a kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// In use.
     pub active: usize,
     /// Not in use. Those that are to go but haven't come from `expire` yet are counted here, too.
     pub inactive: usize,
+    /// How many of the inactive ones are condemned: over a lowered limit, or closed at that time. They are not handed
+    /// out any more and come from `expire`, one with each checkin besides.
+    pub condemned: usize,
 }
 
 /// Counts since the cache was built. [`inserted`](Stats::inserted) is always

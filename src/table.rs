@@ -6,11 +6,13 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
-use crate::state::{Owner, PrivateData};
+use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::age::Ages;
 use crate::table::buckets::{Bucket, Buckets};
+use crate::table::chains::Mixer;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
+use crate::table::living::Living;
 use crate::table::owners::Owners;
 use crate::table::slots::{Record, Slots, State};
 pub(crate) mod age;
@@ -18,16 +20,18 @@ pub(crate) mod buckets;
 pub(crate) mod chains;
 pub(crate) mod clock;
 pub(crate) mod deadlines;
+pub(crate) mod living;
 pub(crate) mod owners;
 pub(crate) mod slots;
 
 pub(crate) struct Table<C> {
     slots: Slots<C>,
+    living: Living,
     pub(crate) buckets: Buckets,
     pub(crate) ages: Ages,
     owners: Owners,
     deadlines: Deadlines,
-    next_generation: u64,
+    next_serial: u32,
 }
 
 /// What a connection leaves behind.
@@ -38,38 +42,36 @@ pub(crate) struct Left<C> {
 }
 
 impl<C> Table<C> {
-    pub(crate) fn new(capacity: usize) -> Table<C> {
+    /// A table with room for as many connections, peers and owners. The seed keeps others from choosing numbers that
+    /// collide.
+    pub(crate) fn new(capacity: usize, seed: u64) -> Table<C> {
+        let mixer = Mixer::new(seed);
         Table {
             slots: Slots::with_capacity(capacity),
-            buckets: Buckets::default(),
+            living: Living::with_capacity(capacity),
+            buckets: Buckets::new(capacity, mixer),
             ages: Ages::with_capacity(capacity),
-            owners: Owners::default(),
+            owners: Owners::new(capacity, mixer),
             deadlines: Deadlines::with_capacity(capacity),
-            next_generation: 0,
+            next_serial: 0,
         }
     }
 
-    /// The slot and generation that the next connection inserted will have; `None` if no slot number is left. (The last
-    /// number, which means none, no block of tokens has room for.)
-    pub(crate) fn next_name(&self) -> Option<(u32, u64)> {
+    /// The slot and serial number that the next connection inserted will have; `None` if no slot number is left.
+    pub(crate) fn next_name(&self) -> Option<(u32, u32)> {
         let slot = u32::try_from(self.slots.vacant_key()).ok()?;
-        Some((slot, self.next_generation))
+        Some((slot, self.next_serial))
     }
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
-    pub(crate) fn insert(
-        &mut self,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        owner: Owner,
-        lifetime_end: Tick,
-    ) -> u32 {
-        let mut record = Record::new(conn, self.next_generation, owner, lifetime_end);
-        self.next_generation += 1;
+    pub(crate) fn insert(&mut self, mut record: Record<C>, peer: &Peer, channel: ChannelBindingId) -> u32 {
+        let State::Active { owner } = record.state else { unreachable!("connections come in active") };
+        record.serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
         record.bucket = self.buckets.find_or_add(peer, channel);
         self.buckets.get_mut(record.bucket).active += 1;
         let slot = self.slots.insert(record) as u32;
+        self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
         slot
     }
@@ -94,10 +96,12 @@ impl<C> Table<C> {
             State::Active { owner } => owner,
             State::Inactive { .. } => unreachable!("only an active connection is made inactive"),
         };
+        record.alarms = 0;
         let (at, due) = (record.bucket, until.min(record.lifetime_end));
-        if due < record.armed {
-            record.armed = due;
-            self.deadlines.set(slot, due);
+        // The entry of one that is armed is never later than the end of its lifetime.
+        if due != Tick::NEVER && !(record.flags.armed && until == Tick::NEVER) {
+            record.flags.armed = true;
+            self.deadlines.bring_forward(slot, due);
         }
         self.owners.remove(&mut self.slots, owner, slot);
         let bucket = self.buckets.get_mut(at);
@@ -111,9 +115,8 @@ impl<C> Table<C> {
     pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId) {
         let from = self.slots[slot as usize].bucket;
         let bucket = self.buckets.get_mut(from);
-        if bucket.closed {
-            self.slots[slot as usize].flags.peer_closed = true;
-        }
+        let closed = &mut self.slots[slot as usize].flags.closed;
+        *closed = closed.or(bucket.closed);
         bucket.active -= 1;
         let to = self.buckets.find_or_add(peer, channel);
         self.buckets.get_mut(to).active += 1;
@@ -132,6 +135,7 @@ impl<C> Table<C> {
             State::Inactive { .. } => self.unlist(slot),
         }
         let record = self.slots.remove(slot as usize);
+        self.living.remove(slot);
         self.deadlines.remove(slot);
         let bucket = self.buckets.get(at);
         let (peer, channel) = (bucket.peer.clone(), bucket.channel);
@@ -150,49 +154,43 @@ impl<C> Table<C> {
         } else {
             bucket.kept -= 1;
             bucket.list.remove(&mut self.slots, slot);
-            self.buckets.stop_waiting_if_empty(at);
+            self.buckets.forget_if_emptied(at);
         }
         self.ages.remove(slot, condemned);
     }
 
-    /// Condemns the oldest inactive ones until at most `most` are kept; the last that had to be.
-    #[inline]
-    pub(crate) fn keep_newest(&mut self, most: usize) -> Option<(u32, Reason)> {
-        let mut last = None;
-        while self.ages.kept() > most {
-            last = Some(self.condemn(self.ages.oldest_kept()?, Reason::MaxInactive));
+    /// Condemns the oldest inactive ones until at most `most` are kept.
+    pub(crate) fn keep_newest(&mut self, most: usize) {
+        while let Some(oldest) = self.ages.oldest_kept().filter(|_| self.ages.kept() > most) {
+            self.condemn(oldest, Reason::MaxInactive);
         }
-        last
     }
 
-    /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there; the last that had to be.
-    #[inline]
-    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) -> Option<(u32, Reason)> {
-        let mut last = None;
+    /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
+    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) {
         while self.buckets.get(bucket).kept as usize > most {
-            last = Some(self.condemn(self.buckets.get(bucket).list.oldest, Reason::MaxInactivePerPeer));
-        }
-        last
-    }
-
-    /// Condemns those of closed peers: no limit has to count them any more.
-    pub(crate) fn condemn_waiting(&mut self) {
-        while let Some(slot) = self.buckets.next_waiting() {
-            self.condemn(slot, Reason::PeerClosed);
+            self.condemn(self.buckets.get(bucket).list.oldest, Reason::MaxInactivePerPeer);
         }
     }
 
-    /// Condemns the inactive ones that were handed out `most` times. O(n).
+    /// Condemns those of closed peers and channel bindings: no limit has to count them any more.
+    pub(crate) fn condemn_closed(&mut self) {
+        while let Some((slot, reason)) = self.buckets.next_closed() {
+            self.condemn(slot, reason);
+        }
+    }
+
+    /// Condemns the inactive ones that have had `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
         let kept =
             |record: &Record<C>| matches!(record.state, State::Inactive { .. }) && record.flags.condemned.is_none();
-        let used = self.slots.iter().filter(|(_, record)| kept(record) && record.uses >= most);
-        for slot in used.map(|(slot, _)| slot as u32).collect::<Vec<_>>() {
+        let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
+        for slot in used.map(|(slot, _)| slot).collect::<Vec<_>>() {
             self.condemn(slot, Reason::MaxUses);
         }
     }
 
-    fn condemn(&mut self, slot: u32, reason: Reason) -> (u32, Reason) {
+    fn condemn(&mut self, slot: u32, reason: Reason) {
         let record = &mut self.slots[slot as usize];
         record.flags.condemned = Some(reason);
         let at = record.bucket;
@@ -200,9 +198,8 @@ impl<C> Table<C> {
         bucket.kept -= 1;
         bucket.condemned += 1;
         bucket.list.remove(&mut self.slots, slot);
-        self.buckets.stop_waiting_if_empty(at);
+        self.buckets.forget_if_emptied(at);
         self.ages.condemn(slot);
-        (slot, reason)
     }
 
     /// The inactive connection to go first: one condemned, else the one inactive for longest.
@@ -213,11 +210,12 @@ impl<C> Table<C> {
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
     pub(crate) fn rearm(&mut self, slot: u32) {
         let record = &mut self.slots[slot as usize];
-        record.armed = match record.state {
+        let due = match record.state {
             State::Active { .. } => Tick::NEVER,
             State::Inactive { until, .. } => until.min(record.lifetime_end),
         };
-        match record.armed {
+        record.flags.armed = due != Tick::NEVER;
+        match due {
             Tick::NEVER => self.deadlines.remove(slot),
             at => self.deadlines.set(slot, at),
         }
@@ -228,9 +226,10 @@ impl<C> Table<C> {
         self.deadlines.first()
     }
 
+    /// The connection's record, as long as this is its latest lease.
     #[inline]
-    pub(crate) fn slot_of(&self, slot: u32, generation: u64) -> Option<u32> {
-        self.slots.get(slot as usize).filter(|record| record.generation == generation).map(|_| slot)
+    pub(crate) fn leased(&self, id: ConnId) -> Option<&Record<C>> {
+        self.slots.get(id.slot as usize).filter(|record| record.generation == id.generation && record.uses == id.lease)
     }
 
     pub(crate) fn at(&self, slot: u32) -> &Record<C> {
@@ -239,10 +238,6 @@ impl<C> Table<C> {
 
     pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record<C> {
         &mut self.slots[slot as usize]
-    }
-
-    pub(crate) fn try_at(&self, slot: u32) -> Option<&Record<C>> {
-        self.slots.get(slot as usize)
     }
 
     pub(crate) fn try_at_mut(&mut self, slot: u32) -> Option<&mut Record<C>> {
@@ -263,12 +258,23 @@ impl<C> Table<C> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<C>)> {
-        self.slots.iter().map(|(slot, record)| (slot as u32, record))
+        self.living.iter().map(|slot| (slot, self.at(slot)))
     }
 
-    /// One more than the highest slot that may be taken.
-    pub(crate) fn slots_end(&self) -> u32 {
-        self.slots.capacity() as u32
+    /// The highest slot.
+    pub(crate) fn last(&self) -> Option<u32> {
+        self.living.last()
+    }
+
+    /// Gives back the memory that isn't needed for what is there.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        let end = self.living.last().map_or(0, |last| last as usize + 1);
+        self.slots.shrink_to_fit();
+        self.living.shrink_to_fit();
+        self.buckets.shrink_to_fit();
+        self.ages.shrink_to_fit(end);
+        self.owners.shrink_to_fit(&mut self.slots);
+        self.deadlines.shrink_to_fit(end);
     }
 
     pub(crate) fn inactive(&self) -> usize {
@@ -286,11 +292,11 @@ mod tests {
 
     #[test]
     fn only_what_can_run_out_stands_among_the_deadlines() {
-        let (mut table, peer, channel) = (Table::new(0), Peer::direct("host", 1), ChannelBindingId::PLAIN);
-        let lasting = table.insert((), &peer, channel, Owner(0), Tick::NEVER);
+        let (mut table, peer, channel) = (Table::new(0, 1), Peer::direct("host", 1), ChannelBindingId::PLAIN);
+        let lasting = table.insert(Record::new((), Owner(0)), &peer, channel);
         table.deactivate(lasting, Tick(1), Tick::NEVER, None);
         assert_eq!(table.first_deadline(), None);
-        let ending = table.insert((), &peer, channel, Owner(0), Tick::NEVER);
+        let ending = table.insert(Record::new((), Owner(0)), &peer, channel);
         table.deactivate(ending, Tick(1), Tick(5), None);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));

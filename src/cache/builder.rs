@@ -88,9 +88,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// How often a connection may be handed out: [`Limits::max_uses`]. Default: any number of times.
-    pub fn max_uses(mut self, hand_outs: u32) -> Self {
-        self.limits.max_uses = Some(hand_outs);
+    /// How many owners a connection may have: [`Limits::max_uses`]. Default: any number.
+    pub fn max_uses(mut self, owners: u32) -> Self {
+        self.limits.max_uses = Some(owners);
         self
     }
 
@@ -100,17 +100,19 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// The tokens that are to be the cache's own, eight at least, for hosts that share out small numbers. Nobody else
-    /// may use them with the same `Poll`: no one checks.
+    /// The tokens that are to be the cache's own, eight at least, for hosts that share out small numbers. The host must
+    /// not use them with the same `Poll`: no one checks that. A range that overlaps another living cache's is refused.
     ///
-    /// Of the range's bits, rounded down, a third (rounded down again) tells a slot's generations apart, so that late
-    /// events miss the connection that took the slot; the rest is for slots. A range of 1,000 has 9 bits: 8
-    /// generations, and room for 125 connections.
+    /// Of the range's bits, rounded down, a third (rounded down again) tells a slot's connections apart, so that late
+    /// events miss the connection that took the slot; the rest is for slots, 16,777,216 at most. A range of 1,000 has 9
+    /// bits: 8 connections told apart, and room for 125 at a time.
+    ///
+    /// After dropping a cache, drop the rest of the batch of events before you build another one in its range: a small
+    /// range has too few bits to tell their connections apart.
     ///
     /// Default: a block above all others, claimed from a counter of the process and released when the cache is
-    /// dropped. With 64-bit tokens there are 65,534 such blocks, of 4,294,967,296 slots (of which a cache can use all
-    /// but one) × 65,536 generations; with 32-bit tokens 14 blocks, of 524,288 slots × 512 generations. Tokens below
-    /// 2^48 (2^28) and `usize::MAX` are never claimed.
+    /// dropped. With 64-bit tokens there are 65,534 such blocks, of 16,777,216 slots × 16,777,216 connections; with
+    /// 32-bit tokens 14 blocks, of 524,288 slots × 512. Tokens below 2^48 (2^28) and `usize::MAX` are never claimed.
     pub fn tokens(mut self, range: Range<usize>) -> Self {
         self.tokens = Some(range);
         self
@@ -129,7 +131,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// Makes room for so many connections at once. Default: none; room is made as needed.
+    /// Makes room for so many connections, peers and owners at once: up to there, no call reallocates or rehashes a
+    /// table. At most 16,777,216. Default: none; room is made as needed, which takes a moment whenever a table doubles
+    /// (docs/performance.md in the repository has figures).
     pub fn capacity(mut self, connections: usize) -> Self {
         self.capacity = connections;
         self
@@ -140,7 +144,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     /// # Errors
     ///
     /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value, when limits
-    /// contradict each other, the range of tokens is too small or all blocks are taken, or the capacity is more than
+    /// contradict each other, the range of tokens is too small, overlaps another cache's or all blocks are taken, or the capacity is more than
     /// the tokens have room for; or the operating system's, when the registry can't be cloned, which takes a
     /// descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
@@ -155,7 +159,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             return Err(ConfigError { field, value, problem }.into());
         }
         Ok(Cache {
-            table: Table::new(self.capacity),
+            table: Table::new(self.capacity, RandomState::new().hash_one(())),
             policy: self.policy,
             limits: self.limits,
             clock: Clock::default(),

@@ -1,6 +1,8 @@
 //! What the host changes while the cache runs: limits, closed peers, room, draining.
 
 use crate::cache::Cache;
+use crate::channel::ChannelBindingId;
+use crate::closings::{self, Closed};
 use crate::connection::Connection;
 use crate::error::ConfigError;
 use crate::limits::Limits;
@@ -16,28 +18,46 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// nothing is inactive.
     #[must_use = "the room is made when what is returned is dropped"]
     pub fn shed(&mut self) -> Option<Evicted<C>> {
-        let slot = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
+        let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
+        let slot = closed.or_else(|| self.table.oldest_inactive())?;
         Some(self.evict(slot, Reason::Shed))
     }
 
-    /// Closes all connections, active ones too. O(as many as there ever were at once).
+    /// Closes all connections, active ones too. O(n).
     pub fn close_all(&mut self) {
-        for slot in 0..self.table.slots_end() {
-            if self.table.try_at(slot).is_some() {
-                drop(self.evict(slot, Reason::Closed));
-            }
+        while let Some(slot) = self.table.last() {
+            drop(self.evict(slot, Reason::Closed));
         }
     }
 
     /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
     /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when
-    /// they would become inactive. Connections inserted from now on are not concerned, nor are those that were
-    /// [taken](Cache::take): parked again, they count as new. A host that takes connections has to know which of them
-    /// it took before, and not to park those.
+    /// they would become inactive, those [taken](Cache::take) or opened before are refused when
+    /// [parked](Cache::park) with their [`History`](crate::History). Connections inserted from now on are not
+    /// concerned.
+    ///
+    /// The process's latest 1,024 closings are remembered for this. A connection that was taken before them is refused
+    /// in any case.
     ///
     /// O(channel bindings in use with the peer, and its former closings while connections of theirs are active).
     pub fn close_peer(&mut self, peer: &Peer) {
-        self.table.buckets.close(peer);
+        closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
+        self.table.buckets.close_peer(peer);
+    }
+
+    /// Hands out none of the present connections under `channel` any more, whatever their peer: after a credential or a
+    /// client certificate was revoked. Otherwise as [`close_peer`](Cache::close_peer).
+    ///
+    /// O(pairs of peer and channel binding in use).
+    pub fn close_channel(&mut self, channel: ChannelBindingId) {
+        closings::remember(self.tokens.serial(), Closed::Channel(channel));
+        self.table.buckets.close_channel(channel);
+    }
+
+    /// Gives memory back after a peak, as far as nothing that is there is in the way: down to the highest slot in use.
+    /// What [`capacity`](crate::Builder::capacity) announced is given back, too. O(n).
+    pub fn shrink_to_fit(&mut self) {
+        self.table.shrink_to_fit();
     }
 
     /// Keeps nothing any more, for an orderly end: those inactive come from [`expire`](Cache::expire), those active
@@ -58,8 +78,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Sets other limits. What is inactive and over a lowered number is not handed out any more and comes from
     /// [`expire`](Cache::expire), for each number the one inactive for longest first. Times count from now on for all
-    /// connections, but for [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it is
-    /// inserted.
+    /// connections, but for [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it comes
+    /// in.
     ///
     /// ```
     /// # use conncache::{AggressiveCache, mio};
@@ -79,7 +99,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`ConfigError`] if the limits contradict each other; the old ones stay in force.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
         limits.check()?;
-        self.table.condemn_waiting();
+        self.table.condemn_closed();
         if let Some(most) = limits.max_inactive {
             self.table.keep_newest(most);
         }

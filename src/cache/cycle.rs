@@ -1,18 +1,18 @@
 //! The cycle of a connection's life: handed out, used, given back.
 
 use crate::cache::Cache;
-use crate::cache::fitness::Facts;
+use crate::cache::fitness::{Facts, verdict};
 use crate::cache::registering::BOTH;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, InsertError, NotFound, StateError};
 use crate::outcome::{Evicted, Found};
 use crate::peer::Peer;
-use crate::policy::Policy;
+use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::State;
+use crate::table::slots::{Record, State};
 use log::debug;
 use std::io;
 use std::time::Instant;
@@ -20,7 +20,10 @@ use std::time::Instant;
 /// # In and out
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes in a connection, newly opened or still opening, as `owner`'s: registers it for reading and writing, and
-    /// keeps it until it is evicted, closed or removed. No limit concerns active connections.
+    /// keeps it until it is evicted, closed or removed. The id is the owner's lease.
+    ///
+    /// The socket has to be non-blocking, or a probe blocks the loop. What mio opened is; to what the standard library
+    /// opened say `socket.set_nonblocking(true)?` before `from_std`.
     ///
     /// Don't register it yourself, neither before nor after. (One that is registered already is refused, but with
     /// another `Poll` in debug builds alone: mio checks no further.)
@@ -37,9 +40,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
         owner: Owner,
     ) -> Result<ConnId, InsertError<C>> {
-        let now = self.clock.advance(now);
-        let (id, token) = match self.next_name() {
-            Ok(name) => name,
+        let token = match self.next_token() {
+            Ok(token) => token,
             Err(cause) => return Err(InsertError { conn, cause }),
         };
         if let Err(error) = self.registry.register(&mut conn, token, BOTH) {
@@ -50,9 +52,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             return Err(InsertError { conn, cause: Cause::Registry(error) });
         }
-        let lifetime_end = self.new_lifetime_end(now);
-        self.table.insert(conn, peer, channel, owner, lifetime_end);
+        let opened = self.clock.advance(now);
+        let mut jitter = self.jitter;
+        let lifetime_end = self.lifetime_end(opened, &mut jitter);
+        self.jitter = jitter;
+        let slot = self.table.insert(Record { opened, lifetime_end, ..Record::new(conn, owner) }, peer, channel);
         self.stats.inserted += 1;
+        let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
         Ok(id)
     }
@@ -80,16 +86,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
-    /// watches it and may hand it out. To be called when the response is complete and nothing is left in the buffers.
+    /// watches it and may hand it out.
     ///
-    /// Forget `id` then: it names the connection, not your use of it, and the next owner's connection has the same.
+    /// Only when the request has been sent whole, its response has been read whole, no other response is owed, and no
+    /// buffer holds anything. Otherwise [close](Cache::close_connection) it: the next owner would get what is still to
+    /// come, and no probe can see that.
     ///
-    /// Returns what has to go: the connection itself if it isn't kept ([`Evicted::id`] is its own), or the one that
-    /// has to make room for it.
+    /// `id` is of no use any more once somebody else has the connection.
+    ///
+    /// Returns what has to go: the connection itself if it isn't kept ([`Evicted::id`] is its own), or another one to
+    /// make room for it.
     ///
     /// # Errors
     ///
-    /// [`StateError::NotFound`], or [`StateError::AlreadyInactive`]; nothing has changed.
+    /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
     pub fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
         self.checkin_any(now, id, None)
     }
@@ -137,7 +147,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Result<Option<Evicted<C>>, StateError> {
         let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
         match self.table.at(slot).state {
-            State::Active { .. } => Ok(self.give_back(now, slot, None, until)),
+            State::Active { .. } => Ok(self.give_back(now, slot, None, None, until).1),
             State::Inactive { .. } => Err(StateError::AlreadyInactive),
         }
     }
@@ -146,41 +156,79 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let (since, private) = self.table.activate(slot, owner);
         let record = self.table.at_mut(slot);
-        record.uses = record.uses.saturating_add(1);
+        record.uses += 1;
         self.stats.handed_out += 1;
-        let found = Found {
-            id: record.id(slot, self.tokens.serial()),
-            inactive_for: now.since(since),
-            uses: record.uses,
-            private,
-        };
+        let found = Found { id: record.id(slot), inactive_for: now.since(since), uses: record.uses, private };
         debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
         found
     }
 
-    /// Makes an active connection inactive if it is to be kept; what has to go.
+    /// Makes a connection inactive if it is to be kept, perhaps under another peer and channel binding: private data
+    /// that it had, and what has to go.
+    ///
+    /// The host's code (probe, source, policy) is called before anything changes: it may panic.
     pub(super) fn give_back(
         &mut self,
         now: Instant,
         slot: u32,
+        to: Option<(&Peer, ChannelBindingId)>,
         private: PrivateData,
         until: Option<Instant>,
-    ) -> Option<Evicted<C>> {
+    ) -> (PrivateData, Option<Evicted<C>>) {
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         let record = self.table.at(slot);
-        let (bucket, flags, uses, lifetime_end) = (record.bucket, record.flags, record.uses, record.lifetime_end);
-        let facts = Facts { bucket, flags, uses, lifetime_end, since: tick, until };
-        let kept = match self.refused(facts) {
-            Some(reason) => Err((reason, None)),
-            None => self.look_once(slot).and_then(|()| self.ask(now, facts).map_err(|reason| (reason, None))),
+        let (bucket, was_inactive) = (record.bucket, matches!(record.state, State::Inactive { .. }));
+        let facts = Facts {
+            closed: record.flags.closed.or(self.table.buckets.get(bucket).closed),
+            condemned: None,
+            uses: record.uses,
+            lifetime_end: record.lifetime_end,
+            since: tick,
+            until,
         };
-        match kept.and_then(|until| self.narrow(slot).map(|()| until)) {
+        let kept = match self.refused(tick, facts) {
+            Some(reason) => Err((reason, None)),
+            None => self.look_once(slot).and_then(|()| self.ask(slot, to, facts).map_err(|why| (why, None))),
+        };
+        let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
+        // From here on, nothing but the tables' own code until they are right again.
+        let displaced = if was_inactive { self.table.activate(slot, Owner(0)).1 } else { None };
+        if let Some((peer, channel)) = to {
+            self.table.move_to(slot, peer, channel);
+        }
+        let evicted = match kept {
             Ok(until) => {
                 self.table.deactivate(slot, tick, until, private);
-                self.make_room(bucket)
+                let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
+                self.make_room(tick, bucket)
             }
             Err(fault) => Some(Evicted { private, ..self.evict_faulty(slot, fault) }),
-        }
+        };
+        (displaced, evicted)
+    }
+
+    /// Until when the policy would keep the connection, there or where it is recorded.
+    fn ask(&mut self, slot: u32, to: Option<(&Peer, ChannelBindingId)>, facts: Facts) -> Result<Tick, Reason> {
+        let record = self.table.at(slot);
+        let home = self.table.buckets.get(record.bucket);
+        let itself = usize::from(matches!(record.state, State::Inactive { .. }));
+        let ((peer, channel), inactive_to_peer) = match to {
+            None => ((&home.peer, home.channel), home.inactive() as usize - itself),
+            Some((peer, channel)) => {
+                let bucket = self.table.buckets.find(peer, channel);
+                let inactive = bucket.map_or(0, |at| self.table.buckets.get(at).inactive() as usize);
+                ((peer, channel), if bucket == Some(record.bucket) { inactive - itself } else { inactive })
+            }
+        };
+        let candidate = Candidate {
+            now: self.clock.now().expect("the clock has been told"),
+            peer,
+            channel,
+            uses: facts.uses,
+            inactive: self.table.inactive() - itself,
+            inactive_to_peer,
+        };
+        verdict(&mut self.policy, &self.clock, &candidate, facts.until)
     }
 }

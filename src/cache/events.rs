@@ -10,12 +10,19 @@ use log::trace;
 use mio::Token;
 use mio::event::Event;
 
+/// How often at once an inactive connection may wake the loop for nothing.
+const MOST_FALSE_ALARMS: u32 = 64;
+
 /// # The turn of the loop: events
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// What an event means: whose it is. Call it for each event of the loop, in their order.
     ///
     /// An inactive connection of which anything is told is probed at once, and evicted unless it is quiet. That an
     /// active one's read side was closed is remembered: it won't be kept.
+    ///
+    /// An inactive connection that keeps waking the loop while its probe is quiet (urgent data, say) is evicted, too:
+    /// 64 such false alarms are let pass, and one more for each second. [`get_mut`](Cache::get_mut) forgives them all,
+    /// for hosts that send pings to inactive connections.
     pub fn handle_event(&mut self, event: &Event) -> Handled<C> {
         self.handle_readiness(event.token(), event.is_read_closed())
     }
@@ -26,23 +33,32 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let Some(slot) = self.tokens.slot(token.0) else { return Handled::Rejected };
         let slot = slot as u32;
         let record = match self.table.try_at_mut(slot) {
-            Some(record) if self.tokens.is_of_generation(token.0, record.generation) => record,
+            Some(record) if self.tokens.is_of_serial(token.0, record.serial) => record,
             _ => {
                 self.stats.stale_events += 1;
                 trace!(target: "conncache", "event=stale token={}", token.0);
                 return Handled::Nothing;
             }
         };
-        trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot, self.tokens.serial()));
+        trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot));
         if let State::Active { owner } = record.state {
             record.flags.read_closed |= read_closed;
-            return Handled::Active { id: record.id(slot, self.tokens.serial()), owner };
+            return Handled::Active { id: record.id(slot), owner };
         }
         match self.probe(slot) {
             // mio promises that this is never a false alarm.
             Ok(()) if read_closed => Handled::Evicted(self.evict(slot, Reason::HungUp)),
+            Ok(()) if self.alarmed_too_often(slot) => Handled::Evicted(self.evict(slot, Reason::FalseAlarms)),
             Ok(()) => Handled::Nothing,
             Err(fault) => Handled::Evicted(self.evict_faulty(slot, fault)),
         }
+    }
+
+    /// Counts a false alarm, into a bucket that leaks one a second.
+    fn alarmed_too_often(&mut self, slot: u32) -> bool {
+        let now = self.clock.latest().seconds();
+        let paid = &mut self.table.at_mut(slot).alarms;
+        *paid = now.max(*paid).saturating_add(1);
+        *paid - now > MOST_FALSE_ALARMS
     }
 }

@@ -20,9 +20,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.inactive() == 0 {
             return None;
         }
-        if self.draining || self.table.buckets.is_any_waiting() || self.table.ages.condemned() > 0 {
-            // Due, whatever the host's clock says.
-            return self.clock.instant(Tick::default());
+        if self.draining || self.table.buckets.is_any_closed() || self.table.ages.condemned() > 0 {
+            return self.clock.due();
         }
         let oldest = self.table.ages.oldest_kept()?;
         let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
@@ -42,7 +41,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
-        let first = self.table.buckets.next_waiting().or_else(|| self.table.oldest_inactive())?;
+        let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
+        let first = closed.or_else(|| self.table.oldest_inactive())?;
         if let Some(reason) = self.unfit(first, now) {
             return Some(self.evict(first, reason));
         }

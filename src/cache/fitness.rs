@@ -8,20 +8,21 @@ use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
-use crate::table::clock::Tick;
-use crate::table::slots::{Flags, State};
-use std::time::Instant;
+use crate::table::clock::{Clock, Tick};
+use crate::table::slots::State;
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
+/// How many owners a connection has at most: the number of its lease never comes back.
+const MOST_USES: u32 = u32::MAX - 1;
 /// How many connections that have run out, and are still to come from `expire`, one search passes by.
 const MOST_PASSED: u32 = 64;
 
 /// What decides whether a connection may be, or become, inactive and be handed out again.
 #[derive(Clone, Copy)]
 pub(crate) struct Facts {
-    pub(crate) bucket: u32,
-    pub(crate) flags: Flags,
+    pub(crate) closed: Option<Reason>,
+    pub(crate) condemned: Option<Reason>,
     pub(crate) uses: u32,
     pub(crate) lifetime_end: Tick,
     pub(crate) since: Tick,
@@ -66,8 +67,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
         let State::Inactive { since, until, .. } = record.state else { return None };
-        let (bucket, flags, uses, lifetime_end) = (record.bucket, record.flags, record.uses, record.lifetime_end);
-        self.barred(now, Facts { bucket, flags, uses, lifetime_end, since, until })
+        let closed = record.flags.closed.or(self.table.buckets.get(record.bucket).closed);
+        let (condemned, uses, lifetime_end) = (record.flags.condemned, record.uses, record.lifetime_end);
+        self.barred(now, Facts { closed, condemned, uses, lifetime_end, since, until })
     }
 
     /// Why a connection must not be inactive and handed out again: the host's orders first, then what ran out first.
@@ -76,15 +78,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let limits = &self.limits;
         let idle_end = limits.idle_timeout.map_or(Tick::NEVER, |time| facts.since.after(time));
         let end = facts.lifetime_end.min(facts.until).min(idle_end);
-        if facts.flags.peer_closed || self.table.buckets.get(facts.bucket).closed {
-            Some(Reason::PeerClosed)
+        if facts.closed.is_some() {
+            facts.closed
         } else if self.draining {
             Some(Reason::Drained)
-        } else if facts.flags.condemned.is_some() {
-            facts.flags.condemned
-        } else if limits.max_uses.is_some_and(|most| facts.uses >= most) {
+        } else if facts.condemned.is_some() {
+            facts.condemned
+        } else if facts.uses >= limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES) {
             Some(Reason::MaxUses)
-        } else if end > now || end == Tick::NEVER {
+        } else if end > now {
             None
         } else if end == facts.lifetime_end {
             Some(Reason::MaxLifetime)
@@ -96,51 +98,61 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Why a connection can't become inactive, whatever the policy would say.
-    pub(crate) fn refused(&self, facts: Facts) -> Option<Reason> {
-        self.barred(self.clock.latest(), facts).or(
-            match (self.limits.max_inactive, self.limits.max_inactive_per_peer) {
-                (Some(0), _) => Some(Reason::MaxInactive),
-                (_, Some(0)) => Some(Reason::MaxInactivePerPeer),
-                _ => None,
-            },
-        )
+    pub(crate) fn refused(&self, now: Tick, facts: Facts) -> Option<Reason> {
+        self.barred(now, facts).or(match (self.limits.max_inactive, self.limits.max_inactive_per_peer) {
+            (Some(0), _) => Some(Reason::MaxInactive),
+            (_, Some(0)) => Some(Reason::MaxInactivePerPeer),
+            _ => None,
+        })
     }
 
-    /// Until when the policy would keep a connection that is about to become inactive.
-    pub(crate) fn ask(&mut self, now: Instant, facts: Facts) -> Result<Tick, Reason> {
-        let bucket = self.table.buckets.get(facts.bucket);
-        let candidate = Candidate {
-            now: self.clock.now().unwrap_or(now),
-            peer: &bucket.peer,
-            channel: bucket.channel,
-            uses: facts.uses,
-            inactive: self.table.inactive(),
-            inactive_to_peer: bucket.inactive() as usize,
-        };
-        match self.policy.on_inactive(&candidate) {
-            Verdict::Close => Err(Reason::Policy),
-            Verdict::Keep => Ok(facts.until),
-            Verdict::KeepUntil(until) => {
-                let until = self.clock.tick(until);
-                if until <= self.clock.latest() { Err(Reason::Deadline) } else { Ok(until.min(facts.until)) }
+    /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most: as long
+    /// as more are to go, each call returns one of them.
+    pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<Evicted<C>> {
+        if let Some(most) = self.limits.max_inactive_per_peer {
+            let of_bucket = self.table.buckets.get(bucket).kept as usize;
+            if of_bucket > most {
+                match self.run_out(now).filter(|&(slot, _)| self.table.at(slot).bucket == bucket) {
+                    Some((slot, reason)) if of_bucket == most + 1 => return Some(self.evict(slot, reason)),
+                    _ => self.table.keep_newest_in(bucket, most),
+                }
             }
         }
+        if let Some(most) = self.limits.max_inactive {
+            let kept = self.table.ages.kept();
+            if kept > most {
+                let closed = self.table.buckets.next_closed();
+                match closed.or_else(|| self.run_out(now)) {
+                    Some((slot, reason)) if kept == most + 1 => return Some(self.evict(slot, reason)),
+                    _ => self.table.keep_newest(most),
+                }
+            }
+        }
+        let slot = self.table.ages.oldest_condemned()?;
+        let reason = self.table.at(slot).flags.condemned?;
+        Some(self.evict(slot, reason))
     }
 
-    /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most.
-    pub(crate) fn make_room(&mut self, bucket: u32) -> Option<Evicted<C>> {
-        let of_peer = self.limits.max_inactive_per_peer.and_then(|most| self.table.keep_newest_in(bucket, most));
-        if let Some((slot, reason)) = of_peer {
-            return Some(self.evict(slot, reason));
+    /// The inactive connection whose own deadline or lifetime ended first, and why it must go.
+    fn run_out(&self, now: Tick) -> Option<(u32, Reason)> {
+        let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
+        Some((slot, self.unfit(slot, now)?))
+    }
+}
+
+/// Until when the policy would keep a connection that is about to become inactive.
+pub(crate) fn verdict<P: Policy>(
+    policy: &mut P,
+    clock: &Clock,
+    candidate: &Candidate<'_>,
+    until: Tick,
+) -> Result<Tick, Reason> {
+    match policy.on_inactive(candidate) {
+        Verdict::Close => Err(Reason::Policy),
+        Verdict::Keep => Ok(until),
+        Verdict::KeepUntil(end) => {
+            let end = clock.tick(end);
+            if end <= clock.latest() { Err(Reason::Deadline) } else { Ok(end.min(until)) }
         }
-        let most = self.limits.max_inactive?;
-        if self.table.ages.kept() <= most {
-            return None;
-        }
-        let (slot, reason) = match self.table.buckets.next_waiting() {
-            Some(slot) => (slot, Reason::PeerClosed),
-            None => self.table.keep_newest(most)?,
-        };
-        Some(self.evict(slot, reason))
     }
 }

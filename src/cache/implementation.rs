@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 use crate::peer::Peer;
 use crate::policy::Policy;
-use crate::state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
+use crate::state::{ConnId, ConnState, ConnStateRef, Owner};
 use crate::stats::{Counts, Stats};
 use mio::event::Event;
 use mio::{Interest, Token};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// A small generator (xorshift64*) for jitter: no secret depends on it.
+#[derive(Clone, Copy)]
 pub(crate) struct Jitter(u64);
 
 impl Jitter {

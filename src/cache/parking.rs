@@ -1,99 +1,119 @@
 //! The way in and out for hosts with a table of their own, which have the cache keep the inactive connections alone.
 
 use crate::cache::Cache;
-use crate::cache::fitness::Facts;
+use crate::cache::fitness::{Facts, verdict};
 use crate::cache::registering::look;
 use crate::channel::ChannelBindingId;
+use crate::closings;
 use crate::connection::Connection;
 use crate::error::{Cause, ParkError, TakeError};
-use crate::outcome::{History, ParkOptions, Parked, Taken};
+use crate::outcome::{ParkOptions, Parked, Taken};
 use crate::peer::Peer;
-use crate::policy::Policy;
+use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
-use crate::state::{Owner, PrivateData};
+use crate::state::Owner;
 use crate::table::Left;
-use crate::table::clock::Tick;
-use crate::table::slots::{Flags, State};
+use crate::table::clock::{Clock, Tick};
+use crate::table::slots::{Flags, Record, State};
 use log::debug;
 use mio::{Interest, Token};
 use std::time::Instant;
 
 /// # Hosts with a table of their own
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// [`park_with`](Cache::park_with) for a new connection without a deadline. Of a connection that was taken, age and
-    /// uses start anew: to have them limited, use `park_with` and give back its [`History`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn park(
-        &mut self,
-        now: Instant,
-        conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        private: PrivateData,
-    ) -> Result<Parked<C>, ParkError<C>> {
-        self.park_with(now, conn, peer, channel, ParkOptions { private, ..ParkOptions::default() })
-    }
-
     /// Takes in a connection from a host that keeps a table of its own, as an inactive one: moves its registration
     /// with the same `Poll` to the cache's token, by one system call. The counterpart of [`take`](Cache::take).
     ///
+    /// Only when the request has been sent whole, its response has been read whole, no other response is owed, and no
+    /// buffer holds anything; see [`checkin`](Cache::checkin). The socket has to be non-blocking; see
+    /// [`insert`](Cache::insert).
+    ///
+    /// Give back in the options what `take` gave: with its [`History`], age and uses count on, a
+    /// [`close_peer`](Cache::close_peer) in the meantime holds, and whether it is connected isn't asked again. A
+    /// connection that the host opened has one, too: [`History::opened_at`]. Without, it counts as opened now.
+    ///
     /// # Errors
     ///
-    /// The connection comes back, registered as it was, with its private data and the cause: it
+    /// The connection comes back, registered as it was, with its options and the cause: it
     /// [would not be kept](Cause::Refused), or it couldn't be re-registered (as when it wasn't registered before).
-    pub fn park_with(
+    /// Nothing has changed.
+    pub fn park(
         &mut self,
         now: Instant,
         mut conn: C,
         peer: &Peer,
         channel: ChannelBindingId,
-        parking: ParkOptions,
+        options: ParkOptions,
     ) -> Result<Parked<C>, ParkError<C>> {
-        let tick = self.clock.advance(now);
-        let ParkOptions { private, until, past } = parking;
-        let (id, token) = match self.next_name() {
-            Ok(name) => name,
-            Err(cause) => return Err(ParkError { conn, private, cause }),
-        };
-        let lifetime_end = match past.lifetime_end {
-            Some(end) => end.map_or(Tick::NEVER, |end| self.clock.tick(end)),
-            None => self.new_lifetime_end(tick),
-        };
-        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-        let bucket = self.table.buckets.find_or_add(peer, channel);
-        let facts = Facts { bucket, flags: Flags::default(), uses: past.uses, lifetime_end, since: tick, until };
-        let entered = match self.refused(facts) {
-            Some(reason) => Err(Cause::Refused(reason)),
-            None => look(&mut conn).map_err(Cause::of).and_then(|()| self.ask(now, facts).map_err(Cause::Refused)),
-        };
-        let entered = entered.and_then(|until| {
-            // Writability is of no interest to the cache, and would be told at once.
-            self.registry.reregister(&mut conn, token, Interest::READABLE).map_err(Cause::Registry)?;
-            Ok(until)
-        });
-        let until = match entered {
-            Ok(until) => until,
-            Err(cause) => {
-                self.table.buckets.release_if_empty(bucket);
-                return Err(ParkError { conn, private, cause });
+        let (mut clock, mut jitter) = (self.clock, self.jitter);
+        let since = clock.advance(now);
+        let (opened, uses, connected, lifetime_end) = match &options.history {
+            Some(history) => {
+                let (opened, fixed) = (clock.tick(history.opened), history.lifetime_end);
+                let end = fixed.map(|end| end.map_or(Tick::NEVER, |end| clock.tick(end)));
+                let end = end.unwrap_or_else(|| self.lifetime_end(opened, &mut jitter));
+                (opened, history.uses, history.connected, end)
             }
+            None => (since, 1, false, self.lifetime_end(since, &mut jitter)),
         };
-        let slot = self.table.insert(conn, peer, channel, Owner(0), lifetime_end);
-        let record = self.table.at_mut(slot);
-        record.uses = past.uses;
-        record.flags = Flags { connected: true, read_only: true, ..Flags::default() };
+        let until = options.until.map_or(Tick::NEVER, |until| clock.tick(until));
+        let closed = options
+            .history
+            .as_ref()
+            .and_then(|history| closings::since(history.epoch, [history.cache, self.tokens.serial()], peer, channel));
+        let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
+        let until = match self.admit(&mut conn, &clock, peer, channel, connected, facts) {
+            Ok(until) => until,
+            Err(cause) => return Err(ParkError::new(conn, options, cause)),
+        };
+        (self.clock, self.jitter) = (clock, jitter);
+        let flags = Flags { connected: true, read_only: true, ..Flags::default() };
+        let record = Record { uses, opened, lifetime_end, flags, ..Record::new(conn, Owner(0)) };
+        let slot = self.table.insert(record, peer, channel);
+        self.table.deactivate(slot, since, until, options.private);
         self.stats.inserted += 1;
+        let record = self.table.at(slot);
+        let (id, bucket) = (record.id(slot), record.bucket);
         debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
-        self.table.deactivate(slot, tick, until, private);
-        Ok(Parked { id, evicted: self.make_room(bucket) })
+        Ok(Parked { id, evicted: self.make_room(since, bucket) })
+    }
+
+    /// Until when a connection is kept that is about to be parked. It is registered under the next token then.
+    fn admit(
+        &mut self,
+        conn: &mut C,
+        clock: &Clock,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        connected: bool,
+        facts: Facts,
+    ) -> Result<Tick, Cause> {
+        let token = self.next_token()?;
+        if let Some(reason) = self.refused(facts.since, facts) {
+            return Err(Cause::Refused(reason));
+        }
+        look(conn, connected).map_err(Cause::of)?;
+        let bucket = self.table.buckets.find(peer, channel).map(|at| self.table.buckets.get(at));
+        let candidate = Candidate {
+            now: clock.now().expect("the clock has been told"),
+            peer,
+            channel,
+            uses: facts.uses,
+            inactive: self.table.inactive(),
+            inactive_to_peer: bucket.map_or(0, |bucket| bucket.inactive() as usize),
+        };
+        let until = verdict(&mut self.policy, clock, &candidate, facts.until).map_err(Cause::Refused)?;
+        // Writability is of no interest to the cache, and would be told at once.
+        self.registry.reregister(conn, token, Interest::READABLE).map_err(Cause::Registry)?;
+        Ok(until)
     }
 
     /// Hands a connection out for good, if there is one fit for use: moves its registration to the host's `token` with
     /// this `interest`, by one system call besides the probe. The counterpart of [`park`](Cache::park); connections
     /// that were inserted can be taken, too.
+    ///
+    /// Write at once: no event may come to say that it is writable. In a host whose table is a `slab`,
+    /// `slab.vacant_key()` tells the token before the connection is there.
     ///
     /// # Errors
     ///
@@ -108,7 +128,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         interest: Interest,
     ) -> Result<Option<Taken<C>>, TakeError<C>> {
         if self.tokens.slot(token.0).is_some() {
-            return Err(TakeError { cause: Cause::TokenOfCache(token), evicted: None });
+            return Err(TakeError::new(Cause::TokenOfCache(token), None));
         }
         let now = self.clock.advance(now);
         let Some(slot) = self.find(now, peer, channel) else {
@@ -118,13 +138,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Err(error) = self.registry.reregister(&mut self.table.at_mut(slot).conn, token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
-            return Err(TakeError { cause: Cause::Registry(error), evicted });
+            return Err(TakeError::new(Cause::Registry(error), evicted));
         }
         self.stats.handed_out += 1;
-        let Left { record, .. } = self.leave(slot, Reason::Taken);
+        let Left { mut record, .. } = self.leave(slot, Reason::Taken);
+        record.uses += 1;
+        let history = self.history(&record);
         let State::Inactive { since, private, .. } = record.state else { unreachable!("only inactive ones are found") };
-        let lifetime_end = Some(self.clock.instant(record.lifetime_end));
-        let past = History { uses: record.uses.saturating_add(1), lifetime_end };
-        Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, past }))
+        Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, history }))
     }
 }

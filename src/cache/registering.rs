@@ -35,12 +35,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// wants that.
     pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
-        if !record.flags.connected {
-            look(&mut record.conn)?;
-            record.flags.connected = true;
-        } else if EDGE_IS_EMULATED {
-            verdict_of(record.conn.probe())?;
-        }
+        look(&mut record.conn, record.flags.connected)?;
+        record.flags.connected = true;
         if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
 
@@ -60,17 +56,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if record.flags.read_only == read_only {
             return Ok(());
         }
-        record.flags.read_only = read_only;
-        let token = self.tokens.token(slot, record.generation).expect("it was registered under it");
+        let token = self.tokens.token(slot, record.serial).expect("it was registered under it");
         self.registry
             .reregister(&mut record.conn, Token(token), interest)
-            .map_err(|error| (Reason::Failed, Some(error)))
+            .map_err(|error| (Reason::Failed, Some(error)))?;
+        record.flags.read_only = read_only;
+        Ok(())
     }
 }
 
 /// Whether a connection that is about to become inactive can be watched.
-pub(crate) fn look<C: Connection>(conn: &mut C) -> Result<(), Fault> {
-    if !conn.is_connected() {
+pub(crate) fn look<C: Connection>(conn: &mut C, known_connected: bool) -> Result<(), Fault> {
+    if !known_connected && !conn.is_connected() {
         return Err((Reason::NotConnected, None));
     }
     if EDGE_IS_EMULATED { verdict_of(conn.probe()) } else { Ok(()) }

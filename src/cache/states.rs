@@ -24,13 +24,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///   more, it is evicted instead.
     /// * Active to active by its owner records another peer, for which it is kept from then on.
     ///
-    /// Returns private data that isn't kept any longer, and an eviction: of this connection, or of one that has to
-    /// make room for it.
+    /// Returns the lease from now on, private data that isn't kept any longer, and an eviction: of this connection, or
+    /// of one that has to make room for it.
     ///
     /// # Errors
     ///
-    /// The state comes back, with its private data, and nothing has changed, if there is no such connection, if
-    /// another owner has it, or if it was to be made active for a peer it isn't kept for.
+    /// The state comes back, with its private data, and nothing has changed, if there is no such connection or the
+    /// lease is over, if another owner has it, or if it was to be made active for a peer it isn't kept for.
     pub fn set_connection_state(
         &mut self,
         now: Instant,
@@ -39,47 +39,46 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         state: ConnState,
     ) -> Result<StateChange<C>, SetStateError> {
         let Some(slot) = self.slot_of(id) else {
-            return Err(SetStateError { cause: StateError::NotFound, state });
+            return Err(SetStateError::new(StateError::NotFound, state));
         };
         let bucket = self.table.bucket_of(slot);
-        let (same_peer, old_channel) = (bucket.peer == *peer, bucket.channel);
+        let (same_peer, channel) = (bucket.peer == *peer, bucket.channel);
         let owner = match self.table.at(slot).state {
             State::Active { owner } => Some(owner),
             State::Inactive { .. } => None,
         };
         match (owner, state) {
             (Some(owner), ConnState::Active(new)) if owner != new => {
-                Err(SetStateError { cause: StateError::OwnedBy(owner), state: ConnState::Active(new) })
+                Err(SetStateError::new(StateError::OwnedBy(owner), ConnState::Active(new)))
             }
             (Some(_), ConnState::Active(_)) => {
                 if !same_peer {
-                    self.table.move_to(slot, peer, old_channel);
+                    self.table.move_to(slot, peer, channel);
                 }
-                Ok(StateChange { private: None, evicted: None })
+                Ok(StateChange { id, private: None, evicted: None })
             }
             (None, ConnState::Active(new)) if !same_peer => {
-                Err(SetStateError { cause: StateError::OtherPeer, state: ConnState::Active(new) })
+                Err(SetStateError::new(StateError::OtherPeer, ConnState::Active(new)))
             }
-            (None, ConnState::Active(new)) => Ok(self.activate(now, slot, new)),
+            (None, ConnState::Active(new)) => Ok(self.activate(now, id, new)),
             (owner, ConnState::Inactive { channel, private: new, until }) => {
-                let mut displaced = None;
                 if owner.is_none() {
                     let now = self.clock.advance(now);
                     if let Some(reason) = self.unfit(slot, now) {
                         let mut evicted = self.evict(slot, reason);
-                        let displaced = std::mem::replace(&mut evicted.private, new);
-                        return Ok(StateChange { private: displaced, evicted: Some(evicted) });
+                        let private = std::mem::replace(&mut evicted.private, new);
+                        return Ok(StateChange { id, private, evicted: Some(evicted) });
                     }
-                    displaced = self.table.activate(slot, Owner(0)).1;
                 }
-                self.table.move_to(slot, peer, channel);
-                Ok(StateChange { private: displaced, evicted: self.give_back(now, slot, new, until) })
+                let (private, evicted) = self.give_back(now, slot, Some((peer, channel)), new, until);
+                Ok(StateChange { id, private, evicted })
             }
         }
     }
 
-    /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, with its private data, which
-    /// stays with it. It is probed, and not taken: ask again in the next turn. Dead ones met on the way are closed.
+    /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, by its last lease, with its
+    /// private data, which stays with it. It is probed, and not taken: ask again in the next turn. Dead ones met on the
+    /// way are closed.
     ///
     /// # Errors
     ///
@@ -91,25 +90,29 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         peer: &Peer,
         channel: ChannelBindingId,
     ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
-        let now = self.clock.advance(now);
-        let slot = self.find(now, peer, channel).ok_or(NotFound)?;
+        let mut clock = self.clock;
+        let slot = self.find(clock.advance(now), peer, channel).ok_or(NotFound)?;
+        self.clock = clock;
         let record = self.table.at(slot);
         match &record.state {
-            State::Inactive { private, .. } => Ok((record.id(slot, self.tokens.serial()), private.as_deref())),
+            State::Inactive { private, .. } => Ok((record.id(slot), private.as_deref())),
             State::Active { .. } => Err(NotFound),
         }
     }
 
     /// Makes this inactive connection active, or evicts it.
-    fn activate(&mut self, now: Instant, slot: u32, owner: Owner) -> StateChange<C> {
-        let now = self.clock.advance(now);
+    fn activate(&mut self, now: Instant, id: ConnId, owner: Owner) -> StateChange<C> {
+        let (now, slot) = (self.clock.advance(now), id.slot);
         let fit = match self.unfit(slot, now) {
             Some(reason) => Err((reason, None)),
             None => self.look(slot),
         };
         match fit.and_then(|()| self.widen(slot)) {
-            Ok(()) => StateChange { private: self.hand_out(now, slot, owner).private, evicted: None },
-            Err(fault) => StateChange { private: None, evicted: Some(self.evict_faulty(slot, fault)) },
+            Ok(()) => {
+                let found = self.hand_out(now, slot, owner);
+                StateChange { id: found.id, private: found.private, evicted: None }
+            }
+            Err(fault) => StateChange { id, private: None, evicted: Some(self.evict_faulty(slot, fault)) },
         }
     }
 }

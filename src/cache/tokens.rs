@@ -5,8 +5,7 @@
 //! doesn't hit the one that took its slot.
 
 use crate::error::ConfigError;
-use crate::table::slots::NONE;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,17 +14,19 @@ const BLOCK_BITS: u32 = if usize::BITS >= 64 { 48 } else { 28 };
 /// Blocks that can be claimed: all but the lowest, which is left to the host, and the highest, for `usize::MAX`.
 const BLOCKS: usize = (1 << (usize::BITS - BLOCK_BITS)) - 2;
 
-/// The fewest tokens that have room for two generations.
+/// The fewest tokens that have room for two connections of a slot.
 const FEWEST: usize = 8;
 
-/// A cache's block of tokens. A third of its bits tell generations apart, the rest slots.
+/// The most connections that a cache has room for.
+pub(crate) const MOST_SLOTS: usize = 1 << 24;
+
+/// A cache's block of tokens. Some of its bits tell the connections of a slot apart, the rest the slots.
 pub(crate) struct Tokens {
     start: usize,
     slots: usize,
-    generation_bits: u32,
+    serial_bits: u32,
     /// The cache's number in the process.
     serial: u32,
-    claimed: Option<usize>,
 }
 
 impl Tokens {
@@ -38,23 +39,28 @@ impl Tokens {
             value: "none".into(),
             problem: format!("and all {BLOCKS} blocks are taken by other caches; give a range"),
         })?;
-        Ok(Tokens { claimed: Some(block), ..Tokens::divide(block << BLOCK_BITS, 1 << BLOCK_BITS, serial) })
+        Ok(Tokens::divide(block.start, block.len(), serial))
     }
 
-    /// The block that the host says. It has to see to it that nobody else uses it.
+    /// The block that the host says. It has to see to it that nobody else uses it; other caches are known.
     pub(crate) fn within(range: Range<usize>) -> Result<Tokens, ConfigError> {
+        let error = |problem| Err(ConfigError { field: "tokens", value: format!("{range:?}"), problem });
         if range.len() < FEWEST {
-            let problem = format!("has fewer than {FEWEST} tokens: no room for generations");
-            return Err(ConfigError { field: "tokens", value: format!("{range:?}"), problem });
+            return error(format!("has fewer than {FEWEST} tokens: no room to tell connections apart"));
         }
-        Ok(Tokens::divide(range.start, range.len(), registry().next_serial()?))
+        let mut registry = registry();
+        if let Some(other) = registry.overlapping(&range) {
+            return error(format!("overlaps {other:?}, the tokens of another cache"));
+        }
+        let serial = registry.next_serial()?;
+        registry.living.insert(range.start, range.end);
+        Ok(Tokens::divide(range.start, range.len(), serial))
     }
 
     fn divide(start: usize, len: usize, serial: u32) -> Tokens {
-        let generation_bits = len.ilog2() / 3;
-        // Slots are numbers of 32 bits, of which the last means none.
-        let slots = (len >> generation_bits).min(NONE as usize);
-        Tokens { start, slots, generation_bits, serial, claimed: None }
+        let bits = len.ilog2();
+        let serial_bits = (bits / 3).max(bits.saturating_sub(MOST_SLOTS.ilog2()));
+        Tokens { start, slots: (len >> serial_bits).min(MOST_SLOTS), serial_bits, serial }
     }
 
     /// How many connections have room.
@@ -69,61 +75,66 @@ impl Tokens {
 
     /// The token of a connection; `None` if there is no room for its slot.
     #[inline]
-    pub(crate) fn token(&self, slot: u32, generation: u64) -> Option<usize> {
+    pub(crate) fn token(&self, slot: u32, serial: u32) -> Option<usize> {
         let slot = slot as usize;
-        (slot < self.slots).then(|| self.start + (slot << self.generation_bits) + self.low_bits(generation))
+        (slot < self.slots).then(|| self.start + (slot << self.serial_bits) + self.low_bits(serial))
     }
 
     /// The slot that a token names; `None` if it is not of this block.
     #[inline]
     pub(crate) fn slot(&self, token: usize) -> Option<usize> {
-        let slot = token.checked_sub(self.start)? >> self.generation_bits;
+        let slot = token.checked_sub(self.start)? >> self.serial_bits;
         (slot < self.slots).then_some(slot)
     }
 
     /// Whether a token of this block may be that of a connection of this generation.
     #[inline]
-    pub(crate) fn is_of_generation(&self, token: usize, generation: u64) -> bool {
-        (token - self.start) & self.mask() == self.low_bits(generation)
+    pub(crate) fn is_of_serial(&self, token: usize, serial: u32) -> bool {
+        (token - self.start) & self.mask() == self.low_bits(serial)
     }
 
     /// They start at another place in each cache: one may follow another in the same block, within one batch of events.
-    fn low_bits(&self, generation: u64) -> usize {
-        (generation as usize).wrapping_add((self.serial as usize).wrapping_mul(5)) & self.mask()
+    fn low_bits(&self, serial: u32) -> usize {
+        (serial as usize).wrapping_add((self.serial as usize).wrapping_mul(5)) & self.mask()
     }
 
     fn mask(&self) -> usize {
-        (1 << self.generation_bits) - 1
+        (1 << self.serial_bits) - 1
     }
 }
 
 impl Drop for Tokens {
     fn drop(&mut self) {
-        if let Some(block) = self.claimed {
-            registry().released.push_back(block);
-        }
+        registry().living.remove(&self.start);
     }
 }
 
-/// What the caches of the process share: which blocks are free.
+/// What the caches of the process share: which tokens are taken.
 struct Registry {
-    fresh: usize,
-    released: VecDeque<usize>,
+    /// The blocks of all caches, by their starts, with their ends.
+    living: BTreeMap<usize, usize>,
+    latest_block: usize,
     serials: u32,
 }
 
 impl Registry {
     const fn new() -> Registry {
-        Registry { fresh: 0, released: VecDeque::new(), serials: 0 }
+        Registry { living: BTreeMap::new(), latest_block: 0, serials: 0 }
     }
 
-    /// A fresh block as long as there is one, then the one released for longest.
-    fn next_block(&mut self) -> Option<usize> {
-        if self.fresh == BLOCKS {
-            return self.released.pop_front();
-        }
-        self.fresh += 1;
-        Some(self.fresh)
+    fn overlapping(&self, range: &Range<usize>) -> Option<Range<usize>> {
+        let (&start, &end) = self.living.range(..range.end).next_back()?;
+        (end > range.start).then_some(start..end)
+    }
+
+    /// The next free block: those released come again as late as possible.
+    fn next_block(&mut self) -> Option<Range<usize>> {
+        let tried = (1..=BLOCKS).map(|step| (self.latest_block + step - 1) % BLOCKS + 1);
+        let range = |block: usize| block << BLOCK_BITS..(block + 1) << BLOCK_BITS;
+        let block = tried.into_iter().find(|&block| self.overlapping(&range(block)).is_none())?;
+        self.latest_block = block;
+        self.living.insert(range(block).start, range(block).end);
+        Some(range(block))
     }
 
     fn next_serial(&mut self) -> Result<u32, ConfigError> {
@@ -146,14 +157,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_token_leads_back_to_its_slot_and_generation() {
+    fn every_token_leads_back_to_its_slot_and_connection() {
         for tokens in [Tokens::within(1_001..2_001).unwrap(), Tokens::claim().unwrap()] {
             for slot in [0, 1, (tokens.slots - 1) as u32] {
-                for generation in [0, 1, 7, u64::MAX] {
-                    let token = tokens.token(slot, generation).unwrap();
+                for serial in [0, 1, 7, u32::MAX] {
+                    let token = tokens.token(slot, serial).unwrap();
                     assert_eq!(tokens.slot(token), Some(slot as usize));
-                    assert!(tokens.is_of_generation(token, generation));
-                    assert!(!tokens.is_of_generation(token, generation.wrapping_add(1)));
+                    assert!(tokens.is_of_serial(token, serial));
+                    assert!(!tokens.is_of_serial(token, serial.wrapping_add(1)));
                 }
             }
         }
@@ -161,16 +172,16 @@ mod tests {
 
     #[test]
     fn a_small_range_is_kept_to() {
-        let tokens = Tokens::within(1_000..2_000).unwrap();
-        assert_eq!((tokens.slots, tokens.generation_bits), (125, 3));
-        let mut last: Vec<_> = (0..8).filter_map(|generation| tokens.token(124, generation)).collect();
+        let tokens = Tokens::within(11_000..12_000).unwrap();
+        assert_eq!((tokens.slots, tokens.serial_bits), (125, 3));
+        let mut last: Vec<_> = (0..8).filter_map(|serial| tokens.token(124, serial)).collect();
         last.sort_unstable();
-        assert_eq!(last, Vec::from_iter(1_992..2_000));
+        assert_eq!(last, Vec::from_iter(11_992..12_000));
         assert_eq!(tokens.token(125, 0), None);
-        assert_eq!([999, 2_000].map(|token| tokens.slot(token)), [None, None]);
+        assert_eq!([10_999, 12_000].map(|token| tokens.slot(token)), [None, None]);
         assert!(Tokens::within(5..12).is_err());
         assert_eq!(Tokens::within(5..13).unwrap().slots, 4);
-        assert_eq!(Tokens::within(0..usize::MAX).unwrap().slots(), NONE as usize);
+        assert_eq!(Tokens::divide(0, usize::MAX, 1).slots(), MOST_SLOTS);
     }
 
     #[test]
@@ -180,38 +191,43 @@ mod tests {
         assert_eq!(two.slot(one.token(0, 0).unwrap()), None);
         assert!([0, 1, (1 << BLOCK_BITS) - 1, usize::MAX].iter().all(|&token| one.slot(token).is_none()));
         assert_ne!(one.serial(), two.serial());
-        let blocks = [&one, &two].map(|tokens| tokens.token(0, 0).unwrap() >> BLOCK_BITS);
-        assert_eq!(blocks.map(Some), [one.claimed, two.claimed]);
         #[cfg(target_pointer_width = "64")]
-        assert_eq!((one.slots, one.generation_bits, BLOCKS), (NONE as usize, 16, 65_534));
+        assert_eq!((one.slots, one.serial_bits, BLOCKS), (MOST_SLOTS, 24, 65_534));
+    }
+
+    #[test]
+    fn an_overlap_with_a_living_cache_names_both() {
+        let first = Tokens::within(21_000..22_000).unwrap();
+        for range in [20_000..21_001, 21_999..22_500, 21_100..21_200, 20_000..23_000] {
+            let error = Tokens::within(range.clone()).map(drop).unwrap_err().to_string();
+            assert_eq!(error, format!("tokens = {range:?} overlaps 21000..22000, the tokens of another cache"));
+        }
+        assert!(Tokens::within(20_000..21_000).is_ok() && Tokens::within(22_000..23_000).is_ok());
+        drop(first);
+        assert!(Tokens::within(20_000..23_000).is_ok());
     }
 
     #[test]
     fn a_cache_rebuilt_in_the_same_range_does_not_know_the_old_ones_tokens() {
         let [old, new] = [7, 8].map(|serial| Tokens::divide(0, 1_000, serial));
-        for generation in 0..5 {
-            assert!(!new.is_of_generation(old.token(0, generation).unwrap(), 0), "the old one's {generation}");
+        for serial in 0..5 {
+            assert!(!new.is_of_serial(old.token(0, serial).unwrap(), 0), "the old one's {serial}");
         }
     }
 
     #[test]
     fn released_blocks_are_used_again_when_fresh_ones_run_out() {
         let mut registry = Registry::new();
-        assert!((1..=BLOCKS).all(|block| registry.next_block() == Some(block)));
+        registry.living.insert(2 << BLOCK_BITS, (2 << BLOCK_BITS) + 8);
+        let block_of = |range: Range<usize>| range.start >> BLOCK_BITS;
+        let blocks = std::iter::from_fn(|| registry.next_block().map(block_of));
+        assert!(blocks.eq((1..=BLOCKS).filter(|&block| block != 2)), "a host's range lies in the second");
         let top = Tokens::divide(BLOCKS << BLOCK_BITS, 1 << BLOCK_BITS, 1);
         assert!(top.token((top.slots - 1) as u32, 0).is_some() && top.slot(usize::MAX).is_none());
-        assert_eq!(registry.next_block(), None);
         for block in [7, 3] {
-            registry.released.push_back(block);
+            registry.living.remove(&(block << BLOCK_BITS));
         }
-        assert_eq!([(); 3].map(|()| registry.next_block()), [Some(7), Some(3), None]);
-    }
-
-    #[test]
-    fn a_dropped_cache_releases_its_block() {
-        let tokens = Tokens::claim().unwrap();
-        let block = tokens.claimed.unwrap();
-        drop(tokens);
-        assert!(registry().released.contains(&block));
+        let blocks = std::iter::from_fn(|| registry.next_block().map(block_of));
+        assert_eq!(Vec::from_iter(blocks), [3, 7]);
     }
 }

@@ -23,9 +23,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The connection, if it is here. Its value may be replaced, as plain by TLS, as long as the registered source
     /// stays the same.
+    ///
+    /// False alarms of an inactive connection are [forgiven](Cache::handle_event).
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
         let slot = self.slot_of(id)?;
-        Some(&mut self.table.at_mut(slot).conn)
+        let record = self.table.at_mut(slot);
+        record.alarms = 0;
+        Some(&mut record.conn)
     }
 
     /// Where the connection leads.
@@ -40,7 +44,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The token under which the connection is registered, for hosts that keep events in a form of their own.
     pub fn token(&self, id: ConnId) -> Option<Token> {
-        self.record(id).ok().and_then(|record| self.tokens.token(id.slot, record.generation)).map(Token)
+        self.record(id).ok().and_then(|record| self.tokens.token(id.slot, record.serial)).map(Token)
     }
 
     /// The connection's state; private data is lent.
@@ -54,7 +58,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The active connections that `owner` has, in no particular order. O(of them) on average.
     pub fn find_my_connections(&self, owner: Owner) -> impl Iterator<Item = ConnId> {
-        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot, self.tokens.serial()))
+        self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot))
     }
 
     /// All connections, in no particular order. O(n).
@@ -62,12 +66,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.iter().map(|(slot, record)| {
             let bucket = self.table.buckets.get(record.bucket);
             Entry {
-                id: record.id(slot, self.tokens.serial()),
+                id: record.id(slot),
                 conn: &record.conn,
                 peer: &bucket.peer,
                 channel: bucket.channel,
                 state: self.state_of(record),
                 uses: record.uses,
+                opened: self.instant(record.opened),
+                inactive_since: record.inactive_since().map(|since| self.instant(since)),
             }
         })
     }
@@ -75,7 +81,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// How many connections there are.
     pub fn counts(&self) -> Counts {
         let inactive = self.table.inactive();
-        Counts { active: self.table.len() - inactive, inactive }
+        Counts { active: self.table.len() - inactive, inactive, condemned: self.table.ages.condemned() }
     }
 
     /// How many connections lead to `peer`. O(channel bindings in use with it).
@@ -92,15 +98,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// there when their peer was [closed](Cache::close_peer) come as a pair of their own, until they have left. O(of
     /// them).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
-        self.table.buckets.iter().map(|(_, bucket)| {
-            let counts = Counts { active: bucket.active as usize, inactive: bucket.inactive() as usize };
-            (&bucket.peer, bucket.channel, counts)
-        })
+        self.table.buckets.iter().map(|(_, bucket)| (&bucket.peer, bucket.channel, bucket.counts()))
     }
 
     /// What the cache has done so far.
     pub fn stats(&self) -> Stats {
-        let Counts { active, inactive } = self.counts();
+        let Counts { active, inactive, .. } = self.counts();
         Stats { active, inactive, ..self.stats.clone() }
     }
 
@@ -116,13 +119,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {
-        self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)).fold(
-            Counts::default(),
-            |sum, (_, bucket)| Counts {
-                active: sum.active + bucket.active as usize,
-                inactive: sum.inactive + bucket.inactive() as usize,
-            },
-        )
+        let mut sum = Counts::default();
+        for (_, bucket) in self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)) {
+            let counts = bucket.counts();
+            sum.active += counts.active;
+            sum.inactive += counts.inactive;
+            sum.condemned += counts.condemned;
+        }
+        sum
     }
 }
 

@@ -57,6 +57,12 @@ impl Ages {
         Some(self.condemned.list.oldest).filter(|&slot| slot != NONE)
     }
 
+    /// Gives back the memory that isn't needed for slots below `end`.
+    pub(crate) fn shrink_to_fit(&mut self, end: usize) {
+        self.links.truncate(end);
+        self.links.shrink_to_fit();
+    }
+
     /// How many are condemned.
     #[inline]
     pub(crate) fn condemned(&self) -> usize {

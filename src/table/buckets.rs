@@ -2,7 +2,10 @@
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
-use crate::table::chains::{Heads, mix};
+use crate::reason::Reason;
+use crate::stats::Counts;
+use crate::table::chains::{Heads, Mixer};
+use crate::table::living::Living;
 use crate::table::slots::{Linked, Links, List, NONE};
 use slab::Slab;
 
@@ -17,9 +20,9 @@ pub(crate) struct Bucket {
     /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
     pub(crate) condemned: u32,
     pub(crate) active: u32,
-    /// The peer was closed: nothing is found here any more, and what is in the list is to go.
-    pub(crate) closed: bool,
-    /// Its place in the chain of its key (`older` is the next), or when closed, in the list of those waiting.
+    /// The host closed the peer or the channel binding: nothing is found here any more, and what is in the list is to go.
+    pub(crate) closed: Option<Reason>,
+    /// Its place in the chain of its key (`older` is the next), or when closed, in the list of those with connections.
     links: Links,
     /// Its neighbours in the chain of its peer.
     same_peer: (u32, u32),
@@ -29,20 +32,37 @@ impl Bucket {
     pub(crate) fn inactive(&self) -> u32 {
         self.kept + self.condemned
     }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let (active, inactive, condemned) = (self.active, self.inactive(), self.condemned);
+        Counts { active: active as usize, inactive: inactive as usize, condemned: condemned as usize }
+    }
 }
 
-#[derive(Default)]
 pub(crate) struct Buckets {
     buckets: Slab<Bucket>,
+    living: Living,
     /// Chains by the hash of peer and channel. Keys are compared whole, in the bucket.
     by_key: Heads,
     /// Chains by the hash of the peer alone, closed ones included.
     by_peer: Heads,
     /// Closed buckets with connections in their lists.
-    waiting: List,
+    closed: List,
+    mixer: Mixer,
 }
 
 impl Buckets {
+    pub(crate) fn new(capacity: usize, mixer: Mixer) -> Buckets {
+        Buckets {
+            buckets: Slab::with_capacity(capacity),
+            living: Living::with_capacity(capacity),
+            by_key: Heads::with_room(capacity),
+            by_peer: Heads::with_room(capacity),
+            closed: List::EMPTY,
+            mixer,
+        }
+    }
+
     #[inline]
     pub(crate) fn get(&self, bucket: u32) -> &Bucket {
         &self.buckets[bucket as usize]
@@ -56,7 +76,7 @@ impl Buckets {
     /// The bucket of connections that may be handed out for this peer and channel.
     #[inline]
     pub(crate) fn find(&self, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
-        let mut at = self.by_key.first(key_hash(peer, channel));
+        let mut at = self.by_key.first(self.mixer.key_hash(peer, channel));
         while at != NONE {
             let bucket = &self.buckets[at as usize];
             if bucket.channel == channel && bucket.peer == *peer {
@@ -74,7 +94,7 @@ impl Buckets {
             return found;
         }
         if self.buckets.len() == self.by_key.room() {
-            self.grow();
+            self.make_room(2 * self.buckets.len());
         }
         let added = self.buckets.insert(Bucket {
             peer: peer.clone(),
@@ -83,10 +103,11 @@ impl Buckets {
             kept: 0,
             condemned: 0,
             active: 0,
-            closed: false,
+            closed: None,
             links: Links { newer: NONE, older: NONE },
             same_peer: (NONE, NONE),
         }) as u32;
+        self.living.add(added);
         self.link(added);
         added
     }
@@ -97,11 +118,12 @@ impl Buckets {
         if bucket.inactive() + bucket.active > 0 {
             return;
         }
-        if !bucket.closed {
+        if bucket.closed.is_none() {
             self.unlink_key(at);
         }
         self.unlink_peer(at);
         self.buckets.remove(at as usize);
+        self.living.remove(at);
     }
 
     /// All buckets of `peer`, whatever their channel; also those closed.
@@ -114,45 +136,64 @@ impl Buckets {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Bucket)> {
-        self.buckets.iter().map(|(at, bucket)| (at as u32, bucket))
+        self.living.iter().map(|at| (at, &self.buckets[at as usize]))
     }
 
     /// Makes all buckets of `peer` unfindable.
-    pub(crate) fn close(&mut self, peer: &Peer) {
-        let open: Vec<u32> = self.of_peer(peer).filter(|(_, bucket)| !bucket.closed).map(|(at, _)| at).collect();
-        for at in open {
-            self.unlink_key(at);
-            let bucket = &mut self.buckets[at as usize];
-            bucket.closed = true;
-            if !bucket.list.is_empty() {
-                self.waiting.push_newest(&mut self.buckets, at);
-            }
+    pub(crate) fn close_peer(&mut self, peer: &Peer) {
+        let all: Vec<u32> = self.of_peer(peer).map(|(at, _)| at).collect();
+        all.into_iter().for_each(|at| self.close(at, Reason::PeerClosed));
+    }
+
+    /// Makes all buckets under `channel` unfindable. O(buckets).
+    pub(crate) fn close_channel(&mut self, channel: ChannelBindingId) {
+        let all: Vec<u32> = self.iter().filter(|(_, bucket)| bucket.channel == channel).map(|(at, _)| at).collect();
+        all.into_iter().for_each(|at| self.close(at, Reason::ChannelClosed));
+    }
+
+    fn close(&mut self, at: u32, reason: Reason) {
+        if self.get(at).closed.is_some() {
+            return;
+        }
+        self.unlink_key(at);
+        let bucket = &mut self.buckets[at as usize];
+        bucket.closed = Some(reason);
+        if !bucket.list.is_empty() {
+            self.closed.push_newest(&mut self.buckets, at);
         }
     }
 
     /// Whether a closed bucket has connections in its list.
-    pub(crate) fn is_any_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    pub(crate) fn is_any_closed(&self) -> bool {
+        !self.closed.is_empty()
     }
 
-    /// The oldest connection in the list of a closed bucket.
-    pub(crate) fn next_waiting(&self) -> Option<u32> {
-        (!self.waiting.is_empty()).then(|| self.get(self.waiting.oldest).list.oldest)
+    /// The oldest connection in the list of a closed bucket, and why that was closed.
+    pub(crate) fn next_closed(&self) -> Option<(u32, Reason)> {
+        let bucket = (!self.closed.is_empty()).then(|| self.get(self.closed.oldest))?;
+        Some((bucket.list.oldest, bucket.closed?))
     }
 
     /// To be called when a connection was taken out of the list of this bucket.
     #[inline]
-    pub(crate) fn stop_waiting_if_empty(&mut self, at: u32) {
+    pub(crate) fn forget_if_emptied(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if bucket.closed && bucket.list.is_empty() {
-            self.waiting.remove(&mut self.buckets, at);
+        if bucket.closed.is_some() && bucket.list.is_empty() {
+            self.closed.remove(&mut self.buckets, at);
         }
+    }
+
+    /// Gives back the memory that isn't needed for those that are there.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.buckets.shrink_to_fit();
+        self.living.shrink_to_fit();
+        self.make_room(self.buckets.len());
     }
 
     fn link(&mut self, at: u32) {
         let bucket = &mut self.buckets[at as usize];
-        if !bucket.closed {
-            let first = self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel));
+        if bucket.closed.is_none() {
+            let first = self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel));
             bucket.links.older = std::mem::replace(first, at);
         }
         let after = std::mem::replace(self.by_peer.first_mut(bucket.peer.hash()), at);
@@ -165,7 +206,8 @@ impl Buckets {
     /// Keys differ, so that few are in one chain.
     fn unlink_key(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        let (first, next) = (self.by_key.first_mut(key_hash(&bucket.peer, bucket.channel)), bucket.links.older);
+        let (first, next) =
+            (self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel)), bucket.links.older);
         if *first == at {
             *first = next;
             return;
@@ -191,18 +233,20 @@ impl Buckets {
     }
 
     #[cold]
-    fn grow(&mut self) {
-        self.by_key.double();
-        self.by_peer.double();
+    fn make_room(&mut self, buckets: usize) {
+        self.by_key.make_room(buckets);
+        self.by_peer.make_room(buckets);
         let all: Vec<u32> = self.iter().map(|(at, _)| at).collect();
         all.into_iter().for_each(|at| self.link(at));
     }
 }
 
-/// The peer's hash is random already.
-#[inline]
-fn key_hash(peer: &Peer, channel: ChannelBindingId) -> u64 {
-    peer.hash().wrapping_add(mix(channel.0.into()))
+impl Mixer {
+    /// The peer's hash is random already.
+    #[inline]
+    fn key_hash(self, peer: &Peer, channel: ChannelBindingId) -> u64 {
+        peer.hash().wrapping_add(self.mix(channel.0))
+    }
 }
 
 impl Linked for Slab<Bucket> {
@@ -220,20 +264,24 @@ mod tests {
     use super::*;
     use crate::testing::Random;
 
+    fn buckets() -> Buckets {
+        Buckets::new(0, Mixer::new(1))
+    }
+
     #[test]
     fn buckets_are_found_by_the_whole_key_even_if_all_hashes_collide() {
         let peers: Vec<Peer> = (0..4).map(|i| Peer::direct("host", i).with_hash(42)).collect();
         for seed in 0..5 {
-            let (mut random, mut buckets) = (Random::new(seed), Buckets::default());
-            let mut naive: Vec<(usize, u32, u32, bool)> = Vec::new();
+            let (mut random, mut buckets) = (Random::new(seed), buckets());
+            let mut naive: Vec<(usize, u64, u32, bool)> = Vec::new();
             for _ in 0..600 {
-                let (peer, channel) = (random.below(4), random.below(3) as u32);
+                let (peer, channel) = (random.below(4), random.below(3) as u64);
                 let known = naive.iter().position(|&(p, c, _, closed)| (p, c) == (peer, channel) && !closed);
                 let found = buckets.find(&peers[peer], ChannelBindingId(channel));
                 assert_eq!(found, known.map(|at| naive[at].2), "seed {seed}");
                 match (random.below(10), known) {
                     (0, _) => {
-                        buckets.close(&peers[peer]);
+                        buckets.close_peer(&peers[peer]);
                         naive.iter_mut().filter(|b| b.0 == peer).for_each(|b| b.3 = true);
                     }
                     (1..=4, Some(at)) => {
@@ -268,14 +316,14 @@ mod tests {
 
     #[test]
     fn chains_stay_short_whatever_the_channels_numbers() {
-        let (peer, mut buckets) = (Peer::direct("host", 1), Buckets::default());
+        let (peer, mut buckets) = (Peer::direct("host", 1), buckets());
         for channel in 0..1_000 {
             let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel << 16));
             buckets.get_mut(bucket).active = 1;
         }
         assert!(buckets.by_key.room() >= 1_000);
-        let chain = |channel: u32| {
-            let first = buckets.by_key.first(key_hash(&peer, ChannelBindingId(channel << 16)));
+        let chain = |channel: u64| {
+            let first = buckets.by_key.first(buckets.mixer.key_hash(&peer, ChannelBindingId(channel << 16)));
             let next = |&at: &u32| Some(buckets.get(at).links.older).filter(|&at| at != NONE);
             std::iter::successors(Some(first), next).count()
         };

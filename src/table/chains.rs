@@ -7,23 +7,21 @@ pub(crate) struct Heads {
     firsts: Vec<u32>,
 }
 
-impl Default for Heads {
-    fn default() -> Heads {
-        Heads { firsts: vec![NONE; 8] }
-    }
-}
-
 impl Heads {
+    /// With room for so many things.
+    pub(crate) fn with_room(things: usize) -> Heads {
+        Heads { firsts: vec![NONE; things.max(8).next_power_of_two()] }
+    }
+
     /// How many things may be in the chains before they get too long.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         self.firsts.len()
     }
 
-    /// Empties all chains, and makes twice as many; the old ones' firsts.
-    pub(crate) fn double(&mut self) -> Vec<u32> {
-        let twice = vec![NONE; 2 * self.firsts.len()];
-        std::mem::replace(&mut self.firsts, twice)
+    /// Empties all chains, and makes room for so many things; the old chains' firsts.
+    pub(crate) fn make_room(&mut self, things: usize) -> Vec<u32> {
+        std::mem::replace(self, Heads::with_room(things)).firsts
     }
 
     /// The first of the chain of `hash`, or [`NONE`]. The low bits of the hash have to be well mixed.
@@ -39,12 +37,26 @@ impl Heads {
     }
 }
 
-/// Spreads a number of the host's own choice over all bits of a hash: one multiplication is enough where no attacker
-/// chooses.
-#[inline]
-pub(crate) fn mix(number: u64) -> u64 {
-    let product = u128::from(number) * 0x9e37_79b9_7f4a_7c15;
-    (product as u64) ^ (product >> 64) as u64
+/// Spreads numbers of the host's own choice over all bits of a hash. Random in each cache, so that nobody can choose
+/// numbers that share a chain.
+#[derive(Clone, Copy)]
+pub(crate) struct Mixer {
+    add: u64,
+    multiply: u64,
+}
+
+impl Mixer {
+    pub(crate) fn new(seed: u64) -> Mixer {
+        let fixed = Mixer { add: 0x9e37_79b9_7f4a_7c15, multiply: 0xd129_0e19_4a1c_66d5 };
+        let (add, multiply) = (fixed.mix(seed), fixed.mix(!seed));
+        Mixer { add, multiply: multiply | 1 }
+    }
+
+    #[inline]
+    pub(crate) fn mix(self, number: u64) -> u64 {
+        let product = u128::from(number ^ self.add) * u128::from(self.multiply);
+        (product as u64) ^ (product >> 64) as u64
+    }
 }
 
 #[cfg(test)]
@@ -54,9 +66,18 @@ mod tests {
 
     #[test]
     fn numbers_that_are_addresses_small_or_shifted_do_not_collide() {
-        for step in [1, 64, 4096, 1 << 16, 1 << 40] {
-            let distinct: HashSet<u64> = (0..1_000).map(|i| mix(i * step) & 0xffff).collect();
+        for (seed, step) in [1, 64, 4096, 1 << 16, 1 << 40].into_iter().enumerate() {
+            let mixer = Mixer::new(seed as u64);
+            let distinct: HashSet<u64> = (0..1_000).map(|i| mixer.mix(i * step) & 0xffff).collect();
             assert!(distinct.len() > 950, "step {step}: {}", distinct.len());
         }
+    }
+
+    #[test]
+    fn numbers_that_collide_in_one_cache_do_not_in_another() {
+        let bucket = |seed: u64, number: u64| Mixer::new(seed).mix(number) & 0xffff;
+        let chosen: Vec<u64> = (0..10_000_000).filter(|&number| bucket(1, number) == 0).take(100).collect();
+        let distinct: HashSet<u64> = chosen.iter().map(|&number| bucket(2, number)).collect();
+        assert!(chosen.len() == 100 && distinct.len() > 90, "{}", distinct.len());
     }
 }

@@ -1,16 +1,31 @@
-//! Time as the tables keep it: nanoseconds since the first `now` the cache was told.
+//! Time as the tables keep it: nanoseconds, counted so that the first `now` the cache was told is [`Tick::FIRST`].
 
 use std::time::{Duration, Instant};
 
-/// A moment, in nanoseconds since the cache's first `now`; saturating, so that [`Tick::NEVER`] stays the latest.
+/// A moment in nanoseconds. Moments out of range count as the nearest one within: a deadline too far away comes early
+/// rather than never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(pub(crate) u64);
 
 impl Tick {
+    /// The cache's first `now`. 146 years before it are in range, and 438 years after it.
+    pub(crate) const FIRST: Tick = Tick(1 << 62);
+    /// Later than any moment.
     pub(crate) const NEVER: Tick = Tick(u64::MAX);
+    /// The last moment in range.
+    const LAST: Tick = Tick(u64::MAX - 1);
 
     pub(crate) fn after(self, duration: Duration) -> Tick {
-        Tick(self.0.saturating_add(nanos(duration)))
+        Tick(self.0.saturating_add(nanos(duration))).min(Tick::LAST)
+    }
+
+    fn before(self, duration: Duration) -> Tick {
+        Tick(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// Whole seconds since the cache's first `now`, as far as they can be counted.
+    pub(crate) fn seconds(self) -> u32 {
+        u32::try_from(self.since(Tick::FIRST).as_secs()).unwrap_or(u32::MAX / 2)
     }
 
     /// How much later this is than `earlier`; zero if it isn't.
@@ -20,7 +35,7 @@ impl Tick {
 }
 
 /// Turns the host's instants into ticks. It never reads a clock, and never runs backwards.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Clock {
     base: Option<Instant>,
     /// The latest `now`. The calls of one turn share it, and only the first has to subtract.
@@ -34,8 +49,8 @@ impl Clock {
     pub(crate) fn advance(&mut self, now: Instant) -> Tick {
         if self.now.is_none_or(|latest| now > latest) {
             self.now = Some(now);
-            let base = *self.base.get_or_insert(now);
-            self.latest = Tick(nanos(now.saturating_duration_since(base)));
+            self.base.get_or_insert(now);
+            self.latest = self.tick(now);
         }
         self.latest
     }
@@ -47,7 +62,10 @@ impl Clock {
 
     /// The tick of any other instant, such as a deadline. Only after an [`advance`](Clock::advance).
     pub(crate) fn tick(&self, at: Instant) -> Tick {
-        self.base.map_or(Tick(0), |base| Tick(nanos(at.saturating_duration_since(base))))
+        self.base.map_or(Tick::FIRST, |base| match at.checked_duration_since(base) {
+            Some(later) => Tick::FIRST.after(later),
+            None => Tick::FIRST.before(base.duration_since(at)),
+        })
     }
 
     /// The latest tick seen.
@@ -57,7 +75,17 @@ impl Clock {
 
     /// The instant of a tick; `None` if that is never, or out of the platform's range.
     pub(crate) fn instant(&self, tick: Tick) -> Option<Instant> {
-        if tick == Tick::NEVER { None } else { self.base?.checked_add(Duration::from_nanos(tick.0)) }
+        let base = self.base.filter(|_| tick != Tick::NEVER)?;
+        if tick >= Tick::FIRST {
+            base.checked_add(tick.since(Tick::FIRST))
+        } else {
+            base.checked_sub(Tick::FIRST.since(tick))
+        }
+    }
+
+    /// An instant that has come, whatever the host's clock says.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.base
     }
 }
 
@@ -73,18 +101,27 @@ mod tests {
     #[test]
     fn time_never_runs_backwards() {
         let (mut clock, start) = (Clock::default(), Instant::now());
-        assert_eq!(clock.advance(start), Tick(0));
-        assert_eq!(clock.advance(start + Duration::from_nanos(5)), Tick(5));
-        assert_eq!(clock.advance(start), Tick(5));
-        assert_eq!(clock.latest(), Tick(5));
-        assert_eq!(clock.instant(Tick(5)), Some(start + Duration::from_nanos(5)));
+        assert_eq!(clock.advance(start), Tick::FIRST);
+        assert_eq!(clock.advance(start + Duration::from_nanos(5)), Tick(Tick::FIRST.0 + 5));
+        assert_eq!(clock.advance(start), Tick(Tick::FIRST.0 + 5));
+        assert_eq!(clock.latest(), Tick(Tick::FIRST.0 + 5));
+        assert_eq!(clock.instant(clock.latest()), Some(start + Duration::from_nanos(5)));
     }
 
     #[test]
-    fn the_far_future_is_never() {
+    fn what_was_before_the_first_now_keeps_its_distance() {
+        let (mut clock, start) = (Clock::default(), Instant::now());
+        let now = clock.advance(start + Duration::from_secs(7));
+        assert_eq!(now.since(clock.tick(start)), Duration::from_secs(7));
+        assert_eq!(clock.instant(clock.tick(start)), Some(start));
+    }
+
+    #[test]
+    fn what_is_too_far_away_comes_early_rather_than_never() {
         let mut clock = Clock::default();
         let now = clock.advance(Instant::now());
-        assert_eq!(now.after(Duration::MAX), Tick::NEVER);
+        assert_eq!(now.after(Duration::MAX), Tick::LAST);
+        assert!(Tick::LAST.after(Duration::from_secs(1)) <= Tick::LAST && Tick::LAST < Tick::NEVER);
         assert_eq!(clock.instant(Tick::NEVER), None);
     }
 }

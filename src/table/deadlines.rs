@@ -14,10 +14,19 @@ pub(crate) struct Deadlines {
     capacity: usize,
 }
 
+/// Twelve bytes: there may be one for each connection.
 #[derive(Clone, Copy)]
+#[repr(C, packed(4))]
 struct Entry {
     at: Tick,
     slot: u32,
+}
+
+impl Entry {
+    /// By value: a field of a packed structure can't be borrowed.
+    fn at(self) -> Tick {
+        self.at
+    }
 }
 
 impl Deadlines {
@@ -27,7 +36,23 @@ impl Deadlines {
 
     /// The earliest entry.
     pub(crate) fn first(&self) -> Option<(Tick, u32)> {
-        self.heap.first().map(|entry| (entry.at, entry.slot))
+        self.heap.first().map(|entry| (entry.at(), entry.slot))
+    }
+
+    /// Sees to it that `slot` has an entry, and that it isn't later than `at`.
+    pub(crate) fn bring_forward(&mut self, slot: u32, at: Tick) {
+        let entry = self.position.get(slot as usize).and_then(|&position| self.heap.get(position as usize));
+        if entry.is_none_or(|entry| at < entry.at()) {
+            self.set(slot, at);
+        }
+    }
+
+    /// Gives back the memory that isn't needed for slots below `end`.
+    pub(crate) fn shrink_to_fit(&mut self, end: usize) {
+        self.heap.shrink_to_fit();
+        self.position.truncate(end);
+        self.position.shrink_to_fit();
+        self.capacity = 0;
     }
 
     /// Makes `at` the entry of `slot`, whether it had one or not.
@@ -64,16 +89,16 @@ impl Deadlines {
 
     /// Puts `entry` where `position` is free, or as far up or down from there as the order wants.
     fn place(&mut self, mut position: usize, entry: Entry) {
-        while position > 0 && entry.at < self.heap[(position - 1) / 2].at {
+        while position > 0 && entry.at() < self.heap[(position - 1) / 2].at() {
             self.put(position, self.heap[(position - 1) / 2]);
             position = (position - 1) / 2;
         }
         loop {
             let left = 2 * position + 1;
-            let Some(earlier) = (left..self.heap.len().min(left + 2)).min_by_key(|&child| self.heap[child].at) else {
+            let Some(earlier) = (left..self.heap.len().min(left + 2)).min_by_key(|&child| self.heap[child].at()) else {
                 break;
             };
-            if entry.at <= self.heap[earlier].at {
+            if entry.at() <= self.heap[earlier].at() {
                 break;
             }
             self.put(position, self.heap[earlier]);
@@ -111,7 +136,7 @@ mod tests {
                 }
                 assert_eq!(deadlines.heap.len(), naive.len(), "seed {seed}");
                 let heap = &deadlines.heap;
-                assert!((1..heap.len()).all(|i| heap[(i - 1) / 2].at <= heap[i].at), "seed {seed}: not a heap");
+                assert!((1..heap.len()).all(|i| heap[(i - 1) / 2].at() <= heap[i].at()), "seed {seed}: not a heap");
                 let earliest = naive.values().min().copied();
                 assert_eq!(deadlines.first().map(|(at, _)| at), earliest, "seed {seed}");
                 if let Some((at, slot)) = deadlines.first() {

@@ -1,20 +1,24 @@
 //! Which active connections each owner has.
 
 use crate::state::Owner;
-use crate::table::chains::{Heads, mix};
+use crate::table::chains::{Heads, Mixer};
 use crate::table::slots::{Links, NONE, Slots, State};
 /// The active connections, in chains by their owners' hashes. Owners have no entries of their own.
-#[derive(Default)]
 pub(crate) struct Owners {
     heads: Heads,
     len: usize,
+    mixer: Mixer,
 }
 
 impl Owners {
+    pub(crate) fn new(capacity: usize, mixer: Mixer) -> Owners {
+        Owners { heads: Heads::with_room(capacity), len: 0, mixer }
+    }
+
     #[inline]
     pub(crate) fn add<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
         if self.len == self.heads.room() {
-            self.grow(slots);
+            self.make_room(slots, 2 * self.len);
         }
         self.len += 1;
         self.push(slots, owner, slot);
@@ -26,7 +30,7 @@ impl Owners {
         self.len -= 1;
         let Links { newer, older } = slots[slot as usize].links;
         match newer {
-            NONE => *self.heads.first_mut(hash(owner)) = older,
+            NONE => *self.heads.first_mut(self.mixer.mix(owner.0)) = older,
             newer => slots[newer as usize].links.older = older,
         }
         if older != NONE {
@@ -37,22 +41,32 @@ impl Owners {
     /// All that `owner` has. O(of them), on average.
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, owner: Owner) -> impl Iterator<Item = u32> {
         let older = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
-        let first = Some(self.heads.first(hash(owner))).filter(|&slot| slot != NONE);
+        let first = Some(self.heads.first(self.hash(owner))).filter(|&slot| slot != NONE);
         std::iter::successors(first, older).filter(move |&slot| owner_of(slots, slot) == Some(owner))
     }
 
     #[inline]
+    fn hash(&self, owner: Owner) -> u64 {
+        self.mixer.mix(owner.0)
+    }
+
+    #[inline]
     fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        let older = std::mem::replace(self.heads.first_mut(hash(owner)), slot);
+        let older = std::mem::replace(self.heads.first_mut(self.mixer.mix(owner.0)), slot);
         slots[slot as usize].links = Links { newer: NONE, older };
         if older != NONE {
             slots[older as usize].links.newer = slot;
         }
     }
 
+    /// Gives back the memory that isn't needed for those that are there.
+    pub(crate) fn shrink_to_fit<C>(&mut self, slots: &mut Slots<C>) {
+        self.make_room(slots, self.len);
+    }
+
     #[cold]
-    fn grow<C>(&mut self, slots: &mut Slots<C>) {
-        for mut slot in self.heads.double() {
+    fn make_room<C>(&mut self, slots: &mut Slots<C>, owned: usize) {
+        for mut slot in self.heads.make_room(owned) {
             while slot != NONE {
                 let older = slots[slot as usize].links.older;
                 if let Some(owner) = owner_of(slots, slot) {
@@ -71,22 +85,20 @@ fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
     }
 }
 
-#[inline]
-fn hash(owner: Owner) -> u64 {
-    mix(owner.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::clock::Tick;
     use crate::table::slots::Record;
     use crate::testing::Random;
+
+    fn owners() -> Owners {
+        Owners::new(0, Mixer::new(1))
+    }
 
     #[test]
     fn each_owner_has_what_a_plain_list_would_say() {
         for seed in 0..5 {
-            let (mut random, mut slots, mut owners) = (Random::new(seed), Slots::new(), Owners::default());
+            let (mut random, mut slots, mut owners) = (Random::new(seed), Slots::new(), owners());
             let mut naive: Vec<(Owner, u32)> = Vec::new();
             for _ in 0..1_000 {
                 if random.below(5) < 2 && !naive.is_empty() {
@@ -95,7 +107,7 @@ mod tests {
                     slots.remove(slot as usize);
                 } else {
                     let owner = Owner(random.below(30) as u64);
-                    let slot = slots.insert(Record::new((), 0, owner, Tick::NEVER)) as u32;
+                    let slot = slots.insert(Record::new((), owner)) as u32;
                     owners.add(&mut slots, owner, slot);
                     naive.push((owner, slot));
                 }
@@ -112,27 +124,27 @@ mod tests {
 
     #[test]
     fn chains_stay_short_however_many_there_are() {
-        let (mut slots, mut owners) = (Slots::new(), Owners::default());
+        let (mut slots, mut owners) = (Slots::new(), owners());
         for number in 0..1_000 {
-            let slot = slots.insert(Record::new((), 0, Owner(number), Tick::NEVER)) as u32;
+            let slot = slots.insert(Record::new((), Owner(number))) as u32;
             owners.add(&mut slots, Owner(number), slot);
         }
         assert!(owners.heads.room() >= 1_000);
         let chain = |owner: u64| {
             let next = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
-            std::iter::successors(Some(owners.heads.first(hash(Owner(owner)))), next).count()
+            std::iter::successors(Some(owners.heads.first(owners.hash(Owner(owner)))), next).count()
         };
         assert!((0..1_000).map(chain).max() < Some(12));
     }
 
     #[test]
     fn the_table_grows_by_those_there_at_once_not_by_those_who_came() {
-        let (mut slots, mut owners) = (Slots::new(), Owners::default());
+        let (mut slots, mut owners) = (Slots::new(), owners());
         let room = owners.heads.room();
         for _ in 0..100 {
             for number in 0..room {
                 let owner = Owner(number as u64);
-                slots.insert(Record::new((), 0, owner, Tick::NEVER));
+                slots.insert(Record::new((), owner));
                 owners.add(&mut slots, owner, number as u32);
             }
             for number in (0..room).rev() {

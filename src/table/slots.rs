@@ -4,6 +4,7 @@ use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
 use slab::Slab;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// No slot, bucket or position: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -12,16 +13,20 @@ pub(crate) type Slots<C> = Slab<Record<C>>;
 
 /// All that is known of one connection.
 pub(crate) struct Record<C> {
+    /// A number that no other connection of the process has.
     pub(crate) generation: u64,
+    /// How many owners it has had, the present one included: the number of its lease.
+    pub(crate) uses: u32,
+    pub(crate) bucket: u32,
     pub(crate) state: State,
     /// Its place in a list: its owner's while active, its bucket's while inactive.
     pub(crate) links: Links,
-    pub(crate) bucket: u32,
-    /// How often it was handed out.
-    pub(crate) uses: u32,
+    pub(crate) opened: Tick,
     pub(crate) lifetime_end: Tick,
-    /// The time of its entry among the deadlines; [`Tick::NEVER`] if it has none.
-    pub(crate) armed: Tick,
+    /// Its number in the cache, whose low bits are in its token.
+    pub(crate) serial: u32,
+    /// The second until which its false alarms are paid for: a leaky bucket.
+    pub(crate) alarms: u32,
     pub(crate) flags: Flags,
     pub(crate) conn: C,
 }
@@ -41,8 +46,10 @@ pub(crate) struct Flags {
     /// Registered for reading alone, as connections from a host's own table are while parked; and all inactive ones
     /// where edges are emulated.
     pub(crate) read_only: bool,
-    /// Its peer was closed: it is not kept any more, whatever peer it goes by.
-    pub(crate) peer_closed: bool,
+    /// It has an entry among the deadlines, at the end of its lifetime or earlier.
+    pub(crate) armed: bool,
+    /// The host closed a peer or channel binding that it went by: it is not kept any more, wherever it is moved.
+    pub(crate) closed: Option<Reason>,
     /// Inactive, and to go for this reason: a limit was lowered, or at that time its peer had been closed.
     pub(crate) condemned: Option<Reason>,
 }
@@ -81,22 +88,34 @@ pub(crate) struct List {
 }
 
 impl<C> Record<C> {
-    pub(crate) fn new(conn: C, generation: u64, owner: Owner, lifetime_end: Tick) -> Record<C> {
+    /// A connection that was opened just now, for `owner`.
+    pub(crate) fn new(conn: C, owner: Owner) -> Record<C> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Record {
-            generation,
+            generation: NEXT.fetch_add(1, Ordering::Relaxed),
+            uses: 1,
+            bucket: NONE,
             state: State::Active { owner },
             links: Links { newer: NONE, older: NONE },
-            bucket: NONE,
-            uses: 0,
-            lifetime_end,
-            armed: Tick::NEVER,
+            opened: Tick::FIRST,
+            lifetime_end: Tick::NEVER,
+            serial: 0,
+            alarms: 0,
             flags: Flags::default(),
             conn,
         }
     }
 
-    pub(crate) fn id(&self, slot: u32, cache: u32) -> ConnId {
-        ConnId { generation: self.generation, slot, cache }
+    #[inline]
+    pub(crate) fn id(&self, slot: u32) -> ConnId {
+        ConnId { generation: self.generation, slot, lease: self.uses }
+    }
+
+    pub(crate) fn inactive_since(&self) -> Option<Tick> {
+        match self.state {
+            State::Active { .. } => None,
+            State::Inactive { since, .. } => Some(since),
+        }
     }
 }
 
@@ -160,7 +179,7 @@ mod tests {
     fn a_list_is_what_a_plain_vector_would_be() {
         let mut slots = Slots::new();
         (0..30).for_each(|_| {
-            slots.insert(Record::new((), 0, Owner(0), Tick::NEVER));
+            slots.insert(Record::new((), Owner(0)));
         });
         for seed in 0..20 {
             let (mut random, mut list, mut naive) = (Random::new(seed), List::EMPTY, Vec::new());

@@ -1,0 +1,57 @@
+//! The latest closings of peers and channel bindings in the process, so that they hold for connections that hosts had
+//! taken out at the time.
+
+use crate::channel::ChannelBindingId;
+use crate::peer::Peer;
+use crate::reason::Reason;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How many closings are remembered.
+const REMEMBERED: usize = 1_024;
+
+/// What was closed.
+#[derive(Clone)]
+pub(crate) enum Closed {
+    Peer(Peer),
+    Channel(ChannelBindingId),
+}
+
+/// How many closings there have been.
+static EPOCH: AtomicU64 = AtomicU64::new(0);
+
+/// The latest ones, oldest first, each with the serial number of its cache.
+static LATEST: Mutex<VecDeque<(u32, Closed)>> = Mutex::new(VecDeque::new());
+
+/// The number of closings so far: a connection's history begins with it.
+pub(crate) fn epoch() -> u64 {
+    EPOCH.load(Ordering::Acquire)
+}
+
+pub(crate) fn remember(cache: u32, closed: Closed) {
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if latest.len() == REMEMBERED {
+        latest.pop_front();
+    }
+    latest.push_back((cache, closed));
+    EPOCH.fetch_add(1, Ordering::Release);
+}
+
+/// Whether one of these caches has closed the peer or the channel binding since. If so many closings have followed that
+/// it can't be told, then yes.
+pub(crate) fn since(epoch: u64, caches: [u32; 2], peer: &Peer, channel: ChannelBindingId) -> Option<Reason> {
+    if self::epoch() == epoch {
+        return None;
+    }
+    let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let missed = self::epoch() - epoch;
+    if missed > latest.len() as u64 {
+        return Some(Reason::PeerClosed);
+    }
+    latest.iter().rev().take(missed as usize).find_map(|(cache, closed)| match closed {
+        _ if !caches.contains(cache) => None,
+        Closed::Peer(closed) => (closed == peer).then_some(Reason::PeerClosed),
+        Closed::Channel(closed) => (*closed == channel).then_some(Reason::ChannelClosed),
+    })
+}
