@@ -12,6 +12,7 @@ use crate::table::Table;
 use crate::table::clock::{Clock, Tick};
 use crate::table::slots::Record;
 use mio::{Registry, Token};
+use std::time::Duration;
 
 pub use builder::Builder;
 
@@ -25,6 +26,10 @@ mod states;
 mod events;
 
 mod expiry;
+
+mod waiting;
+
+mod times;
 
 mod parking;
 
@@ -69,6 +74,10 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) stats: Stats,
     pub(crate) probing: bool,
     pub(crate) draining: bool,
+    pub(crate) probe_after: Duration,
+    pub(crate) oldest_first: bool,
+    /// How often connections served their own lines since one was closed to make room for another peer's.
+    pub(crate) passes: u32,
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {

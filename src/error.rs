@@ -3,6 +3,7 @@
 use crate::outcome::{Evicted, ParkOptions};
 use crate::reason::Reason;
 use crate::state::{ConnState, Owner};
+use crate::waiting::Place;
 use mio::Token;
 use std::error::Error;
 use std::fmt;
@@ -62,6 +63,11 @@ pub enum StateError {
     OwnedBy(Owner),
     /// It was to be handed out for a peer other than the one it is kept for.
     OtherPeer,
+    /// It was to be recorded for a peer that has as many connections as
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) allows.
+    PeerAtLimit,
+    /// Requests wait for a connection to its peer and channel binding: nobody overtakes them.
+    OthersWait,
 }
 
 impl fmt::Display for StateError {
@@ -71,6 +77,10 @@ impl fmt::Display for StateError {
             StateError::AlreadyInactive => f.write_str("connection is inactive already"),
             StateError::OwnedBy(owner) => write!(f, "connection is owned by {}", owner.0),
             StateError::OtherPeer => f.write_str("connection is kept for another peer"),
+            StateError::PeerAtLimit => {
+                f.write_str("max_connections_per_peer: the peer has as many connections already")
+            }
+            StateError::OthersWait => f.write_str("requests wait for a connection to its peer and channel binding"),
         }
     }
 }
@@ -135,6 +145,17 @@ pub enum Cause {
     TokenOfCache(Token),
     /// The cache wouldn't keep it.
     Refused(Reason),
+    /// There are as many connections as this limit allows.
+    AtLimit {
+        /// The limit's name, as in [`Limits`](crate::Limits).
+        limit: &'static str,
+        /// Its value.
+        most: usize,
+    },
+    /// Requests wait for a connection to this peer: nobody overtakes them.
+    OthersWait,
+    /// The place was given up, or its time was over.
+    PlaceGone,
     /// The connection itself has failed, as by a reset.
     Failed(io::Error),
     /// The operating system refused to register it, as when out of memory or for a source that isn't one.
@@ -148,6 +169,9 @@ impl fmt::Display for Cause {
                 write!(f, "tokens: the cache's block has room for {slots} connections, all taken")
             }
             Cause::TokenOfCache(token) => write!(f, "token: {} lies in the cache's own block", token.0),
+            Cause::AtLimit { limit, most } => write!(f, "{limit} = {most}: there are as many connections already"),
+            Cause::OthersWait => f.write_str("requests wait for a connection to this peer"),
+            Cause::PlaceGone => f.write_str("the place is no longer held: its time was over"),
             Cause::Refused(reason) => write!(f, "connection refused by the cache: {reason}"),
             Cause::Failed(error) => write!(f, "connection has failed: {error}"),
             Cause::Registry(error) => write!(f, "connection couldn't be registered: {error}"),
@@ -189,6 +213,8 @@ pub struct InsertError<C> {
     pub conn: C,
     /// Why.
     pub cause: Cause,
+    /// The place that it was to be [inserted at](crate::Cache::insert_at), if that is still held.
+    pub place: Option<Place>,
 }
 
 /// A connection that couldn't be parked comes back.
@@ -301,7 +327,7 @@ mod tests {
         boxed(StateError::AlreadyInactive);
         boxed(SetStateError::new(StateError::NotFound, ConnState::Active(Owner(1))));
         boxed(full());
-        boxed(InsertError { conn: (), cause: full() });
+        boxed(InsertError { conn: (), cause: full(), place: None });
         boxed(ParkError::new((), ParkOptions::default(), full()));
         boxed(TakeError::<()>::new(full(), None));
     }

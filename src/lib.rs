@@ -135,6 +135,7 @@ mod policy;
 mod reason;
 mod state;
 mod stats;
+mod waiting;
 
 // The pure structures: no sockets, no clock, no log.
 mod table;
@@ -159,6 +160,7 @@ pub use policy::{Aggressive, Candidate, KeepResidents, Policy, Restrictive, Verd
 pub use reason::Reason;
 pub use state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
 pub use stats::{Counts, Stats};
+pub use waiting::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 
 /// The README's code, compiled.
 #[cfg(doctest)]

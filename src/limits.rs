@@ -31,6 +31,19 @@ pub struct Limits {
     /// Inactive connections to one peer under one channel binding. Over it, the one of them that is inactive for
     /// longest goes, never the newcomer. It may be more than `max_inactive`: the smaller one counts.
     pub max_inactive_per_peer: Option<usize>,
+    /// Connections in all: active, inactive, and those being opened. Once met, never exceeded: at the limit,
+    /// [`insert`](crate::Cache::insert) is refused, and [`request`](crate::Cache::request) makes room by an inactive one or
+    /// waits. Lowering it touches nothing active.
+    pub max_connections: Option<usize>,
+    /// Connections to one peer, whatever their channel bindings: to protect the server. Otherwise as `max_connections`.
+    /// [`Policy::max_connections`](crate::Policy::max_connections) gives single peers other numbers. Connections that the
+    /// host has [taken](crate::Cache::take) aren't counted.
+    pub max_connections_per_peer: Option<usize>,
+    /// Connections to one peer that were inserted and are not [established](crate::Cache::established) yet, so that a
+    /// server that comes back isn't stampeded.
+    pub max_connecting_per_peer: Option<usize>,
+    /// [Requests](crate::Cache::request) that wait. One more is refused.
+    pub max_waiting: Option<usize>,
     /// For how long a connection may be inactive.
     pub idle_timeout: Option<Duration>,
     /// How old a connection may become, counted from its opening: its insertion, or what

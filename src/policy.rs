@@ -49,6 +49,14 @@ use std::time::Instant;
 pub trait Policy {
     /// The verdict on this candidate.
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict;
+
+    /// How many connections may lead to this peer, instead of
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer); `None` for that limit. Asked when the
+    /// first connection or request for the peer comes, and at [`set_limits`](crate::Cache::set_limits); kept between.
+    fn max_connections(&mut self, peer: &Peer) -> Option<usize> {
+        let _ = peer;
+        None
+    }
 }
 
 /// A connection about to become inactive.
@@ -67,12 +75,14 @@ pub struct Candidate<'a> {
     pub inactive: usize,
     /// How many of them lead to the same peer under the same channel binding.
     pub inactive_to_peer: usize,
+    /// How many requests wait for a connection to the same peer under the same channel binding, and have none promised.
+    pub waiting: usize,
 }
 
 impl<'a> Candidate<'a> {
     /// A candidate that had one owner, with no other inactive, for a policy's own tests.
     pub fn new(now: Instant, peer: &'a Peer, channel: ChannelBindingId) -> Candidate<'a> {
-        Candidate { now, peer, channel, uses: 1, inactive: 0, inactive_to_peer: 0 }
+        Candidate { now, peer, channel, uses: 1, inactive: 0, inactive_to_peer: 0, waiting: 0 }
     }
 }
 
@@ -88,7 +98,7 @@ pub enum Verdict {
     KeepUntil(Instant),
 }
 
-/// Keeps nothing: the policy of [`RestrictiveCache`](crate::RestrictiveCache).
+/// Keeps nothing but what somebody waits for: the policy of [`RestrictiveCache`](crate::RestrictiveCache).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Restrictive;
 
@@ -123,8 +133,8 @@ impl Policy for KeepResidents {
 }
 
 impl Policy for Restrictive {
-    fn on_inactive(&mut self, _: &Candidate<'_>) -> Verdict {
-        Verdict::Close
+    fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
+        if candidate.waiting > 0 { Verdict::Keep } else { Verdict::Close }
     }
 }
 
@@ -145,11 +155,19 @@ impl Policy for Box<dyn Policy + '_> {
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
         (**self).on_inactive(candidate)
     }
+
+    fn max_connections(&mut self, peer: &Peer) -> Option<usize> {
+        (**self).max_connections(peer)
+    }
 }
 
 /// For a kind of cache that is chosen at run time, in a cache that moves between threads.
 impl Policy for Box<dyn Policy + Send + '_> {
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
         (**self).on_inactive(candidate)
+    }
+
+    fn max_connections(&mut self, peer: &Peer) -> Option<usize> {
+        (**self).max_connections(peer)
     }
 }

@@ -30,6 +30,8 @@ pub enum Reason {
     MaxInactive,
     /// There were too many inactive ones of its peer and channel, and it was the one inactive for longest.
     MaxInactivePerPeer,
+    /// It made room for a connection that somebody waited for, or that was parked: there were as many as allowed.
+    MadeRoom,
     /// The policy said so.
     Policy,
     /// The host closed its peer.
@@ -62,6 +64,7 @@ impl Reason {
         Reason::MaxUses,
         Reason::MaxInactive,
         Reason::MaxInactivePerPeer,
+        Reason::MadeRoom,
         Reason::Policy,
         Reason::PeerClosed,
         Reason::ChannelClosed,
@@ -86,6 +89,7 @@ impl Reason {
             Reason::MaxUses => "max_uses",
             Reason::MaxInactive => "max_inactive",
             Reason::MaxInactivePerPeer => "max_inactive_per_peer",
+            Reason::MadeRoom => "made_room",
             Reason::Policy => "policy",
             Reason::PeerClosed => "peer_closed",
             Reason::ChannelClosed => "channel_closed",

@@ -14,6 +14,8 @@ pub struct Counts {
     /// How many of the inactive ones are condemned: over a lowered limit, or closed at that time. They are not handed
     /// out any more and come from `expire`, one with each checkin besides.
     pub condemned: usize,
+    /// Requests that wait for a connection.
+    pub waiting: usize,
 }
 
 /// Counts since the cache was built. [`inserted`](Stats::inserted) is always
@@ -29,8 +31,16 @@ pub struct Stats {
     pub inactive: usize,
     /// Hand-outs, by `checkout`, `take` or `set_connection_state`.
     pub handed_out: u64,
-    /// Times that `checkout` or `take` had nothing to hand out.
+    /// Times that `checkout`, `take` or `request` had nothing to hand out.
     pub missed: u64,
+    /// Requests that had to wait.
+    pub waited: u64,
+    /// Requests whose time was over while they waited or had a place.
+    pub timed_out: u64,
+    /// Requests that wait now.
+    pub waiting: usize,
+    /// Places given for connections that are being opened now.
+    pub places: usize,
     /// Looks at inactive connections.
     pub probes: u64,
     /// Connections found dead by the probe before a hand-out (or by `find_inactive_connection`): the other side had
@@ -76,6 +86,10 @@ impl fmt::Debug for Stats {
             .field("inactive", &self.inactive)
             .field("handed_out", &self.handed_out)
             .field("missed", &self.missed)
+            .field("waited", &self.waited)
+            .field("timed_out", &self.timed_out)
+            .field("waiting", &self.waiting)
+            .field("places", &self.places)
             .field("probes", &self.probes)
             .field("found_dead", &self.found_dead)
             .field("stale_events", &self.stale_events)

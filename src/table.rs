@@ -12,17 +12,21 @@ use crate::table::buckets::{Bucket, Buckets};
 use crate::table::chains::Mixer;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
+use crate::table::lines::Lines;
 use crate::table::living::Living;
 use crate::table::owners::Owners;
-use crate::table::slots::{Record, Slots, State};
+use crate::table::slots::{Record, Slots, Standing, State};
 pub(crate) mod age;
 pub(crate) mod buckets;
 pub(crate) mod chains;
 pub(crate) mod clock;
 pub(crate) mod deadlines;
+pub(crate) mod lines;
 pub(crate) mod living;
 pub(crate) mod owners;
+pub(crate) mod sites;
 pub(crate) mod slots;
+mod waiting;
 
 pub(crate) struct Table<C> {
     slots: Slots<C>,
@@ -30,7 +34,11 @@ pub(crate) struct Table<C> {
     pub(crate) buckets: Buckets,
     pub(crate) ages: Ages,
     owners: Owners,
+    /// When inactive connections run out.
     deadlines: Deadlines,
+    /// Until when owners want to have done with their active connections.
+    times: Deadlines,
+    pub(crate) lines: Lines,
     next_serial: u32,
 }
 
@@ -53,6 +61,8 @@ impl<C> Table<C> {
             ages: Ages::with_capacity(capacity),
             owners: Owners::new(capacity, mixer),
             deadlines: Deadlines::with_capacity(capacity),
+            times: Deadlines::with_capacity(capacity),
+            lines: Lines::default(),
             next_serial: 0,
         }
     }
@@ -63,13 +73,19 @@ impl<C> Table<C> {
         Some((slot, self.next_serial))
     }
 
-    /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
-    pub(crate) fn insert(&mut self, mut record: Record<C>, peer: &Peer, channel: ChannelBindingId) -> u32 {
+    /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name). `most` is how many
+    /// connections may lead to a peer that is new here.
+    pub(crate) fn insert(&mut self, mut record: Record<C>, peer: &Peer, channel: ChannelBindingId, most: u32) -> u32 {
         let State::Active { owner } = record.state else { unreachable!("connections come in active") };
         record.serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
-        record.bucket = self.buckets.find_or_add(peer, channel);
-        self.buckets.get_mut(record.bucket).active += 1;
+        record.bucket = self.buckets.find_or_add(peer, channel, most);
+        let bucket = self.buckets.get_mut(record.bucket);
+        bucket.active += 1;
+        let site = bucket.site;
+        let site = self.buckets.sites.get_mut(site);
+        site.total += 1;
+        site.connecting += u32::from(record.flags.connecting);
         let slot = self.slots.insert(record) as u32;
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
@@ -90,42 +106,79 @@ impl<C> Table<C> {
     }
 
     /// Makes an active connection inactive; it is the newest from now on.
-    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, private: PrivateData) {
+    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, private: PrivateData, standing: Standing) {
         let record = &mut self.slots[slot as usize];
         let owner = match std::mem::replace(&mut record.state, State::Inactive { since, until, private }) {
             State::Active { owner } => owner,
             State::Inactive { .. } => unreachable!("only an active connection is made inactive"),
         };
         record.alarms = 0;
+        record.flags.standing = standing;
         let (at, due) = (record.bucket, until.min(record.lifetime_end));
         // The entry of one that is armed is never later than the end of its lifetime.
         if due != Tick::NEVER && !(record.flags.armed && until == Tick::NEVER) {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, due);
         }
+        if record.flags.timed {
+            record.flags.timed = false;
+            self.times.remove(slot);
+        }
+        if record.flags.connecting {
+            self.established(slot);
+        }
         self.owners.remove(&mut self.slots, owner, slot);
         let bucket = self.buckets.get_mut(at);
         bucket.active -= 1;
-        bucket.kept += 1;
+        match standing {
+            Standing::Promised => bucket.promised += 1,
+            _ => bucket.kept += 1,
+        }
         bucket.list.push_newest(&mut self.slots, slot);
-        self.ages.push_newest(slot);
+        self.ages.push_newest(slot, standing);
+        if self.lines.waiting() > 0 {
+            self.may_serve(at);
+        }
     }
 
-    /// Records an active connection under another peer and channel.
-    pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId) {
+    /// Records an active connection under another peer and channel. `most` is how many connections may lead to a peer
+    /// that is new here.
+    pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId, most: u32) {
         let from = self.slots[slot as usize].bucket;
         let bucket = self.buckets.get_mut(from);
-        let closed = &mut self.slots[slot as usize].flags.closed;
-        *closed = closed.or(bucket.closed);
+        let flags = &mut self.slots[slot as usize].flags;
+        flags.doomed = flags.doomed.or(bucket.closed);
+        let connecting = u32::from(flags.connecting);
         bucket.active -= 1;
-        let to = self.buckets.find_or_add(peer, channel);
+        let old = bucket.site;
+        let to = self.buckets.find_or_add(peer, channel, most);
         self.buckets.get_mut(to).active += 1;
+        let new = self.buckets.get(to).site;
+        if old != new {
+            for (site, change) in [(old, -1), (new, 1)] {
+                let site = self.buckets.sites.get_mut(site);
+                site.total = site.total.wrapping_add_signed(change);
+                site.connecting = site.connecting.wrapping_add_signed(change * connecting as i32);
+            }
+            self.buckets.sites.look_again(old);
+        }
         self.slots[slot as usize].bucket = to;
         self.buckets.release_if_empty(from);
     }
 
+    /// A connection counts no longer as one that is being opened.
+    pub(crate) fn established(&mut self, slot: u32) {
+        let record = &mut self.slots[slot as usize];
+        if std::mem::take(&mut record.flags.connecting) {
+            let site = self.buckets.get(record.bucket).site;
+            self.buckets.sites.get_mut(site).connecting -= 1;
+            self.buckets.sites.look_again(site);
+        }
+    }
+
     /// Takes a connection out, whatever its state.
     pub(crate) fn remove(&mut self, slot: u32) -> Left<C> {
+        self.established(slot);
         let at = self.slots[slot as usize].bucket;
         match self.slots[slot as usize].state {
             State::Active { owner } => {
@@ -137,8 +190,13 @@ impl<C> Table<C> {
         let record = self.slots.remove(slot as usize);
         self.living.remove(slot);
         self.deadlines.remove(slot);
+        self.times.remove(slot);
         let bucket = self.buckets.get(at);
-        let (peer, channel) = (bucket.peer.clone(), bucket.channel);
+        let (peer, channel, site) = (bucket.peer.clone(), bucket.channel, bucket.site);
+        self.buckets.sites.get_mut(site).total -= 1;
+        if self.lines.waiting() > 0 {
+            self.may_serve(at);
+        }
         self.buckets.release_if_empty(at);
         Left { record, peer, channel }
     }
@@ -147,21 +205,23 @@ impl<C> Table<C> {
     #[inline]
     fn unlist(&mut self, slot: u32) {
         let record = &mut self.slots[slot as usize];
-        let (condemned, at) = (record.flags.condemned.take().is_some(), record.bucket);
+        let (standing, at) = (record.flags.standing, record.bucket);
         let bucket = self.buckets.get_mut(at);
-        if condemned {
-            bucket.condemned -= 1;
-        } else {
-            bucket.kept -= 1;
+        match standing {
+            Standing::Kept => bucket.kept -= 1,
+            Standing::Promised => bucket.promised -= 1,
+            Standing::Condemned => bucket.condemned -= 1,
+        }
+        if standing != Standing::Condemned {
             bucket.list.remove(&mut self.slots, slot);
             self.buckets.forget_if_emptied(at);
         }
-        self.ages.remove(slot, condemned);
+        self.ages.remove(slot, standing);
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept.
     pub(crate) fn keep_newest(&mut self, most: usize) {
-        while let Some(oldest) = self.ages.oldest_kept().filter(|_| self.ages.kept() > most) {
+        while let Some(oldest) = self.ages.oldest(Standing::Kept).filter(|_| self.ages.len(Standing::Kept) > most) {
             self.condemn(oldest, Reason::MaxInactive);
         }
     }
@@ -169,8 +229,17 @@ impl<C> Table<C> {
     /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
     pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) {
         while self.buckets.get(bucket).kept as usize > most {
-            self.condemn(self.buckets.get(bucket).list.oldest, Reason::MaxInactivePerPeer);
+            let oldest = self.oldest_in(bucket, Standing::Kept).expect("some are kept");
+            self.condemn(oldest, Reason::MaxInactivePerPeer);
         }
+    }
+
+    /// The oldest of a bucket that has this standing (not condemned).
+    pub(crate) fn oldest_in(&self, bucket: u32, standing: Standing) -> Option<u32> {
+        let list = self.buckets.get(bucket).list;
+        let mut all =
+            std::iter::successors((!list.is_empty()).then_some(list.oldest), |&slot| list.newer(&self.slots, slot));
+        all.find(|&slot| self.at(slot).flags.standing == standing)
     }
 
     /// Condemns those of closed peers and channel bindings: no limit has to count them any more.
@@ -182,29 +251,27 @@ impl<C> Table<C> {
 
     /// Condemns the inactive ones that have had `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
-        let kept =
-            |record: &Record<C>| matches!(record.state, State::Inactive { .. }) && record.flags.condemned.is_none();
+        let kept = |record: &Record<C>| {
+            matches!(record.state, State::Inactive { .. }) && record.flags.standing != Standing::Condemned
+        };
         let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
         for slot in used.map(|(slot, _)| slot).collect::<Vec<_>>() {
             self.condemn(slot, Reason::MaxUses);
         }
     }
 
-    fn condemn(&mut self, slot: u32, reason: Reason) {
+    pub(crate) fn condemn(&mut self, slot: u32, reason: Reason) {
+        self.unlist(slot);
         let record = &mut self.slots[slot as usize];
-        record.flags.condemned = Some(reason);
-        let at = record.bucket;
-        let bucket = self.buckets.get_mut(at);
-        bucket.kept -= 1;
-        bucket.condemned += 1;
-        bucket.list.remove(&mut self.slots, slot);
-        self.buckets.forget_if_emptied(at);
-        self.ages.condemn(slot);
+        (record.flags.standing, record.flags.doomed) = (Standing::Condemned, Some(reason));
+        self.buckets.get_mut(record.bucket).condemned += 1;
+        self.ages.push_newest(slot, Standing::Condemned);
     }
 
     /// The inactive connection to go first: one condemned, else the one inactive for longest.
     pub(crate) fn oldest_inactive(&self) -> Option<u32> {
-        self.ages.oldest_condemned().or(self.ages.oldest_kept())
+        let oldest = |standing| self.ages.oldest(standing);
+        oldest(Standing::Condemned).or_else(|| oldest(Standing::Kept)).or_else(|| oldest(Standing::Promised))
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
@@ -219,6 +286,20 @@ impl<C> Table<C> {
             Tick::NEVER => self.deadlines.remove(slot),
             at => self.deadlines.set(slot, at),
         }
+    }
+
+    /// Sets until when the owner of an active connection wants to have done with it.
+    pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
+        self.slots[slot as usize].flags.timed = at != Tick::NEVER;
+        match at {
+            Tick::NEVER => self.times.remove(slot),
+            at => self.times.set(slot, at),
+        }
+    }
+
+    /// The active connection whose owner's time is over first.
+    pub(crate) fn first_time(&self) -> Option<(Tick, u32)> {
+        self.times.first()
     }
 
     /// The earliest deadline entry. Never later than the earliest deadline of an inactive connection.
@@ -248,9 +329,16 @@ impl<C> Table<C> {
         self.buckets.get(self.slots[slot as usize].bucket)
     }
 
-    /// The connection after `slot` in its bucket, towards the oldest.
-    pub(crate) fn older(&self, slot: u32) -> Option<u32> {
-        self.bucket_of(slot).list.older(&self.slots, slot)
+    /// The newest connection of a bucket, or the oldest.
+    pub(crate) fn first_in(&self, bucket: u32, oldest: bool) -> Option<u32> {
+        let list = &self.buckets.get(bucket).list;
+        (!list.is_empty()).then_some(if oldest { list.oldest } else { list.newest })
+    }
+
+    /// The connection after `slot` in its bucket, towards the oldest, or the newest.
+    pub(crate) fn next_in(&self, slot: u32, towards_newest: bool) -> Option<u32> {
+        let list = &self.bucket_of(slot).list;
+        if towards_newest { list.newer(&self.slots, slot) } else { list.older(&self.slots, slot) }
     }
 
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
@@ -275,10 +363,12 @@ impl<C> Table<C> {
         self.ages.shrink_to_fit(end);
         self.owners.shrink_to_fit(&mut self.slots);
         self.deadlines.shrink_to_fit(end);
+        self.times.shrink_to_fit(end);
+        self.lines.shrink_to_fit();
     }
 
     pub(crate) fn inactive(&self) -> usize {
-        self.ages.condemned() + self.ages.kept()
+        self.ages.len(Standing::Kept) + self.ages.len(Standing::Promised) + self.ages.len(Standing::Condemned)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -293,11 +383,11 @@ mod tests {
     #[test]
     fn only_what_can_run_out_stands_among_the_deadlines() {
         let (mut table, peer, channel) = (Table::new(0, 1), Peer::direct("host", 1), ChannelBindingId::PLAIN);
-        let lasting = table.insert(Record::new((), Owner(0)), &peer, channel);
-        table.deactivate(lasting, Tick(1), Tick::NEVER, None);
+        let lasting = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
+        table.deactivate(lasting, Tick(1), Tick::NEVER, None, Standing::Kept);
         assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new((), Owner(0)), &peer, channel);
-        table.deactivate(ending, Tick(1), Tick(5), None);
+        let ending = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
+        table.deactivate(ending, Tick(1), Tick(5), None, Standing::Kept);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));
         assert_eq!(table.first_deadline(), None);

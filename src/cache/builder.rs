@@ -25,6 +25,8 @@ pub struct Builder<C, P> {
     tokens: Option<Range<usize>>,
     probe: bool,
     seed: Option<u64>,
+    probe_after: Duration,
+    oldest_first: bool,
     capacity: usize,
     connections: PhantomData<fn() -> C>,
 }
@@ -52,6 +54,8 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             tokens: None,
             probe: true,
             seed: None,
+            probe_after: Duration::ZERO,
+            oldest_first: false,
             capacity: 0,
             connections: PhantomData,
         }
@@ -125,6 +129,46 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
+    /// Doesn't probe a connection that became inactive less than so long ago. It saves the system call where connections
+    /// are reused at once; what it risks is a connection that its peer closed in that time. Default: zero, so that each
+    /// is probed.
+    pub fn probe_after(mut self, time: Duration) -> Self {
+        self.probe_after = time;
+        self
+    }
+
+    /// Hands out the connection first that has been inactive for longest, so that all are kept in use: for peers that
+    /// close what is idle. Default: the newest first, so that those that aren't needed run out.
+    pub fn oldest_first(mut self, yes: bool) -> Self {
+        self.oldest_first = yes;
+        self
+    }
+
+    /// At most so many connections in all: [`Limits::max_connections`]. Default: any number.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.limits.max_connections = Some(connections);
+        self
+    }
+
+    /// At most so many connections to a peer: [`Limits::max_connections_per_peer`]. Default: any number.
+    pub fn max_connections_per_peer(mut self, connections: usize) -> Self {
+        self.limits.max_connections_per_peer = Some(connections);
+        self
+    }
+
+    /// At most so many connections to a peer that are not established yet: [`Limits::max_connecting_per_peer`].
+    /// Default: any number.
+    pub fn max_connecting_per_peer(mut self, connections: usize) -> Self {
+        self.limits.max_connecting_per_peer = Some(connections);
+        self
+    }
+
+    /// At most so many requests that wait: [`Limits::max_waiting`]. Default: any number.
+    pub fn max_waiting(mut self, requests: usize) -> Self {
+        self.limits.max_waiting = Some(requests);
+        self
+    }
+
     /// Makes the jitter repeatable, for tests. Default: random.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -169,6 +213,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             stats: Stats::default(),
             probing: self.probe,
             draining: false,
+            probe_after: self.probe_after,
+            oldest_first: self.oldest_first,
+            passes: 0,
         })
     }
 }

@@ -10,6 +10,8 @@ use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::table::buckets::Bucket;
+use crate::table::slots::NONE;
 
 /// # Limits, closing and draining
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -23,8 +25,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Some(self.evict(slot, Reason::Shed))
     }
 
-    /// Closes all connections, active ones too. O(n).
+    /// Closes all connections, active ones too. Requests that wait are refused. O(n).
     pub fn close_all(&mut self) {
+        self.refuse_lines(|_| true);
         while let Some(slot) = self.table.last() {
             drop(self.evict(slot, Reason::Closed));
         }
@@ -34,7 +37,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when
     /// they would become inactive, those [taken](Cache::take) or opened before are refused when
     /// [parked](Cache::park) with their [`History`](crate::History). Connections inserted from now on are not
-    /// concerned.
+    /// concerned, and requests that wait go on waiting: they get new ones.
     ///
     /// The process's latest 1,024 closings are remembered for this. A connection that was taken before them is refused
     /// in any case.
@@ -42,16 +45,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// O(channel bindings in use with the peer, and its former closings while connections of theirs are active).
     pub fn close_peer(&mut self, peer: &Peer) {
         closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
-        self.table.buckets.close_peer(peer);
+        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
+        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::PeerClosed));
     }
 
     /// Hands out none of the present connections under `channel` any more, whatever their peer: after a credential or a
-    /// client certificate was revoked. Otherwise as [`close_peer`](Cache::close_peer).
+    /// client certificate was revoked. Otherwise as [`close_peer`](Cache::close_peer), but that requests that wait for it are
+    /// refused.
     ///
     /// O(pairs of peer and channel binding in use).
     pub fn close_channel(&mut self, channel: ChannelBindingId) {
         closings::remember(self.tokens.serial(), Closed::Channel(channel));
-        self.table.buckets.close_channel(channel);
+        self.refuse_lines(|bucket| bucket.channel == channel);
+        let all = self.table.buckets.iter().filter(|(_, bucket)| bucket.channel == channel);
+        let all: Vec<u32> = all.map(|(at, _)| at).collect();
+        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ChannelClosed));
     }
 
     /// Gives memory back after a peak, as far as nothing that is there is in the way: down to the highest slot in use.
@@ -61,9 +69,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Keeps nothing any more, for an orderly end: those inactive come from [`expire`](Cache::expire), those active
-    /// are not kept when they would become inactive. This can't be undone.
+    /// are not kept when they would become inactive. Requests that wait are refused. This can't be undone.
     pub fn drain(&mut self) {
         self.draining = true;
+        self.refuse_lines(|_| true);
     }
 
     /// Whether the cache is being [drained](Cache::drain).
@@ -99,6 +108,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`ConfigError`] if the limits contradict each other; the old ones stay in force.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
         limits.check()?;
+        let numbers = self.numbers_of_peers(limits.max_connections_per_peer);
+        let before = std::mem::replace(&mut self.limits, limits);
+        for (site, most) in numbers {
+            self.table.buckets.sites.get_mut(site).most = most;
+            self.table.buckets.sites.look_again(site);
+        }
+        let limits = &self.limits;
         self.table.condemn_closed();
         if let Some(most) = limits.max_inactive {
             self.table.keep_newest(most);
@@ -109,10 +125,26 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 self.table.keep_newest_in(at, most);
             }
         }
-        if let Some(most) = limits.max_uses.filter(|&most| self.limits.max_uses.is_none_or(|before| most < before)) {
+        if let Some(most) = limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
-        self.limits = limits;
         Ok(())
+    }
+
+    /// How many connections may lead to each peer that is known, by its site.
+    fn numbers_of_peers(&mut self, limit: Option<usize>) -> Vec<(u32, u32)> {
+        let buckets = &self.table.buckets;
+        let first_of_peer = |at: u32, peer: &Peer| buckets.of_peer(peer).next().is_some_and(|(first, _)| first == at);
+        let all = buckets.iter().filter(|(at, bucket)| first_of_peer(*at, &bucket.peer));
+        let all: Vec<(u32, Peer)> = all.map(|(_, bucket)| (bucket.site, bucket.peer.clone())).collect();
+        all.into_iter().map(|(site, peer)| (site, self.most_by_policy(&peer, limit))).collect()
+    }
+
+    fn refuse_lines(&mut self, which: impl Fn(&Bucket) -> bool) {
+        if self.table.lines.waiting() > 0 {
+            let lines = self.table.buckets.iter().filter(|(_, bucket)| bucket.line != NONE && which(bucket));
+            let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
+            lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::{Record, State};
+use crate::table::slots::{Flags, Record, Standing, State};
 use log::debug;
 use std::io;
 use std::time::Instant;
@@ -30,19 +30,41 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// The connection comes back with the cause: the operating system's refusal, or a block of
-    /// [tokens](crate::Builder::tokens) without room. Nothing has changed then.
+    /// The connection comes back with the cause: the operating system's refusal, a block of
+    /// [tokens](crate::Builder::tokens) without room, a [limit](crate::Limits::max_connections) on all connections, or
+    /// requests that [wait](Cache::request) for the same peer. Nothing has changed then.
     pub fn insert(
+        &mut self,
+        now: Instant,
+        conn: C,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+    ) -> Result<ConnId, InsertError<C>> {
+        let most = self.most_to(peer);
+        if let Some(cause) = self.overcrowded(peer, most, true) {
+            return Err(InsertError { conn, cause, place: None });
+        }
+        self.take_in(now, conn, peer, channel, owner, most).map_err(|(conn, cause)| InsertError {
+            conn,
+            cause,
+            place: None,
+        })
+    }
+
+    /// Registers a connection and takes it in.
+    pub(super) fn take_in(
         &mut self,
         now: Instant,
         mut conn: C,
         peer: &Peer,
         channel: ChannelBindingId,
         owner: Owner,
-    ) -> Result<ConnId, InsertError<C>> {
+        most: u32,
+    ) -> Result<ConnId, (C, Cause)> {
         let token = match self.next_token() {
             Ok(token) => token,
-            Err(cause) => return Err(InsertError { conn, cause }),
+            Err(cause) => return Err((conn, cause)),
         };
         if let Err(error) = self.registry.register(&mut conn, token, BOTH) {
             // In debug builds mio remembers the attempt, and the host could not try again. A source that is
@@ -50,13 +72,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 let _ = self.registry.deregister(&mut conn);
             }
-            return Err(InsertError { conn, cause: Cause::Registry(error) });
+            return Err((conn, Cause::Registry(error)));
         }
         let opened = self.clock.advance(now);
         let mut jitter = self.jitter;
         let lifetime_end = self.lifetime_end(opened, &mut jitter);
         self.jitter = jitter;
-        let slot = self.table.insert(Record { opened, lifetime_end, ..Record::new(conn, owner) }, peer, channel);
+        let flags = Flags { connecting: true, ..Flags::default() };
+        let record = Record { opened, lifetime_end, flags, ..Record::new(conn, owner) };
+        let slot = self.table.insert(record, peer, channel, most);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
@@ -163,15 +187,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
-    /// Makes a connection inactive if it is to be kept, perhaps under another peer and channel binding: private data
-    /// that it had, and what has to go.
+    /// Makes a connection inactive if it is to be kept, perhaps under another peer (with the number of connections that
+    /// may lead there) and channel binding: private data that it had, and what has to go.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
     pub(super) fn give_back(
         &mut self,
         now: Instant,
         slot: u32,
-        to: Option<(&Peer, ChannelBindingId)>,
+        to: Option<(&Peer, ChannelBindingId, u32)>,
         private: PrivateData,
         until: Option<Instant>,
     ) -> (PrivateData, Option<Evicted<C>>) {
@@ -180,26 +204,38 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = self.table.at(slot);
         let (bucket, was_inactive) = (record.bucket, matches!(record.state, State::Inactive { .. }));
         let facts = Facts {
-            closed: record.flags.closed.or(self.table.buckets.get(bucket).closed),
+            closed: record.flags.doomed.or(self.table.buckets.get(bucket).closed),
             condemned: None,
             uses: record.uses,
             lifetime_end: record.lifetime_end,
             since: tick,
             until,
         };
-        let kept = match self.refused(tick, facts) {
+        let target = match to {
+            None => Some(bucket),
+            Some((peer, channel, _)) => self.table.buckets.find(peer, channel),
+        };
+        let waiting = match target {
+            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target),
+            _ => 0,
+        };
+        let kept = match self.refused(tick, facts, waiting > 0) {
             Some(reason) => Err((reason, None)),
-            None => self.look_once(slot).and_then(|()| self.ask(slot, to, facts).map_err(|why| (why, None))),
+            None if waiting > 0 && self.has_to_yield(target) => Err((Reason::MadeRoom, None)),
+            None => self
+                .look_once(slot)
+                .and_then(|()| self.ask(slot, to, target, waiting, facts).map_err(|reason| (reason, None))),
         };
         let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
         // From here on, nothing but the tables' own code until they are right again.
         let displaced = if was_inactive { self.table.activate(slot, Owner(0)).1 } else { None };
-        if let Some((peer, channel)) = to {
-            self.table.move_to(slot, peer, channel);
+        if let Some((peer, channel, most)) = to {
+            self.table.move_to(slot, peer, channel, most);
         }
         let evicted = match kept {
             Ok(until) => {
-                self.table.deactivate(slot, tick, until, private);
+                let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
+                self.table.deactivate(slot, tick, until, private, standing);
                 let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
                 self.make_room(tick, bucket)
             }
@@ -208,26 +244,34 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (displaced, evicted)
     }
 
+    /// Whether a connection about to become inactive here has to make room for others who wait.
+    fn has_to_yield(&mut self, bucket: Option<u32>) -> bool {
+        let most = self.limits.max_connections.unwrap_or(usize::MAX);
+        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, &mut self.passes))
+    }
+
     /// Until when the policy would keep the connection, there or where it is recorded.
-    fn ask(&mut self, slot: u32, to: Option<(&Peer, ChannelBindingId)>, facts: Facts) -> Result<Tick, Reason> {
+    fn ask(
+        &mut self,
+        slot: u32,
+        to: Option<(&Peer, ChannelBindingId, u32)>,
+        target: Option<u32>,
+        waiting: u32,
+        facts: Facts,
+    ) -> Result<Tick, Reason> {
         let record = self.table.at(slot);
         let home = self.table.buckets.get(record.bucket);
         let itself = usize::from(matches!(record.state, State::Inactive { .. }));
-        let ((peer, channel), inactive_to_peer) = match to {
-            None => ((&home.peer, home.channel), home.inactive() as usize - itself),
-            Some((peer, channel)) => {
-                let bucket = self.table.buckets.find(peer, channel);
-                let inactive = bucket.map_or(0, |at| self.table.buckets.get(at).inactive() as usize);
-                ((peer, channel), if bucket == Some(record.bucket) { inactive - itself } else { inactive })
-            }
-        };
+        let inactive = target.map_or(0, |at| self.table.buckets.get(at).inactive() as usize);
+        let (peer, channel) = to.map_or((&home.peer, home.channel), |(peer, channel, _)| (peer, channel));
         let candidate = Candidate {
             now: self.clock.now().expect("the clock has been told"),
             peer,
             channel,
             uses: facts.uses,
             inactive: self.table.inactive() - itself,
-            inactive_to_peer,
+            inactive_to_peer: if target == Some(record.bucket) { inactive - itself } else { inactive },
+            waiting: waiting as usize,
         };
         verdict(&mut self.policy, &self.clock, &candidate, facts.until)
     }

@@ -24,7 +24,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// 64 such false alarms are let pass, and one more for each second. [`get_mut`](Cache::get_mut) forgives them all,
     /// for hosts that send pings to inactive connections.
     pub fn handle_event(&mut self, event: &Event) -> Handled<C> {
-        self.handle_readiness(event.token(), event.is_read_closed())
+        let handled = self.handle_readiness(event.token(), event.is_read_closed());
+        if let Handled::Active { id, .. } = handled
+            && event.is_readable()
+            && !event.is_read_closed()
+        {
+            self.table.established(id.slot);
+        }
+        handled
     }
 
     /// [`handle_event`](Cache::handle_event) for hosts that keep events in a form of their own: the event's token, and

@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
 use crate::table::clock::Tick;
-use crate::table::slots::State;
+use crate::table::slots::Standing;
 use std::time::Instant;
 
 /// How many deadline entries of connections that were used in the meantime one call puts right.
@@ -15,21 +15,21 @@ const MOST_REARMS: u32 = 64;
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// When to call [`expire`](Cache::expire) next: the time-out for the loop's `poll`. Never later than the first
     /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has
-    /// been superseded since. `None` if nothing is inactive or nothing can run out.
+    /// been superseded since. `None` if nothing can run out.
+    ///
+    /// It covers [requests](Cache::request) that wait and [active connections](Cache::set_deadline), too.
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.table.inactive() == 0 {
-            return None;
-        }
-        if self.draining || self.table.buckets.is_any_closed() || self.table.ages.condemned() > 0 {
+        if self.is_expiry_due() || self.is_grant_due() {
             return self.clock.due();
         }
-        let oldest = self.table.ages.oldest_kept()?;
-        let idle = match (self.limits.idle_timeout, &self.table.at(oldest).state) {
-            (Some(time), State::Inactive { since, .. }) => since.after(time),
-            _ => Tick::NEVER,
+        let idle = |standing| {
+            let oldest = self.table.ages.oldest(standing).and_then(|slot| self.table.at(slot).inactive_since());
+            oldest.zip(self.limits.idle_timeout).map_or(Tick::NEVER, |(since, time)| since.after(time))
         };
-        let deadline = self.table.first_deadline().map_or(Tick::NEVER, |(at, _)| at);
-        self.clock.instant(idle.min(deadline))
+        let first = |entry: Option<(Tick, u32)>| entry.map_or(Tick::NEVER, |(at, _)| at);
+        let own = if self.table.inactive() > 0 { first(self.table.first_deadline()) } else { Tick::NEVER };
+        let inactive = idle(Standing::Kept).min(idle(Standing::Promised)).min(own);
+        self.clock.instant(inactive.min(first(self.table.first_time())).min(first(self.table.lines.first_deadline())))
     }
 
     /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none
@@ -42,9 +42,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
         let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
-        let first = closed.or_else(|| self.table.oldest_inactive())?;
-        if let Some(reason) = self.unfit(first, now) {
-            return Some(self.evict(first, reason));
+        let oldest = |standing| self.table.ages.oldest(standing);
+        let first = [closed, oldest(Standing::Condemned), oldest(Standing::Kept), oldest(Standing::Promised)];
+        for slot in first.into_iter().flatten() {
+            if let Some(reason) = self.unfit(slot, now) {
+                return Some(self.evict(slot, reason));
+            }
         }
         for _ in 0..MOST_REARMS {
             let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
@@ -54,5 +57,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.rearm(slot);
         }
         None
+    }
+
+    fn is_expiry_due(&self) -> bool {
+        self.draining && self.table.inactive() > 0
+            || self.table.buckets.is_any_closed()
+            || self.table.ages.len(Standing::Condemned) > 0
     }
 }

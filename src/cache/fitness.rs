@@ -9,7 +9,8 @@ use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::State;
+use crate::table::slots::{Standing, State};
+use std::time::Duration;
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
@@ -30,22 +31,29 @@ pub(crate) struct Facts {
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// The newest inactive connection that is fit for use. Closes those found dead.
+    /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
     pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
         let bucket = self.table.buckets.find(peer, channel)?;
-        let list = self.table.buckets.get(bucket).list;
-        let mut next = (!list.is_empty()).then_some(list.newest);
+        if self.table.waiting_in(bucket) > 0 {
+            return None;
+        }
+        self.find_in(now, bucket)
+    }
+
+    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead.
+    pub(crate) fn find_in(&mut self, now: Tick, bucket: u32) -> Option<u32> {
+        let mut next = self.table.first_in(bucket, self.oldest_first);
         let (mut dead, mut passed) = (0, 0);
         while dead < MOST_DEAD && passed < MOST_PASSED {
             let slot = next?;
             // Those that have run out come from `expire`. The ones behind may have a later deadline.
             if self.unfit(slot, now).is_some() {
-                next = self.table.older(slot);
+                next = self.table.next_in(slot, self.oldest_first);
                 passed += 1;
                 continue;
             }
-            let Err(fault) = self.look(slot) else { return Some(slot) };
-            next = self.table.older(slot);
+            let Err(fault) = self.look(slot, now) else { return Some(slot) };
+            next = self.table.next_in(slot, self.oldest_first);
             drop(self.evict_faulty(slot, fault));
             dead += 1;
         }
@@ -53,8 +61,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Probes an inactive connection that is about to be handed out.
-    pub(super) fn look(&mut self, slot: u32) -> Result<(), Fault> {
-        if !self.probing {
+    pub(super) fn look(&mut self, slot: u32, now: Tick) -> Result<(), Fault> {
+        if !self.probing || !self.probe_after.is_zero() && self.inactive_for(slot, now) < self.probe_after {
             return Ok(());
         }
         let looked = self.probe(slot);
@@ -67,8 +75,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
         let State::Inactive { since, until, .. } = record.state else { return None };
-        let closed = record.flags.closed.or(self.table.buckets.get(record.bucket).closed);
-        let (condemned, uses, lifetime_end) = (record.flags.condemned, record.uses, record.lifetime_end);
+        let (doomed, is_condemned) = (record.flags.doomed, record.flags.standing == Standing::Condemned);
+        let closed = self.table.buckets.get(record.bucket).closed.or(doomed.filter(|_| !is_condemned));
+        let condemned = doomed.filter(|_| is_condemned);
+        let (uses, lifetime_end) = (record.uses, record.lifetime_end);
         self.barred(now, Facts { closed, condemned, uses, lifetime_end, since, until })
     }
 
@@ -97,9 +107,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Why a connection can't become inactive, whatever the policy would say.
-    pub(crate) fn refused(&self, now: Tick, facts: Facts) -> Option<Reason> {
-        self.barred(now, facts).or(match (self.limits.max_inactive, self.limits.max_inactive_per_peer) {
+    /// Why a connection can't become inactive, whatever the policy would say. One that somebody waits for is outside the
+    /// limits on inactive ones.
+    pub(crate) fn refused(&self, now: Tick, facts: Facts, waited_for: bool) -> Option<Reason> {
+        let barred = self.barred(now, facts);
+        if waited_for {
+            return barred;
+        }
+        barred.or(match (self.limits.max_inactive, self.limits.max_inactive_per_peer) {
             (Some(0), _) => Some(Reason::MaxInactive),
             (_, Some(0)) => Some(Reason::MaxInactivePerPeer),
             _ => None,
@@ -109,28 +124,50 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most: as long
     /// as more are to go, each call returns one of them.
     pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<Evicted<C>> {
+        if let Some((slot, reason)) = self.surplus(now, bucket) {
+            return Some(self.evict(slot, reason));
+        }
+        self.condemn_surplus(bucket);
+        let slot = self.table.ages.oldest(Standing::Condemned)?;
+        let reason = self.unfit(slot, now)?;
+        Some(self.evict(slot, reason))
+    }
+
+    /// One that has run out or whose peer was closed goes before a healthy one, if the one too many can go by that.
+    fn surplus(&self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
+        let over = |limit: Option<usize>, kept: usize| limit.map_or(0, |most| kept.saturating_sub(most));
+        let in_bucket = over(self.limits.max_inactive_per_peer, self.table.buckets.get(bucket).kept as usize);
+        let in_all = over(self.limits.max_inactive, self.table.ages.len(Standing::Kept));
+        match (in_bucket, in_all) {
+            (1, _) => self.run_out(now).filter(|&(slot, _)| self.table.at(slot).bucket == bucket),
+            (0, 1) => self.table.buckets.next_closed().or_else(|| self.run_out(now)),
+            _ => None,
+        }
+        .filter(|&(slot, _)| self.table.at(slot).flags.standing == Standing::Kept)
+    }
+
+    /// Condemns the oldest of those over a limit.
+    pub(crate) fn condemn_surplus(&mut self, bucket: u32) {
         if let Some(most) = self.limits.max_inactive_per_peer {
-            let of_bucket = self.table.buckets.get(bucket).kept as usize;
-            if of_bucket > most {
-                match self.run_out(now).filter(|&(slot, _)| self.table.at(slot).bucket == bucket) {
-                    Some((slot, reason)) if of_bucket == most + 1 => return Some(self.evict(slot, reason)),
-                    _ => self.table.keep_newest_in(bucket, most),
-                }
-            }
+            self.table.keep_newest_in(bucket, most);
         }
         if let Some(most) = self.limits.max_inactive {
-            let kept = self.table.ages.kept();
-            if kept > most {
-                let closed = self.table.buckets.next_closed();
-                match closed.or_else(|| self.run_out(now)) {
-                    Some((slot, reason)) if kept == most + 1 => return Some(self.evict(slot, reason)),
-                    _ => self.table.keep_newest(most),
-                }
-            }
+            self.table.keep_newest(most);
         }
-        let slot = self.table.ages.oldest_condemned()?;
-        let reason = self.table.at(slot).flags.condemned?;
-        Some(self.evict(slot, reason))
+    }
+
+    /// The inactive connection that goes first when there are too many in all.
+    pub(crate) fn first_to_go(&self, now: Tick) -> Option<(u32, Reason)> {
+        let condemned =
+            self.table.ages.oldest(Standing::Condemned).and_then(|slot| Some((slot, self.unfit(slot, now)?)));
+        condemned.or_else(|| self.table.buckets.next_closed()).or_else(|| self.run_out(now)).or_else(|| {
+            let oldest = self.table.ages.oldest(Standing::Kept)?;
+            Some((oldest, self.unfit(oldest, now).unwrap_or(Reason::MadeRoom)))
+        })
+    }
+
+    fn inactive_for(&self, slot: u32, now: Tick) -> Duration {
+        self.table.at(slot).inactive_since().map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// The inactive connection whose own deadline or lifetime ended first, and why it must go.

@@ -14,7 +14,7 @@ use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Left;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Flags, Record, State};
+use crate::table::slots::{Flags, Record, Standing, State};
 use log::debug;
 use mio::{Interest, Token};
 use std::time::Instant;
@@ -35,7 +35,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The connection comes back, registered as it was, with its options and the cause: it
-    /// [would not be kept](Cause::Refused), or it couldn't be re-registered (as when it wasn't registered before).
+    /// [would not be kept](Cause::Refused), there are [as many](Cause::AtLimit) as allowed and none is inactive that
+    /// could make room, or it couldn't be re-registered (as when it wasn't registered before).
     /// Nothing has changed.
     pub fn park(
         &mut self,
@@ -62,20 +63,35 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             .as_ref()
             .and_then(|history| closings::since(history.epoch, [history.cache, self.tokens.serial()], peer, channel));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
-        let until = match self.admit(&mut conn, &clock, peer, channel, connected, facts) {
+        let most = self.most_to(peer);
+        let bucket = self.table.buckets.find(peer, channel);
+        let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket));
+        let Some(victim) = self.room(since, peer, None, most) else {
+            let cause = self.overcrowded(peer, most, false).unwrap_or(Cause::OthersWait);
+            return Err(ParkError::new(conn, options, cause));
+        };
+        let until = match self.admit(&mut conn, &clock, peer, channel, connected, waiting, facts) {
             Ok(until) => until,
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { connected: true, read_only: true, ..Flags::default() };
         let record = Record { uses, opened, lifetime_end, flags, ..Record::new(conn, Owner(0)) };
-        let slot = self.table.insert(record, peer, channel);
-        self.table.deactivate(slot, since, until, options.private);
+        let slot = self.table.insert(record, peer, channel, most);
+        let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
+        self.table.deactivate(slot, since, until, options.private, standing);
         self.stats.inserted += 1;
         let record = self.table.at(slot);
         let (id, bucket) = (record.id(slot), record.bucket);
         debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
-        Ok(Parked { id, evicted: self.make_room(since, bucket) })
+        let evicted = match victim {
+            Some((slot, reason)) => {
+                self.condemn_surplus(bucket);
+                Some(self.evict(slot, self.unfit(slot, since).unwrap_or(reason)))
+            }
+            None => self.make_room(since, bucket),
+        };
+        Ok(Parked { id, evicted })
     }
 
     /// Until when a connection is kept that is about to be parked. It is registered under the next token then.
@@ -86,10 +102,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         peer: &Peer,
         channel: ChannelBindingId,
         connected: bool,
+        waiting: u32,
         facts: Facts,
     ) -> Result<Tick, Cause> {
         let token = self.next_token()?;
-        if let Some(reason) = self.refused(facts.since, facts) {
+        if let Some(reason) = self.refused(facts.since, facts, waiting > 0) {
             return Err(Cause::Refused(reason));
         }
         look(conn, connected).map_err(Cause::of)?;
@@ -101,6 +118,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             uses: facts.uses,
             inactive: self.table.inactive(),
             inactive_to_peer: bucket.map_or(0, |bucket| bucket.inactive() as usize),
+            waiting: waiting as usize,
         };
         let until = verdict(&mut self.policy, clock, &candidate, facts.until).map_err(Cause::Refused)?;
         // Writability is of no interest to the cache, and would be told at once.

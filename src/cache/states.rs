@@ -30,7 +30,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The state comes back, with its private data, and nothing has changed, if there is no such connection or the
-    /// lease is over, if another owner has it, or if it was to be made active for a peer it isn't kept for.
+    /// lease is over, if another owner has it, if it was to be made active for a peer it isn't kept for or while requests
+    /// [wait](Cache::request) for one like it, or if it was to be recorded for a peer at its
+    /// [limit](crate::Limits::max_connections_per_peer).
     pub fn set_connection_state(
         &mut self,
         now: Instant,
@@ -51,17 +53,29 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             (Some(owner), ConnState::Active(new)) if owner != new => {
                 Err(SetStateError::new(StateError::OwnedBy(owner), ConnState::Active(new)))
             }
-            (Some(_), ConnState::Active(_)) => {
+            (Some(owner), ConnState::Active(_)) => {
                 if !same_peer {
-                    self.table.move_to(slot, peer, channel);
+                    let most = self.most_to(peer);
+                    if self.is_full(peer, most) {
+                        return Err(SetStateError::new(StateError::PeerAtLimit, ConnState::Active(owner)));
+                    }
+                    self.table.move_to(slot, peer, channel, most);
                 }
                 Ok(StateChange { id, private: None, evicted: None })
             }
             (None, ConnState::Active(new)) if !same_peer => {
                 Err(SetStateError::new(StateError::OtherPeer, ConnState::Active(new)))
             }
+            (None, ConnState::Active(new)) if self.is_anybody_waiting_for(peer, channel) => {
+                Err(SetStateError::new(StateError::OthersWait, ConnState::Active(new)))
+            }
             (None, ConnState::Active(new)) => Ok(self.activate(now, id, new)),
             (owner, ConnState::Inactive { channel, private: new, until }) => {
+                let most = self.most_to(peer);
+                if !same_peer && self.is_full(peer, most) {
+                    let state = ConnState::Inactive { channel, private: new, until };
+                    return Err(SetStateError::new(StateError::PeerAtLimit, state));
+                }
                 if owner.is_none() {
                     let now = self.clock.advance(now);
                     if let Some(reason) = self.unfit(slot, now) {
@@ -70,7 +84,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                         return Ok(StateChange { id, private, evicted: Some(evicted) });
                     }
                 }
-                let (private, evicted) = self.give_back(now, slot, Some((peer, channel)), new, until);
+                let (private, evicted) = self.give_back(now, slot, Some((peer, channel, most)), new, until);
                 Ok(StateChange { id, private, evicted })
             }
         }
@@ -100,12 +114,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
+    /// Whether as many connections lead to this peer as may.
+    fn is_full(&self, peer: &Peer, most: u32) -> bool {
+        let site = self.table.buckets.site_of(peer);
+        site.map_or(0, |site| self.table.buckets.sites.get(site).total) >= most
+    }
+
     /// Makes this inactive connection active, or evicts it.
     fn activate(&mut self, now: Instant, id: ConnId, owner: Owner) -> StateChange<C> {
         let (now, slot) = (self.clock.advance(now), id.slot);
         let fit = match self.unfit(slot, now) {
             Some(reason) => Err((reason, None)),
-            None => self.look(slot),
+            None => self.look(slot, now),
         };
         match fit.and_then(|()| self.widen(slot)) {
             Ok(()) => {

@@ -9,7 +9,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnStateRef, Owner};
 use crate::stats::{Counts, Stats};
-use crate::table::slots::{Record, State};
+use crate::table::slots::{Record, Standing, State};
 use mio::Token;
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -63,25 +63,25 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// All connections, in no particular order. O(n).
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_, C>> {
-        self.table.iter().map(|(slot, record)| {
-            let bucket = self.table.buckets.get(record.bucket);
-            Entry {
-                id: record.id(slot),
-                conn: &record.conn,
-                peer: &bucket.peer,
-                channel: bucket.channel,
-                state: self.state_of(record),
-                uses: record.uses,
-                opened: self.instant(record.opened),
-                inactive_since: record.inactive_since().map(|since| self.instant(since)),
-            }
-        })
+        self.table.iter().map(|(slot, record)| self.entry(slot, record))
+    }
+
+    /// The inactive connections, the one inactive for longest first, but for those that are to go: for a host that sends
+    /// pings to them, say. It writes through [`get_mut`](Cache::get_mut), and its [probe](Connection::probe) reads the
+    /// answers: they stay inactive, and their idle time runs on.
+    pub fn iter_inactive(&self) -> impl Iterator<Item = Entry<'_, C>> {
+        self.table.ages.iter(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }
 
     /// How many connections there are.
     pub fn counts(&self) -> Counts {
         let inactive = self.table.inactive();
-        Counts { active: self.table.len() - inactive, inactive, condemned: self.table.ages.condemned() }
+        Counts {
+            active: self.table.len() - inactive,
+            inactive,
+            condemned: self.table.ages.len(Standing::Condemned),
+            waiting: self.table.lines.waiting(),
+        }
     }
 
     /// How many connections lead to `peer`. O(channel bindings in use with it).
@@ -98,13 +98,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// there when their peer was [closed](Cache::close_peer) come as a pair of their own, until they have left. O(of
     /// them).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
-        self.table.buckets.iter().map(|(_, bucket)| (&bucket.peer, bucket.channel, bucket.counts()))
+        self.table.buckets.iter().map(|(at, bucket)| (&bucket.peer, bucket.channel, self.counts_in(at)))
     }
 
     /// What the cache has done so far.
     pub fn stats(&self) -> Stats {
-        let Counts { active, inactive, .. } = self.counts();
-        Stats { active, inactive, ..self.stats.clone() }
+        let Counts { active, inactive, waiting, .. } = self.counts();
+        Stats { active, inactive, waiting, places: self.table.lines.places(), ..self.stats.clone() }
     }
 
     fn state_of<'a>(&'a self, record: &'a Record<C>) -> ConnStateRef<'a> {
@@ -118,13 +118,32 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
+    fn entry<'a>(&'a self, slot: u32, record: &'a Record<C>) -> Entry<'a, C> {
+        let bucket = self.table.buckets.get(record.bucket);
+        Entry {
+            id: record.id(slot),
+            conn: &record.conn,
+            peer: &bucket.peer,
+            channel: bucket.channel,
+            state: self.state_of(record),
+            uses: record.uses,
+            opened: self.instant(record.opened),
+            inactive_since: record.inactive_since().map(|since| self.instant(since)),
+        }
+    }
+
+    fn counts_in(&self, bucket: u32) -> Counts {
+        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.get(bucket).counts() }
+    }
+
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {
         let mut sum = Counts::default();
-        for (_, bucket) in self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)) {
-            let counts = bucket.counts();
+        for (at, _) in self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)) {
+            let counts = self.counts_in(at);
             sum.active += counts.active;
             sum.inactive += counts.inactive;
             sum.condemned += counts.condemned;
+            sum.waiting += counts.waiting;
         }
         sum
     }

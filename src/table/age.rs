@@ -3,13 +3,13 @@
 //! Its links stand apart from the records, eight bytes to a slot: a hand-out unlinks a connection from between two
 //! others that have nothing to do with it, and their whole records would have to come into the processor's cache.
 
-use crate::table::slots::{Linked, Links, List, NONE};
+use crate::table::slots::{Linked, Links, List, NONE, Standing};
+
 #[derive(Default)]
 pub(crate) struct Ages {
     links: Vec<Links>,
-    kept: Order,
-    /// Those over a lowered limit, in the order in which they were condemned.
-    condemned: Order,
+    /// One order for each standing. That of the condemned ones is the one in which they were condemned.
+    orders: [Order; 3],
 }
 
 #[derive(Default)]
@@ -24,55 +24,43 @@ impl Ages {
     }
 
     #[inline]
-    pub(crate) fn push_newest(&mut self, slot: u32) {
+    pub(crate) fn push_newest(&mut self, slot: u32, standing: Standing) {
         if self.links.len() <= slot as usize {
             self.links.resize(slot as usize + 1, Links { newer: NONE, older: NONE });
         }
-        self.kept.list.push_newest(&mut self.links, slot);
-        self.kept.len += 1;
+        let order = &mut self.orders[standing as usize];
+        order.list.push_newest(&mut self.links, slot);
+        order.len += 1;
     }
 
-    /// Takes out a slot that is here; whether it is condemned is for the caller to remember.
+    /// Takes out a slot that is here; its standing is for the caller to remember.
     #[inline]
-    pub(crate) fn remove(&mut self, slot: u32, condemned: bool) {
-        let order = if condemned { &mut self.condemned } else { &mut self.kept };
+    pub(crate) fn remove(&mut self, slot: u32, standing: Standing) {
+        let order = &mut self.orders[standing as usize];
         order.list.remove(&mut self.links, slot);
         order.len -= 1;
     }
 
-    /// Moves a slot that is kept to those condemned.
-    pub(crate) fn condemn(&mut self, slot: u32) {
-        self.remove(slot, false);
-        self.condemned.list.push_newest(&mut self.links, slot);
-        self.condemned.len += 1;
+    #[inline]
+    pub(crate) fn oldest(&self, standing: Standing) -> Option<u32> {
+        Some(self.orders[standing as usize].list.oldest).filter(|&slot| slot != NONE)
     }
 
     #[inline]
-    pub(crate) fn oldest_kept(&self) -> Option<u32> {
-        Some(self.kept.list.oldest).filter(|&slot| slot != NONE)
+    pub(crate) fn len(&self, standing: Standing) -> usize {
+        self.orders[standing as usize].len
     }
 
-    #[inline]
-    pub(crate) fn oldest_condemned(&self) -> Option<u32> {
-        Some(self.condemned.list.oldest).filter(|&slot| slot != NONE)
+    /// All of this standing, oldest first.
+    pub(crate) fn iter(&self, standing: Standing) -> impl Iterator<Item = u32> {
+        let list = self.orders[standing as usize].list;
+        std::iter::successors(self.oldest(standing), move |&slot| list.newer(&self.links, slot))
     }
 
     /// Gives back the memory that isn't needed for slots below `end`.
     pub(crate) fn shrink_to_fit(&mut self, end: usize) {
         self.links.truncate(end);
         self.links.shrink_to_fit();
-    }
-
-    /// How many are condemned.
-    #[inline]
-    pub(crate) fn condemned(&self) -> usize {
-        self.condemned.len
-    }
-
-    /// How many are not condemned.
-    #[inline]
-    pub(crate) fn kept(&self) -> usize {
-        self.kept.len
     }
 }
 
@@ -99,37 +87,30 @@ mod tests {
     }
 
     #[test]
-    fn both_orders_are_those_of_plain_lists() {
+    fn each_order_is_that_of_a_plain_list() {
+        let all = [Standing::Kept, Standing::Promised, Standing::Condemned];
         for seed in 0..5 {
-            let (mut random, mut ages) = (Random::new(seed), Ages::default());
-            let (mut kept, mut condemned) = (Vec::new(), Vec::new());
+            let (mut random, mut ages, mut naive) = (Random::new(seed), Ages::default(), [const { Vec::new() }; 3]);
             for _ in 0..2_000 {
-                let slot = random.below(100) as u32;
-                let at = |list: &Vec<u32>| list.iter().position(|&s| s == slot);
-                match (at(&kept), at(&condemned)) {
-                    (Some(at), _) if random.below(4) == 0 => {
-                        condemned.push(kept.remove(at));
-                        ages.condemn(slot);
-                    }
-                    (Some(at), _) => {
-                        kept.remove(at);
-                        ages.remove(slot, false);
-                    }
-                    (_, Some(at)) => {
-                        condemned.remove(at);
-                        ages.remove(slot, true);
-                    }
-                    _ => {
-                        kept.push(slot);
-                        ages.push_newest(slot);
+                let (slot, to) = (random.below(100) as u32, all[random.below(3)]);
+                for from in all {
+                    if let Some(at) = naive[from as usize].iter().position(|&s| s == slot) {
+                        naive[from as usize].remove(at);
+                        ages.remove(slot, from);
                     }
                 }
-                for (order, naive) in [(&ages.kept, &kept), (&ages.condemned, &condemned)] {
-                    assert!(order.list.iter(&ages.links).eq(naive.iter().rev().copied()), "seed {seed}");
-                    assert_eq!(order.len, naive.len(), "seed {seed}");
+                if random.below(4) > 0 {
+                    naive[to as usize].push(slot);
+                    ages.push_newest(slot, to);
                 }
-                assert_eq!(ages.oldest_kept(), kept.first().copied(), "seed {seed}");
-                assert_eq!(ages.oldest_condemned(), condemned.first().copied(), "seed {seed}");
+                for standing in all {
+                    let expected = &naive[standing as usize];
+                    assert!(ages.iter(standing).eq(expected.iter().copied()), "seed {seed}");
+                    assert_eq!(
+                        (ages.len(standing), ages.oldest(standing)),
+                        (expected.len(), expected.first().copied())
+                    );
+                }
             }
         }
     }

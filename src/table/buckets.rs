@@ -6,6 +6,7 @@ use crate::reason::Reason;
 use crate::stats::Counts;
 use crate::table::chains::{Heads, Mixer};
 use crate::table::living::Living;
+use crate::table::sites::Sites;
 use crate::table::slots::{Linked, Links, List, NONE};
 use slab::Slab;
 
@@ -15,11 +16,19 @@ pub(crate) struct Bucket {
     pub(crate) channel: ChannelBindingId,
     /// The inactive ones, but for those condemned.
     pub(crate) list: List,
-    /// How many those are.
+    /// How many of those are for whoever comes.
     pub(crate) kept: u32,
+    /// How many of those are for somebody who waits.
+    pub(crate) promised: u32,
     /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
     pub(crate) condemned: u32,
     pub(crate) active: u32,
+    /// How many places were given for connections.
+    pub(crate) places: u32,
+    /// What it shares with the peer's other buckets.
+    pub(crate) site: u32,
+    /// Those who wait for a connection, or [`NONE`].
+    pub(crate) line: u32,
     /// The host closed the peer or the channel binding: nothing is found here any more, and what is in the list is to go.
     pub(crate) closed: Option<Reason>,
     /// Its place in the chain of its key (`older` is the next), or when closed, in the list of those with connections.
@@ -30,17 +39,18 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn inactive(&self) -> u32 {
-        self.kept + self.condemned
+        self.kept + self.promised + self.condemned
     }
 
     pub(crate) fn counts(&self) -> Counts {
         let (active, inactive, condemned) = (self.active, self.inactive(), self.condemned);
-        Counts { active: active as usize, inactive: inactive as usize, condemned: condemned as usize }
+        Counts { active: active as usize, inactive: inactive as usize, condemned: condemned as usize, waiting: 0 }
     }
 }
 
 pub(crate) struct Buckets {
     buckets: Slab<Bucket>,
+    pub(crate) sites: Sites,
     living: Living,
     /// Chains by the hash of peer and channel. Keys are compared whole, in the bucket.
     by_key: Heads,
@@ -55,6 +65,7 @@ impl Buckets {
     pub(crate) fn new(capacity: usize, mixer: Mixer) -> Buckets {
         Buckets {
             buckets: Slab::with_capacity(capacity),
+            sites: Sites::with_capacity(capacity),
             living: Living::with_capacity(capacity),
             by_key: Heads::with_room(capacity),
             by_peer: Heads::with_room(capacity),
@@ -87,22 +98,28 @@ impl Buckets {
         None
     }
 
-    /// The bucket of this peer and channel, new if there is none. It has to be given a connection or
-    /// [released](Buckets::release_if_empty).
-    pub(crate) fn find_or_add(&mut self, peer: &Peer, channel: ChannelBindingId) -> u32 {
+    /// The bucket of this peer and channel, new if there is none. It has to be given a connection, a place or a line, or
+    /// [released](Buckets::release_if_empty). `most` is how many connections may lead to a peer that is new here.
+    pub(crate) fn find_or_add(&mut self, peer: &Peer, channel: ChannelBindingId, most: u32) -> u32 {
         if let Some(found) = self.find(peer, channel) {
             return found;
         }
         if self.buckets.len() == self.by_key.room() {
             self.make_room(2 * self.buckets.len());
         }
+        let site = self.site_of(peer).unwrap_or_else(|| self.sites.add(most));
+        self.sites.get_mut(site).buckets += 1;
         let added = self.buckets.insert(Bucket {
             peer: peer.clone(),
             channel,
             list: List::EMPTY,
             kept: 0,
+            promised: 0,
             condemned: 0,
             active: 0,
+            places: 0,
+            site,
+            line: NONE,
             closed: None,
             links: Links { newer: NONE, older: NONE },
             same_peer: (NONE, NONE),
@@ -112,18 +129,25 @@ impl Buckets {
         added
     }
 
-    /// Forgets the bucket if it has no connection left.
+    /// The site of this peer, if it has one.
+    pub(crate) fn site_of(&self, peer: &Peer) -> Option<u32> {
+        self.of_peer(peer).next().map(|(_, bucket)| bucket.site)
+    }
+
+    /// Forgets the bucket if it has no connection, no place and no line left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if bucket.inactive() + bucket.active > 0 {
+        if bucket.inactive() + bucket.active + bucket.places > 0 || bucket.line != NONE {
             return;
         }
+        let site = bucket.site;
         if bucket.closed.is_none() {
             self.unlink_key(at);
         }
         self.unlink_peer(at);
         self.buckets.remove(at as usize);
         self.living.remove(at);
+        self.sites.release(site);
     }
 
     /// All buckets of `peer`, whatever their channel; also those closed.
@@ -139,19 +163,8 @@ impl Buckets {
         self.living.iter().map(|at| (at, &self.buckets[at as usize]))
     }
 
-    /// Makes all buckets of `peer` unfindable.
-    pub(crate) fn close_peer(&mut self, peer: &Peer) {
-        let all: Vec<u32> = self.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|at| self.close(at, Reason::PeerClosed));
-    }
-
-    /// Makes all buckets under `channel` unfindable. O(buckets).
-    pub(crate) fn close_channel(&mut self, channel: ChannelBindingId) {
-        let all: Vec<u32> = self.iter().filter(|(_, bucket)| bucket.channel == channel).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|at| self.close(at, Reason::ChannelClosed));
-    }
-
-    fn close(&mut self, at: u32, reason: Reason) {
+    /// Makes a bucket unfindable.
+    pub(crate) fn close(&mut self, at: u32, reason: Reason) {
         if self.get(at).closed.is_some() {
             return;
         }
@@ -186,6 +199,7 @@ impl Buckets {
     /// Gives back the memory that isn't needed for those that are there.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.buckets.shrink_to_fit();
+        self.sites.shrink_to_fit();
         self.living.shrink_to_fit();
         self.make_room(self.buckets.len());
     }
@@ -281,7 +295,8 @@ mod tests {
                 assert_eq!(found, known.map(|at| naive[at].2), "seed {seed}");
                 match (random.below(10), known) {
                     (0, _) => {
-                        buckets.close_peer(&peers[peer]);
+                        let all: Vec<u32> = buckets.of_peer(&peers[peer]).map(|(at, _)| at).collect();
+                        all.into_iter().for_each(|at| buckets.close(at, Reason::PeerClosed));
                         naive.iter_mut().filter(|b| b.0 == peer).for_each(|b| b.3 = true);
                     }
                     (1..=4, Some(at)) => {
@@ -295,7 +310,7 @@ mod tests {
                         buckets.release_if_empty(bucket);
                     }
                     _ => {
-                        let bucket = buckets.find_or_add(&peers[peer], ChannelBindingId(channel));
+                        let bucket = buckets.find_or_add(&peers[peer], ChannelBindingId(channel), 9);
                         buckets.get_mut(bucket).active = 1;
                         if known.is_none() {
                             naive.push((peer, channel, bucket, false));
@@ -318,7 +333,7 @@ mod tests {
     fn chains_stay_short_whatever_the_channels_numbers() {
         let (peer, mut buckets) = (Peer::direct("host", 1), buckets());
         for channel in 0..1_000 {
-            let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel << 16));
+            let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel << 16), 9);
             buckets.get_mut(bucket).active = 1;
         }
         assert!(buckets.by_key.room() >= 1_000);

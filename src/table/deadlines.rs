@@ -6,6 +6,7 @@
 
 use crate::table::clock::Tick;
 use crate::table::slots::NONE;
+#[derive(Default)]
 pub(crate) struct Deadlines {
     heap: Vec<Entry>,
     /// Where each slot stands in the heap, or [`NONE`].

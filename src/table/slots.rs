@@ -36,22 +36,38 @@ pub(crate) enum State {
     Inactive { since: Tick, until: Tick, private: PrivateData },
 }
 
-/// What is known of a connection besides.
+/// What is known of a connection besides. Eight bytes: a record has no more to spare.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags {
     /// The connecting is over: it needn't be asked again.
     pub(crate) connected: bool,
+    /// It counts as one that is being opened.
+    pub(crate) connecting: bool,
     /// Its read side was reported closed while it was active.
     pub(crate) read_closed: bool,
     /// Registered for reading alone, as connections from a host's own table are while parked; and all inactive ones
     /// where edges are emulated.
     pub(crate) read_only: bool,
-    /// It has an entry among the deadlines, at the end of its lifetime or earlier.
+    /// It has an entry among the deadlines of inactive connections, at the end of its lifetime or earlier.
     pub(crate) armed: bool,
-    /// The host closed a peer or channel binding that it went by: it is not kept any more, wherever it is moved.
-    pub(crate) closed: Option<Reason>,
-    /// Inactive, and to go for this reason: a limit was lowered, or at that time its peer had been closed.
-    pub(crate) condemned: Option<Reason>,
+    /// It has an entry among the deadlines of active connections.
+    pub(crate) timed: bool,
+    pub(crate) standing: Standing,
+    /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that
+    /// it went by; or it is condemned.
+    pub(crate) doomed: Option<Reason>,
+}
+
+/// What an inactive connection is kept for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// For whoever comes.
+    #[default]
+    Kept,
+    /// For somebody who waits: no limit on the number of inactive ones counts it.
+    Promised,
+    /// To go: a limit was lowered, or at that time its peer had been closed. Nor does a limit count these.
+    Condemned,
 }
 
 /// The neighbours in a list.
@@ -142,6 +158,15 @@ impl List {
         self.newest = slot;
     }
 
+    pub(crate) fn push_oldest(&mut self, slots: &mut impl Linked, slot: u32) {
+        slots.links_mut(slot).newer = self.oldest;
+        match self.oldest {
+            NONE => self.newest = slot,
+            oldest => slots.links_mut(oldest).older = slot,
+        }
+        self.oldest = slot;
+    }
+
     /// Takes `slot`, which is in this list, out of it.
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut impl Linked, slot: u32) {
@@ -160,6 +185,11 @@ impl List {
     /// The one after `slot`, towards the oldest.
     pub(crate) fn older(&self, slots: &impl Linked, slot: u32) -> Option<u32> {
         (slot != self.oldest).then(|| slots.links(slot).older)
+    }
+
+    /// The one after `slot`, towards the newest.
+    pub(crate) fn newer(&self, slots: &impl Linked, slot: u32) -> Option<u32> {
+        (slot != self.newest).then(|| slots.links(slot).newer)
     }
 
     /// All of the list, newest first.

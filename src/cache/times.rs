@@ -1,0 +1,47 @@
+//! A time for whoever has a connection.
+
+use crate::cache::Cache;
+use crate::connection::Connection;
+use crate::error::NotFound;
+use crate::policy::Policy;
+use crate::state::{ConnId, Owner};
+use crate::table::clock::Tick;
+use crate::table::slots::State;
+use std::time::Instant;
+
+/// # A time for whoever has a connection
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Sets until when the owner of an active connection wants to have done with it, as for a response to come; `None`
+    /// for no such time. [`overdue`](Cache::overdue) says when it has come, and
+    /// [`next_deadline`](Cache::next_deadline) covers it. Giving the connection back or closing it ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if the connection isn't here, isn't active, or the lease is over.
+    pub fn set_deadline(&mut self, id: ConnId, at: Option<Instant>) -> Result<(), NotFound> {
+        let slot = self.slot_of(id).ok_or(NotFound)?;
+        match self.table.at(slot).state {
+            State::Active { .. } => {
+                let at = at.map_or(Tick::NEVER, |at| self.clock.tick(at));
+                self.table.set_time(slot, at);
+                Ok(())
+            }
+            State::Inactive { .. } => Err(NotFound),
+        }
+    }
+
+    /// An active connection whose time has come, and its owner: each once. Call it in each turn until it says `None`.
+    ///
+    /// Nothing has happened to the connection. What a late answer means is the host's business: mostly
+    /// [`close_connection`](Cache::close_connection).
+    pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
+        let now = self.clock.advance(now);
+        let (_, slot) = self.table.first_time().filter(|&(at, _)| at <= now)?;
+        self.table.set_time(slot, Tick::NEVER);
+        let record = self.table.at(slot);
+        match record.state {
+            State::Active { owner } => Some((record.id(slot), owner)),
+            State::Inactive { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! Requests for connections, within limits on all connections, and the line of those that have to wait.
+
+use crate::cache::Cache;
+use crate::cache::fitness::verdict;
+use crate::channel::ChannelBindingId;
+use crate::connection::Connection;
+use crate::error::{Cause, InsertError, NotFound};
+use crate::outcome::Found;
+use crate::peer::Peer;
+use crate::policy::{Candidate, Policy};
+use crate::reason::Reason;
+use crate::state::{ConnId, Owner};
+use crate::table::clock::Tick;
+use crate::table::lines::At;
+use crate::table::sites::UNLIMITED;
+use crate::table::slots::{NONE, Standing};
+use crate::waiting::{Grant, Granted, Place, RequestError, Requested, WaiterId};
+use log::debug;
+use std::time::{Duration, Instant};
+
+/// For how long a place is held for a request without a time of its own.
+const PLACE_TIME: Duration = Duration::from_secs(30);
+/// How many lines and peers for which nothing can be done one grant looks at.
+const MOST_LOOKS: u32 = 16;
+
+/// # Waiting
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections)
+    /// and the like: one to reuse, or the right to open one, or a place in the line of those who wait for the same peer
+    /// and channel binding. First come, first served.
+    ///
+    /// At a limit, an inactive connection that is of no use here makes room and comes with the answer: one that has to
+    /// go anyway, else the one inactive for longest.
+    ///
+    /// `until` is when the request gives up waiting, and when a place that it gets is no longer held. Default for a
+    /// place: 30 seconds.
+    ///
+    /// A host that uses this calls [`grant`](Cache::grant) in each turn of its loop, before
+    /// [`expire`](Cache::expire). Otherwise [`next_deadline`](Cache::next_deadline) stays due, and the loop spins.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: the line is full, the cache drains, or `until` has passed. Nothing has changed.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+        until: Option<Instant>,
+    ) -> Result<Requested<C>, RequestError> {
+        if self.draining {
+            return Err(RequestError::Draining);
+        }
+        let mut clock = self.clock;
+        let since = clock.advance(now);
+        let end = until.map_or(Tick::NEVER, |until| clock.tick(until));
+        if end <= since {
+            return Err(RequestError::TimedOut);
+        }
+        let most = self.most_to(peer);
+        if !self.is_anybody_waiting_for(peer, channel) {
+            if let Some(found) = self.reuse(since, peer, channel, owner) {
+                self.clock = clock;
+                return Ok(Requested::Reuse(found));
+            }
+            if let Some(victim) = self.room_at_once(since, peer, channel, most) {
+                self.clock = clock;
+                let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
+                let place_end = if until.is_some() { end } else { since.after(PLACE_TIME) };
+                let waiter = self.table.give_place(peer, channel, most, owner, since, end, place_end);
+                self.stats.missed += 1;
+                return Ok(Requested::Open { place: self.place(waiter, peer, channel, owner, place_end), evicted });
+            }
+        }
+        if let Some(max_waiting) = self.limits.max_waiting.filter(|&most| self.table.lines.waiting() >= most) {
+            return Err(RequestError::LineFull { max_waiting });
+        }
+        self.clock = clock;
+        let waiter = self.table.wait(peer, channel, most, owner, since, end);
+        self.stats.missed += 1;
+        self.stats.waited += 1;
+        debug!(target: "conncache", "event=wait waiter={waiter} peer={peer} channel={channel} owner={}", owner.0);
+        Ok(Requested::Wait(waiter))
+    }
+
+    /// [`insert`](Cache::insert) for a connection that a [`Place`] was given for.
+    ///
+    /// # Errors
+    ///
+    /// The connection comes back with the cause, as there, and the place with it as long as it is held. If the place's
+    /// time was over, [`Cause::PlaceGone`]. Nothing has changed.
+    pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
+        if self.held(&place).is_none() {
+            return Err(InsertError { conn, cause: Cause::PlaceGone, place: None });
+        }
+        match self.take_in(now, conn, &place.peer, place.channel, place.owner, 0) {
+            Ok(id) => {
+                self.end_place(&place);
+                Ok(id)
+            }
+            Err((conn, cause)) => Err(InsertError { conn, cause, place: Some(place) }),
+        }
+    }
+
+    /// Returns a place that nobody wants any more, as when the client has left, or the connection couldn't be opened and
+    /// the request has failed. Another request gets it.
+    pub fn give_up(&mut self, place: Place) {
+        self.end_place(&place);
+    }
+
+    /// Puts the request that has this place at the head of its line, to be granted another one: for a host that can't
+    /// open the connection at the moment, as on `EMFILE`. Its time runs on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if the place's time was over.
+    pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
+        let request = self.held(&place).ok_or(NotFound)?;
+        self.table.put_back(&place.peer, place.channel, request);
+        Ok(place.waiter)
+    }
+
+    /// Serves one of the requests that wait, if one can be served, is out of time or is refused. Call it in each turn of
+    /// the loop until it says `None`, or fewer times, to bound the turn's work.
+    ///
+    /// Those who wait for one peer and channel binding are served in the order in which they came. Peers take turns,
+    /// and so do the channel bindings of a peer where its own limit binds. A connection that comes back serves its own
+    /// line first: eight times at most while another line is passed over, then it makes room for that one, if that
+    /// peer has no connection or this one has two more.
+    ///
+    /// It may say `None` with work left, when it had enough to do with dead connections: then
+    /// [`next_deadline`](Cache::next_deadline) is still due.
+    pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
+        let now = self.clock.advance(now);
+        if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
+            self.stats.timed_out += 1;
+            return Some(self.end_request(now, request, Granted::TimedOut));
+        }
+        if let Some(request) = self.table.lines.first_refused() {
+            return Some(self.end_request(now, request, Granted::Refused));
+        }
+        for _ in 0..MOST_LOOKS {
+            if let Some(line) = self.table.lines.first_ready() {
+                self.table.lines.drop_first_ready();
+                if let Some(grant) = self.reuse_for(now, line) {
+                    return Some(grant);
+                }
+                continue;
+            }
+            let site = self.table.buckets.sites.first()?;
+            if !self.is_room_in_all() {
+                return None;
+            }
+            self.table.buckets.sites.drop_first();
+            if let Some(grant) = self.open_for(now, site) {
+                return Some(grant);
+            }
+        }
+        None
+    }
+
+    /// Ends a request that waits, as when its client has left. One that has a [`Place`] is ended by
+    /// [`give_up`](Cache::give_up).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if it doesn't wait (any more).
+    pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
+        match self.table.lines.get(waiter).map(|request| request.at) {
+            Some(At::Line(_)) => {
+                self.step_out(waiter.slot);
+                self.table.forget(waiter.slot);
+                Ok(())
+            }
+            Some(At::Place(_)) | None => Err(NotFound),
+        }
+    }
+
+    /// Has all who wait for `peer` refused, whatever their channel binding: for a server that is known to be down. They
+    /// come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
+    pub fn refuse(&mut self, peer: &Peer) {
+        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
+        all.into_iter().for_each(|bucket| self.refuse_line(bucket));
+    }
+
+    /// A connection that was inserted is established: it counts no longer for
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, the first readable event
+    /// that isn't a hangup or the [`checkin`](Cache::checkin) says so.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`] if it isn't here, or the lease is over.
+    pub fn established(&mut self, id: ConnId) -> Result<(), NotFound> {
+        let slot = self.slot_of(id).ok_or(NotFound)?;
+        self.table.established(slot);
+        Ok(())
+    }
+
+    /// For how long the request has been waiting that waits for longest; zero if none waits. O(lines).
+    pub fn longest_wait(&self) -> Duration {
+        self.table.lines.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
+    }
+
+    /// Whether a request waits that `grant` can do something for, as far as is known without looking.
+    pub(crate) fn is_grant_due(&self) -> bool {
+        self.table.lines.is_any_refused()
+            || self.table.lines.is_any_ready()
+            || self.table.buckets.sites.is_any_queued() && self.is_room_in_all()
+    }
+
+    /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
+    pub(crate) fn is_anybody_waiting_for(&self, peer: &Peer, channel: ChannelBindingId) -> bool {
+        self.table.lines.waiting() > 0
+            && self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
+    }
+
+    /// How many connections may lead to this peer. Asks the policy if the peer isn't known.
+    pub(crate) fn most_to(&mut self, peer: &Peer) -> u32 {
+        match self.table.buckets.site_of(peer) {
+            Some(site) => self.table.buckets.sites.get(site).most,
+            None => self.most_by_policy(peer, self.limits.max_connections_per_peer),
+        }
+    }
+
+    pub(crate) fn most_by_policy(&mut self, peer: &Peer, limit: Option<usize>) -> u32 {
+        let most = self.policy.max_connections(peer).or(limit);
+        most.map_or(UNLIMITED, |most| u32::try_from(most).unwrap_or(UNLIMITED))
+    }
+
+    /// Why a connection that nobody gave a place may not come in.
+    pub(crate) fn overcrowded(&self, peer: &Peer, most: u32, connecting: bool) -> Option<Cause> {
+        if let Some(most) = self.limits.max_connections.filter(|&most| self.table.total() >= most) {
+            return Some(Cause::AtLimit { limit: "max_connections", most });
+        }
+        let site = self.table.buckets.site_of(peer).map(|site| self.table.buckets.sites.get(site));
+        let (total, being_opened) = site.map_or((0, 0), |site| (site.total, site.connecting));
+        if total >= most {
+            return Some(Cause::AtLimit { limit: "max_connections_per_peer", most: most as usize });
+        }
+        match self.limits.max_connecting_per_peer {
+            Some(most) if connecting && being_opened as usize >= most => {
+                Some(Cause::AtLimit { limit: "max_connecting_per_peer", most })
+            }
+            _ if site.is_some_and(|site| site.waiting > 0) => Some(Cause::OthersWait),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a connection to reuse; hands it out.
+    fn reuse(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
+        let bucket = self.table.buckets.find(peer, channel)?;
+        let slot = self.find_in(now, bucket)?;
+        match self.widen(slot) {
+            Ok(()) => Some(self.hand_out(now, slot, owner)),
+            Err(fault) => {
+                drop(self.evict_faulty(slot, fault));
+                None
+            }
+        }
+    }
+
+    /// Room for a request that has just come: not before those who wait, though for other peers or channel bindings.
+    fn room_at_once(
+        &mut self,
+        now: Tick,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        most: u32,
+    ) -> Option<Option<(u32, Reason)>> {
+        let others_wait = self.limits.max_connections.is_some() && self.table.buckets.sites.first().is_some();
+        let site = self.table.buckets.site_of(peer).map(|site| self.table.buckets.sites.get(site));
+        if others_wait || site.is_some_and(|site| site.waiting > 0) {
+            return None;
+        }
+        self.room(now, peer, Some(channel), most)
+    }
+
+    /// Whether a connection may be opened under this channel binding (or one parked, under any), and what has to go for
+    /// it: one at most.
+    pub(crate) fn room(
+        &self,
+        now: Tick,
+        peer: &Peer,
+        channel: Option<ChannelBindingId>,
+        most: u32,
+    ) -> Option<Option<(u32, Reason)>> {
+        let (all, most_in_all) = (self.table.total(), self.limits.max_connections.unwrap_or(usize::MAX));
+        let site = self.table.buckets.site_of(peer).map(|site| self.table.buckets.sites.get(site));
+        let (total, connecting) = site.map_or((0, 0), |site| (site.total, site.connecting));
+        let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
+        if all > most_in_all || total > most || channel.is_some() && connecting as usize >= most_connecting {
+            return None;
+        }
+        if total == most {
+            return self.useless_at(now, peer, channel).map(Some);
+        }
+        if all == most_in_all { self.first_to_go(now).map(Some) } else { Some(None) }
+    }
+
+    /// Whether the limit on all connections leaves room, or something inactive can make it.
+    fn is_room_in_all(&self) -> bool {
+        let Some(most) = self.limits.max_connections else { return true };
+        match self.table.total() {
+            total if total < most => true,
+            total => total == most && self.first_to_go(self.clock.latest()).is_some(),
+        }
+    }
+
+    /// The inactive connection to this peer that goes first to make room for one under `channel`. O(channel bindings in
+    /// use with the peer).
+    fn useless_at(&self, now: Tick, peer: &Peer, channel: Option<ChannelBindingId>) -> Option<(u32, Reason)> {
+        let candidates = self.table.buckets.of_peer(peer).filter_map(|(at, bucket)| {
+            let slot = self.table.oldest_in(at, Standing::Kept)?;
+            let unfit = self.unfit(slot, now);
+            let useful = Some(bucket.channel) == channel && unfit.is_none();
+            (!useful).then_some((unfit.is_none(), self.table.at(slot).inactive_since(), slot, unfit))
+        });
+        let (_, _, slot, unfit) = candidates.min_by_key(|&(fit, since, ..)| (fit, since))?;
+        Some((slot, unfit.unwrap_or(Reason::MadeRoom)))
+    }
+
+    fn place(&self, waiter: WaiterId, peer: &Peer, channel: ChannelBindingId, owner: Owner, end: Tick) -> Place {
+        let (cache, until) = (self.tokens.serial(), self.clock.instant(end));
+        Place { waiter, cache, peer: peer.clone(), channel, owner, until }
+    }
+
+    /// The request whose place this is, as long as it is held.
+    fn held(&self, place: &Place) -> Option<u32> {
+        let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.serial())?;
+        matches!(request.at, At::Place(_)).then_some(place.waiter.slot)
+    }
+
+    fn end_place(&mut self, place: &Place) {
+        if let Some(request) = self.held(place) {
+            self.table.leave_place(request);
+            self.table.forget(request);
+        }
+    }
+
+    /// Serves the head of this line by a connection that is there.
+    fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
+        let bucket = self.table.lines.line(line).bucket;
+        let slot = self.find_in(now, bucket)?;
+        if let Err(fault) = self.widen(slot) {
+            drop(self.evict_faulty(slot, fault));
+            return None;
+        }
+        let request = self.table.lines.head(line)?;
+        let (peer, channel, owner, since) = self.asked(request);
+        let waiter = self.table.lines.id(request);
+        self.table.step_out(request);
+        self.table.forget(request);
+        let found = self.hand_out(now, slot, owner);
+        self.end_promises(bucket);
+        if self.table.waiting_in(bucket) > 0 {
+            self.table.may_serve(bucket);
+        }
+        Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted: Granted::Reuse(found) })
+    }
+
+    /// Serves the line of this site whose turn it is by a place.
+    fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
+        let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
+        let most = sites.get(site).most;
+        let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
+            let it = lines.line(line);
+            Some((line, self.room(now, &it.peer, Some(it.channel), most)?))
+        })?;
+        let request = lines.head(line)?;
+        let (waiter, until) = (lines.id(request), lines.at(request).until);
+        let (peer, channel, owner, since) = self.asked(request);
+        let end = if until == Tick::NEVER { now.after(PLACE_TIME) } else { until };
+        let place = self.place(waiter, &peer, channel, owner, end);
+        let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
+        self.table.take_turn(request, end);
+        let granted = Granted::Open { place, evicted };
+        Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted })
+    }
+
+    /// Takes a request out, wherever it is.
+    fn end_request(&mut self, now: Tick, request: u32, granted: Granted<C>) -> Grant<C> {
+        let (peer, channel, owner, since) = self.asked(request);
+        let waiter = self.table.lines.id(request);
+        match self.table.lines.at(request).at {
+            At::Line(_) => self.step_out(request),
+            At::Place(_) => self.table.leave_place(request),
+        }
+        self.table.forget(request);
+        Grant { waiter, owner, peer, channel, waited: now.since(since), granted }
+    }
+
+    fn asked(&self, request: u32) -> (Peer, ChannelBindingId, Owner, Tick) {
+        let it = self.table.lines.at(request);
+        let (peer, channel) = match it.at {
+            At::Line(line) => (&self.table.lines.line(line).peer, self.table.lines.line(line).channel),
+            At::Place(bucket) => (&self.table.buckets.get(bucket).peer, self.table.buckets.get(bucket).channel),
+        };
+        (peer.clone(), channel, it.owner, it.since)
+    }
+
+    /// Takes a request out of its line. What was promised to it is for others.
+    fn step_out(&mut self, request: u32) {
+        let At::Line(line) = self.table.lines.at(request).at else { unreachable!("it waits") };
+        let bucket = self.table.lines.line(line).bucket;
+        let promised = bucket != NONE && self.table.buckets.get(bucket).promised > 0;
+        self.table.step_out(request);
+        if promised {
+            self.end_promises(bucket);
+        }
+    }
+
+    /// Has everybody in the line of this bucket refused.
+    pub(crate) fn refuse_line(&mut self, bucket: u32) {
+        let promised = self.table.buckets.get(bucket).promised > 0;
+        self.table.refuse_line(bucket);
+        if promised {
+            self.end_promises(bucket);
+        }
+    }
+
+    /// Asks the policy anew about connections that were kept for those who wait, and are no longer.
+    pub(crate) fn end_promises(&mut self, bucket: u32) {
+        while let Some(slot) = self.table.broken_promise(bucket) {
+            let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
+            let candidate = Candidate {
+                now: self.clock.now().expect("the clock has been told"),
+                peer: &home.peer,
+                channel: home.channel,
+                uses: record.uses,
+                inactive: self.table.inactive() - 1,
+                inactive_to_peer: home.inactive() as usize - 1,
+                waiting: 0,
+            };
+            let now = self.clock.latest();
+            match verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER) {
+                Ok(until) => {
+                    self.table.end_promise(slot, now, until);
+                    self.condemn_surplus(bucket);
+                }
+                Err(reason) => self.table.condemn(slot, reason),
+            }
+        }
+    }
+}

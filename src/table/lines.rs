@@ -1,0 +1,246 @@
+//! The requests that wait, in a line for each peer and channel binding, and the places given to some of them.
+
+use crate::channel::ChannelBindingId;
+use crate::peer::Peer;
+use crate::state::Owner;
+use crate::table::clock::Tick;
+use crate::table::deadlines::Deadlines;
+use crate::table::slots::{Linked, Links, List, NONE};
+use crate::waiting::WaiterId;
+use slab::Slab;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A request: in a line, or with a place for a connection that its host is about to open.
+pub(crate) struct Request {
+    /// A number that no other request of the process has.
+    number: u64,
+    pub(crate) owner: Owner,
+    pub(crate) since: Tick,
+    pub(crate) until: Tick,
+    pub(crate) at: At,
+    links: Links,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    Line(u32),
+    /// A place, counted in this bucket.
+    Place(u32),
+}
+
+/// Those who wait for a connection to one peer under one channel binding, first come first served.
+pub(crate) struct Line {
+    pub(crate) peer: Peer,
+    pub(crate) site: u32,
+    pub(crate) channel: ChannelBindingId,
+    /// Where its connections are; [`NONE`] once the line was refused as a whole.
+    pub(crate) bucket: u32,
+    /// The requests, the first to come being the oldest.
+    list: List,
+    pub(crate) waiting: u32,
+    /// Its neighbours among the lines of its site.
+    turn: Links,
+    ready: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Lines {
+    requests: Slab<Request>,
+    pub(crate) lines: Slab<Line>,
+    deadlines: Deadlines,
+    /// Lines that a connection may be there for. An entry whose line isn't marked as ready is a leftover.
+    ready: VecDeque<u32>,
+    /// Lines refused as a whole.
+    refused: VecDeque<u32>,
+    waiting: usize,
+    places: usize,
+}
+
+impl Lines {
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(crate) fn places(&self) -> usize {
+        self.places
+    }
+
+    pub(crate) fn get(&self, id: WaiterId) -> Option<&Request> {
+        self.requests.get(id.slot as usize).filter(|request| request.number == id.number)
+    }
+
+    pub(crate) fn at(&self, request: u32) -> &Request {
+        &self.requests[request as usize]
+    }
+
+    pub(crate) fn id(&self, request: u32) -> WaiterId {
+        WaiterId { number: self.at(request).number, slot: request }
+    }
+
+    pub(crate) fn line(&self, line: u32) -> &Line {
+        &self.lines[line as usize]
+    }
+
+    pub(crate) fn line_mut(&mut self, line: u32) -> &mut Line {
+        &mut self.lines[line as usize]
+    }
+
+    pub(crate) fn add_line(&mut self, peer: Peer, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
+        let turn = Links { newer: NONE, older: NONE };
+        let line = Line { peer, site, channel, bucket, list: List::EMPTY, waiting: 0, turn, ready: false };
+        self.lines.insert(line) as u32
+    }
+
+    pub(crate) fn remove_line(&mut self, line: u32) {
+        self.lines.remove(line as usize);
+    }
+
+    /// A new request that is nowhere yet.
+    pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> u32 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (at, links) = (At::Line(NONE), Links { newer: NONE, older: NONE });
+        self.requests.insert(Request { number, owner, since, until, at, links }) as u32
+    }
+
+    /// Puts a request into a line, at its end or at its head.
+    pub(crate) fn enter(&mut self, line: u32, request: u32, at_the_head: bool) {
+        self.requests[request as usize].at = At::Line(line);
+        let list = &mut self.lines[line as usize].list;
+        if at_the_head {
+            list.push_oldest(&mut self.requests, request);
+        } else {
+            list.push_newest(&mut self.requests, request);
+        }
+        self.lines[line as usize].waiting += 1;
+        self.waiting += 1;
+        self.set_deadline(request, self.at(request).until);
+    }
+
+    /// Takes a request out of its line.
+    pub(crate) fn step_out(&mut self, request: u32) {
+        let At::Line(line) = self.at(request).at else { unreachable!("it waits") };
+        self.lines[line as usize].list.remove(&mut self.requests, request);
+        self.lines[line as usize].waiting -= 1;
+        self.waiting -= 1;
+    }
+
+    /// Gives a request a place, until then at the latest.
+    pub(crate) fn take_place(&mut self, request: u32, bucket: u32, until: Tick) {
+        self.requests[request as usize].at = At::Place(bucket);
+        self.places += 1;
+        self.set_deadline(request, until);
+    }
+
+    pub(crate) fn leave_place(&mut self) {
+        self.places -= 1;
+    }
+
+    /// Forgets a request that is in no line.
+    pub(crate) fn remove(&mut self, request: u32) -> Request {
+        self.deadlines.remove(request);
+        self.requests.remove(request as usize)
+    }
+
+    /// Who is first in this line.
+    pub(crate) fn head(&self, line: u32) -> Option<u32> {
+        Some(self.line(line).list.oldest).filter(|&request| request != NONE)
+    }
+
+    fn set_deadline(&mut self, request: u32, at: Tick) {
+        match at {
+            Tick::NEVER => self.deadlines.remove(request),
+            at => self.deadlines.set(request, at),
+        }
+    }
+
+    pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
+        self.deadlines.first()
+    }
+
+    /// To be called when a connection may be there for this line.
+    pub(crate) fn look_at(&mut self, line: u32) {
+        let it = &mut self.lines[line as usize];
+        if it.waiting > 0 && !it.ready {
+            it.ready = true;
+            self.ready.push_back(line);
+        }
+    }
+
+    pub(crate) fn is_any_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(crate) fn first_ready(&mut self) -> Option<u32> {
+        while let Some(&line) = self.ready.front() {
+            if self.lines.get(line as usize).is_some_and(|line| line.ready && line.waiting > 0) {
+                return Some(line);
+            }
+            self.drop_first_ready();
+        }
+        None
+    }
+
+    /// There is no connection for the line that was [`first_ready`](Lines::first_ready).
+    pub(crate) fn drop_first_ready(&mut self) {
+        if let Some(line) = self.ready.pop_front().and_then(|line| self.lines.get_mut(line as usize)) {
+            line.ready = false;
+        }
+    }
+
+    /// Has everybody in this line refused.
+    pub(crate) fn refuse(&mut self, line: u32) {
+        let it = &mut self.lines[line as usize];
+        (it.bucket, it.ready) = (NONE, false);
+        self.refused.push_back(line);
+    }
+
+    /// The next request to be refused.
+    pub(crate) fn first_refused(&mut self) -> Option<u32> {
+        while let Some(&line) = self.refused.front() {
+            if let Some(request) = self.head(line) {
+                return Some(request);
+            }
+            self.refused.pop_front();
+            self.remove_line(line);
+        }
+        None
+    }
+
+    pub(crate) fn is_any_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// The longest that one of those at the heads of the lines has been waiting. O(lines).
+    pub(crate) fn longest_since(&self) -> Option<Tick> {
+        self.lines.iter().filter_map(|(line, _)| self.head(line as u32)).map(|head| self.at(head).since).min()
+    }
+
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.requests.shrink_to_fit();
+        self.lines.shrink_to_fit();
+        self.ready.shrink_to_fit();
+        self.deadlines.shrink_to_fit(self.requests.capacity());
+    }
+}
+
+impl Linked for Slab<Request> {
+    fn links(&self, slot: u32) -> Links {
+        self[slot as usize].links
+    }
+
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self[slot as usize].links
+    }
+}
+
+impl Linked for Slab<Line> {
+    fn links(&self, slot: u32) -> Links {
+        self[slot as usize].turn
+    }
+
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self[slot as usize].turn
+    }
+}

@@ -1,0 +1,279 @@
+//! The requests that wait, in step with the connections.
+
+use crate::channel::ChannelBindingId;
+use crate::peer::Peer;
+use crate::reason::Reason;
+use crate::state::Owner;
+use crate::table::Table;
+use crate::table::clock::Tick;
+use crate::table::lines::{At, Request};
+use crate::table::slots::{NONE, Standing, State};
+use crate::waiting::WaiterId;
+
+/// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
+/// room for somebody else who waits.
+pub(crate) const QUANTUM: u32 = 8;
+
+impl<C> Table<C> {
+    /// How many connections there are, and places given for them.
+    pub(crate) fn total(&self) -> usize {
+        self.len() + self.lines.places()
+    }
+
+    /// How many requests wait in the line of this bucket.
+    #[inline]
+    pub(crate) fn waiting_in(&self, bucket: u32) -> u32 {
+        match self.buckets.get(bucket).line {
+            NONE => 0,
+            line => self.lines.line(line).waiting,
+        }
+    }
+
+    /// How many of those are not promised a connection yet.
+    pub(crate) fn unmatched_in(&self, bucket: u32) -> u32 {
+        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised)
+    }
+
+    /// Puts a new request into its line.
+    pub(crate) fn wait(
+        &mut self,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        most: u32,
+        owner: Owner,
+        since: Tick,
+        until: Tick,
+    ) -> WaiterId {
+        let bucket = self.buckets.find_or_add(peer, channel, most);
+        let request = self.lines.add(owner, since, until);
+        self.enter(bucket, request, false);
+        self.lines.id(request)
+    }
+
+    fn enter(&mut self, bucket: u32, request: u32, at_the_head: bool) {
+        let it = self.buckets.get_mut(bucket);
+        let site = it.site;
+        if it.line == NONE {
+            it.line = self.lines.add_line(it.peer.clone(), it.channel, site, bucket);
+        }
+        let line = it.line;
+        self.lines.enter(line, request, at_the_head);
+        let sites = &mut self.buckets.sites;
+        sites.get_mut(site).waiting += 1;
+        if self.lines.line(line).waiting == 1 {
+            sites.get_mut(site).turns.push_newest(&mut self.lines.lines, line);
+        }
+        sites.look_again(site);
+        if !self.buckets.get(bucket).list.is_empty() {
+            self.lines.look_at(line);
+        }
+    }
+
+    /// Takes a request out of its line. Its bucket may go; the request is nowhere then.
+    pub(crate) fn step_out(&mut self, request: u32) {
+        let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
+        self.lines.step_out(request);
+        let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
+        if bucket == NONE {
+            // Refused as a whole: its site doesn't know it any more.
+            return;
+        }
+        let it = self.buckets.sites.get_mut(site);
+        it.waiting -= 1;
+        if self.lines.line(line).waiting == 0 {
+            it.turns.remove(&mut self.lines.lines, line);
+            self.lines.remove_line(line);
+            self.buckets.get_mut(bucket).line = NONE;
+            self.buckets.release_if_empty(bucket);
+        }
+    }
+
+    /// Forgets a request that is in no line and has no place.
+    pub(crate) fn forget(&mut self, request: u32) -> Request {
+        self.lines.remove(request)
+    }
+
+    /// Gives a new request a place at once.
+    pub(crate) fn give_place(
+        &mut self,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        most: u32,
+        owner: Owner,
+        since: Tick,
+        until: Tick,
+        end: Tick,
+    ) -> WaiterId {
+        let request = self.lines.add(owner, since, until);
+        self.take_place(peer, channel, most, request, end);
+        self.lines.id(request)
+    }
+
+    /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
+    pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
+        let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
+        let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
+        let waiting = self.lines.line(line).waiting;
+        self.count_place(bucket);
+        self.step_out(request);
+        self.lines.take_place(request, bucket, end);
+        if waiting > 1 {
+            let turns = &mut self.buckets.sites.get_mut(site).turns;
+            turns.remove(&mut self.lines.lines, line);
+            turns.push_newest(&mut self.lines.lines, line);
+        }
+        self.buckets.sites.look_again(site);
+    }
+
+    /// Gives a place to a request that is in no line.
+    fn take_place(&mut self, peer: &Peer, channel: ChannelBindingId, most: u32, request: u32, end: Tick) {
+        let bucket = self.buckets.find_or_add(peer, channel, most);
+        self.count_place(bucket);
+        self.lines.take_place(request, bucket, end);
+    }
+
+    fn count_place(&mut self, bucket: u32) {
+        let it = self.buckets.get_mut(bucket);
+        it.places += 1;
+        let site = it.site;
+        let site = self.buckets.sites.get_mut(site);
+        site.total += 1;
+        site.connecting += 1;
+    }
+
+    /// Takes the place of a request away. Its bucket may go; the request is nowhere then.
+    pub(crate) fn leave_place(&mut self, request: u32) {
+        let At::Place(bucket) = self.lines.at(request).at else { unreachable!("it has a place") };
+        self.free_place(bucket);
+    }
+
+    fn free_place(&mut self, bucket: u32) {
+        let it = self.buckets.get_mut(bucket);
+        it.places -= 1;
+        let at = it.site;
+        let site = self.buckets.sites.get_mut(at);
+        site.total -= 1;
+        site.connecting -= 1;
+        self.lines.leave_place();
+        self.buckets.sites.look_again(at);
+        self.buckets.release_if_empty(bucket);
+    }
+
+    /// Puts a request that has a place at the head of its line instead.
+    pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) {
+        // As long as it has its place, the peer is known.
+        let bucket = self.buckets.find_or_add(peer, channel, 0);
+        let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
+        self.enter(bucket, request, true);
+        self.free_place(old);
+    }
+
+    /// To be called when a connection of this bucket became inactive, or left.
+    pub(crate) fn may_serve(&mut self, bucket: u32) {
+        let it = self.buckets.get(bucket);
+        let (site, line, is_empty) = (it.site, it.line, it.list.is_empty());
+        self.buckets.sites.look_again(site);
+        if line != NONE && !is_empty {
+            self.lines.look_at(line);
+        }
+    }
+
+    /// A connection that was promised to somebody who waits no longer is for whoever comes, and newly inactive.
+    pub(crate) fn end_promise(&mut self, slot: u32, now: Tick, end: Tick) {
+        self.ages.remove(slot, Standing::Promised);
+        self.ages.push_newest(slot, Standing::Kept);
+        let record = &mut self.slots[slot as usize];
+        record.flags.standing = Standing::Kept;
+        if let State::Inactive { since, until, .. } = &mut record.state {
+            *since = now;
+            *until = end.min(*until);
+        }
+        if end != Tick::NEVER {
+            record.flags.armed = true;
+            self.deadlines.bring_forward(slot, end);
+        }
+        let record = &self.slots[slot as usize];
+        let bucket = self.buckets.get_mut(record.bucket);
+        bucket.promised -= 1;
+        bucket.kept += 1;
+        let site = bucket.site;
+        self.buckets.sites.look_again(site);
+    }
+
+    /// A connection of this bucket that is promised to nobody any more.
+    pub(crate) fn broken_promise(&self, bucket: u32) -> Option<u32> {
+        if self.buckets.get(bucket).promised <= self.waiting_in(bucket) {
+            return None;
+        }
+        self.oldest_in(bucket, Standing::Promised)
+    }
+
+    /// Has everybody in the line of this bucket refused.
+    pub(crate) fn refuse_line(&mut self, bucket: u32) {
+        let line = std::mem::replace(&mut self.buckets.get_mut(bucket).line, NONE);
+        if line == NONE {
+            return;
+        }
+        let (site, waiting) = (self.lines.line(line).site, self.lines.line(line).waiting);
+        let it = self.buckets.sites.get_mut(site);
+        it.turns.remove(&mut self.lines.lines, line);
+        it.waiting -= waiting;
+        self.lines.refuse(line);
+        self.buckets.release_if_empty(bucket);
+    }
+
+    /// Closes a bucket. Whoever waits there waits for a new connection.
+    pub(crate) fn close(&mut self, bucket: u32, reason: Reason) {
+        let it = self.buckets.get_mut(bucket);
+        if it.closed.is_some() {
+            return;
+        }
+        let line = std::mem::replace(&mut it.line, NONE);
+        let (peer, channel) = (it.peer.clone(), it.channel);
+        let site = it.site;
+        self.buckets.close(bucket, reason);
+        self.buckets.sites.look_again(site);
+        if line != NONE {
+            let fresh = self.buckets.find_or_add(&peer, channel, 0);
+            self.buckets.get_mut(fresh).line = line;
+            self.lines.line_mut(line).bucket = fresh;
+        }
+        self.buckets.release_if_empty(bucket);
+    }
+
+    /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
+    /// instead, which was passed over often enough.
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, most_in_all: usize, passes: &mut u32) -> bool {
+        let (site, line) = (self.buckets.get(bucket).site, self.buckets.get(bucket).line);
+        let sites = &mut self.buckets.sites;
+        let here = sites.get(site);
+        let (here_total, here_full) = (here.total, here.total >= here.most);
+        if self.slots.len() + self.lines.places() >= most_in_all
+            && let Some(other) = sites.first_but(site)
+        {
+            let there = sites.get(other);
+            if there.total < there.most {
+                *passes += 1;
+                if *passes > QUANTUM && (there.total == 0 || here_total >= there.total + 2) {
+                    *passes = 0;
+                    return true;
+                }
+            }
+        }
+        let other = sites.lines(site, &self.lines.lines).find(|&other| other != line);
+        if let Some(other) = other.filter(|_| here_full) {
+            let connections = |bucket: u32| {
+                let bucket = self.buckets.get(bucket);
+                bucket.active + bucket.inactive() + bucket.places
+            };
+            let (ours, theirs) = (connections(bucket), connections(self.lines.line(other).bucket));
+            let passes = &mut self.buckets.sites.get_mut(site).passes;
+            *passes += 1;
+            if *passes > QUANTUM && (theirs == 0 || ours >= theirs + 2) {
+                *passes = 0;
+                return true;
+            }
+        }
+        false
+    }
+}

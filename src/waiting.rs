@@ -1,0 +1,190 @@
+//! What is said of requests that have to wait for a connection.
+
+use crate::channel::ChannelBindingId;
+use crate::outcome::{Evicted, Found};
+use crate::peer::Peer;
+use crate::state::Owner;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Names a request: while it waits, and while it has a [`Place`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId {
+    pub(crate) number: u64,
+    pub(crate) slot: u32,
+}
+
+impl fmt::Display for WaiterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number.fmt(f)
+    }
+}
+
+impl fmt::Debug for WaiterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WaiterId({self})")
+    }
+}
+
+/// The right to open one connection, within every limit. It counts as a connection that is being opened.
+///
+/// Give it to [`insert_at`](crate::Cache::insert_at) with the connection, to [`put_back`](crate::Cache::put_back) if
+/// the connection can't be opened now, or to [`give_up`](crate::Cache::give_up) if nobody wants it any more. One that is
+/// merely dropped is held until its time is over; then [`grant`](crate::Cache::grant) says
+/// [`TimedOut`](Granted::TimedOut).
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a place counts as a connection until it is used, put back or given up"]
+pub struct Place {
+    pub(crate) waiter: WaiterId,
+    pub(crate) cache: u32,
+    pub(crate) peer: Peer,
+    pub(crate) channel: ChannelBindingId,
+    pub(crate) owner: Owner,
+    pub(crate) until: Option<Instant>,
+}
+
+impl Place {
+    /// The request that it was given to.
+    pub fn waiter(&self) -> WaiterId {
+        self.waiter
+    }
+
+    /// Where the connection shall lead.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The channel binding that the connection shall have.
+    pub fn channel(&self) -> ChannelBindingId {
+        self.channel
+    }
+
+    /// Who asked for it.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// When its time is over.
+    pub fn until(&self) -> Option<Instant> {
+        self.until
+    }
+}
+
+/// The answer to a [`request`](crate::Cache::request).
+#[must_use = "a connection found is active, a place counts as a connection, and a request that waits is granted later"]
+pub enum Requested<C> {
+    /// A connection that was inactive: write at once.
+    Reuse(Found),
+    /// A new connection may be opened.
+    Open {
+        /// For [`insert_at`](crate::Cache::insert_at).
+        place: Place,
+        /// What had to go to make room for it.
+        evicted: Option<Evicted<C>>,
+    },
+    /// The request waits in line: [`grant`](crate::Cache::grant) will name it.
+    Wait(WaiterId),
+}
+
+impl<C> fmt::Debug for Requested<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Requested::Reuse(found) => f.debug_tuple("Reuse").field(found).finish(),
+            Requested::Open { place, evicted } => {
+                f.debug_struct("Open").field("place", place).field("evicted", evicted).finish()
+            }
+            Requested::Wait(waiter) => f.debug_tuple("Wait").field(waiter).finish(),
+        }
+    }
+}
+
+/// A request that has waited, and what became of it.
+#[derive(Debug)]
+#[must_use = "the request waits no longer"]
+#[non_exhaustive]
+pub struct Grant<C> {
+    /// The request.
+    pub waiter: WaiterId,
+    /// Who asked.
+    pub owner: Owner,
+    /// For which peer.
+    pub peer: Peer,
+    /// Under which channel binding.
+    pub channel: ChannelBindingId,
+    /// For how long it has waited, or had its place.
+    pub waited: Duration,
+    /// What it gets.
+    pub granted: Granted<C>,
+}
+
+/// What a request that has waited gets.
+pub enum Granted<C> {
+    /// A connection that was inactive: write at once.
+    Reuse(Found),
+    /// A new connection may be opened.
+    Open {
+        /// For [`insert_at`](crate::Cache::insert_at).
+        place: Place,
+        /// What had to go to make room for it.
+        evicted: Option<Evicted<C>>,
+    },
+    /// Nothing: its time is over. A place that it had is no longer held.
+    TimedOut,
+    /// Nothing: the cache drains, or the host has [refused](crate::Cache::refuse) those who wait for this peer.
+    Refused,
+}
+
+impl<C> fmt::Debug for Granted<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Granted::Reuse(found) => f.debug_tuple("Reuse").field(found).finish(),
+            Granted::Open { place, evicted } => {
+                f.debug_struct("Open").field("place", place).field("evicted", evicted).finish()
+            }
+            Granted::TimedOut => f.write_str("TimedOut"),
+            Granted::Refused => f.write_str("Refused"),
+        }
+    }
+}
+
+/// Why a request can't even wait. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// As many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows. Nothing tells when there is room
+    /// again: refuse the client.
+    LineFull {
+        /// The limit.
+        max_waiting: usize,
+    },
+    /// The cache is being [drained](crate::Cache::drain).
+    Draining,
+    /// Its time was over before it came.
+    TimedOut,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestError::LineFull { max_waiting } => {
+                write!(f, "max_waiting = {max_waiting}: as many requests wait already")
+            }
+            RequestError::Draining => f.write_str("the cache is being drained"),
+            RequestError::TimedOut => f.write_str("until: the time is over already"),
+        }
+    }
+}
+
+impl Error for RequestError {}
+
+impl From<RequestError> for io::Error {
+    fn from(error: RequestError) -> io::Error {
+        let kind = match error {
+            RequestError::TimedOut => io::ErrorKind::TimedOut,
+            RequestError::LineFull { .. } | RequestError::Draining => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
