@@ -145,7 +145,7 @@ mod testing;
 
 pub use cache::{AggressiveCache, Builder, Cache, RestrictiveCache};
 pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
-pub use connection::{Connection, Probe};
+pub use connection::{Connection, Probe, Unwatched, probe};
 pub use connection_cache::ConnectionCache;
 pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
 pub use limits::Limits;

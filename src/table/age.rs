@@ -32,6 +32,11 @@ impl Ages {
         self.kept.len += 1;
     }
 
+    /// One more than the highest slot that ever was inactive.
+    pub(crate) fn slots_end(&self) -> usize {
+        self.links.len()
+    }
+
     /// Takes out a slot that is here; whether it is condemned is for the caller to remember.
     #[inline]
     pub(crate) fn remove(&mut self, slot: u32, condemned: bool) {

@@ -8,6 +8,7 @@ mod common;
 mod chaos;
 mod far;
 mod host;
+mod unwatched;
 
 use common::loopback::pair_through;
 use common::random::{Random, for_seeds};
