@@ -57,7 +57,7 @@ pub type RestrictiveCache<C> = Cache<C, Restrictive>;
 /// cache, and free to be handed out again), in which `P` decides what is kept.
 ///
 /// It is registered with the host's [`Poll`](mio::Poll) and driven by the host's loop; see the [crate's
-/// page](crate). Inside a loop that isn't mio's, use a cache [without a
+/// page](crate). Inside a loop that isn't mio's, use a [`Nest`](crate::Nest), or a cache [without a
 /// `Poll`](Builder::build_unwatched). Usually named by its aliases [`AggressiveCache`] and [`RestrictiveCache`].
 ///
 /// Dropping the cache deregisters and closes every connection, active ones too.

@@ -134,6 +134,9 @@ mod reason;
 mod state;
 mod stats;
 
+// A `Poll` for hosts whose loop is not mio's.
+mod nest;
+
 // The pure structures: no sockets, no clock, no log.
 mod table;
 
@@ -150,6 +153,7 @@ pub use connection_cache::ConnectionCache;
 pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
 pub use limits::Limits;
 pub use mio;
+pub use nest::Nest;
 pub use outcome::{Entry, Evicted, Found, Handled, History, ParkOptions, Parked, StateChange, Taken};
 pub use peer::{Hop, ParsePeerError, Peer, PeerKind};
 pub use policy::{Aggressive, Candidate, Policy, Restrictive, Verdict};

@@ -8,6 +8,8 @@ mod common;
 mod chaos;
 mod far;
 mod host;
+#[cfg(not(mio_unsupported_force_poll_poll))]
+mod nest;
 mod unwatched;
 
 use common::loopback::pair_through;
