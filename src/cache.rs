@@ -1,6 +1,7 @@
 //! The cache itself: what it consists of, and its parts, in the order of use.
 
 use crate::cache::jitter::Jitter;
+use crate::cache::registering::Watcher;
 use crate::cache::tokens::Tokens;
 use crate::connection::Connection;
 use crate::error::{Cause, NotFound};
@@ -11,7 +12,7 @@ use crate::stats::Stats;
 use crate::table::Table;
 use crate::table::clock::{Clock, Tick};
 use crate::table::slots::Record;
-use mio::{Registry, Token};
+use mio::Token;
 use std::time::Duration;
 
 pub use builder::Builder;
@@ -26,6 +27,8 @@ mod states;
 mod events;
 
 mod expiry;
+
+mod sweep;
 
 mod waiting;
 
@@ -60,7 +63,8 @@ pub type RestrictiveCache<C> = Cache<C, Restrictive>;
 /// cache, and free to be handed out again), in which `P` decides what is kept.
 ///
 /// It is registered with the host's [`Poll`](mio::Poll) and driven by the host's loop; see the [crate's
-/// page](crate). Usually named by its aliases [`AggressiveCache`] and [`RestrictiveCache`].
+/// page](crate). Inside a loop that isn't mio's, use a [`Nest`](crate::Nest), or a cache [without a
+/// `Poll`](Builder::build_unwatched). Usually named by its aliases [`AggressiveCache`] and [`RestrictiveCache`].
 ///
 /// Dropping the cache deregisters and closes every connection, active ones too.
 pub struct Cache<C: Connection, P: Policy> {
@@ -70,7 +74,11 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) clock: Clock,
     pub(crate) jitter: Jitter,
     pub(crate) tokens: Tokens,
-    pub(crate) registry: Registry,
+    pub(crate) registry: Watcher,
+    /// Inactive connections are registered for reading alone.
+    pub(crate) level_triggered: bool,
+    /// Where the next [`sweep`](Cache::sweep) goes on.
+    pub(crate) swept: u32,
     pub(crate) stats: Stats,
     pub(crate) probing: bool,
     pub(crate) draining: bool,

@@ -1,6 +1,7 @@
 //! What the cache has to know of a connection.
 
 use mio::event::Source;
+use mio::{Interest, Registry, Token};
 use std::io::{self, Read};
 
 /// A connection as the cache sees it: something that can be registered, and probed while nobody uses it.
@@ -101,7 +102,7 @@ impl<T: Connection + ?Sized> Connection for Box<T> {
 
 impl Connection for mio::net::TcpStream {
     fn probe(&mut self) -> Probe {
-        probe_stream(self)
+        probe(self)
     }
 
     fn is_connected(&self) -> bool {
@@ -112,7 +113,7 @@ impl Connection for mio::net::TcpStream {
 #[cfg(unix)]
 impl Connection for mio::net::UnixStream {
     fn probe(&mut self) -> Probe {
-        probe_stream(self)
+        probe(self)
     }
 
     fn is_connected(&self) -> bool {
@@ -120,9 +121,19 @@ impl Connection for mio::net::UnixStream {
     }
 }
 
-/// Reads one byte. Any byte ends the connection, so that it may be consumed; a read that would block re-arms the edge
-/// where the platform has none, which a peek would not.
-fn probe_stream(mut stream: impl Read) -> Probe {
+/// Whether a non-blocking stream is still fit for use: [`Connection::probe`] for a plain socket of any kind.
+///
+/// It reads one byte, which ends the connection if there is one. On a blocking socket it waits for that byte.
+///
+/// ```
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// stream.set_nonblocking(true)?;
+/// assert!(matches!(conncache::probe(&stream), conncache::Probe::Quiet));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn probe(mut stream: impl Read) -> Probe {
+    // A peek would not re-arm the edge where mio emulates edges. A read that would block does.
     loop {
         return match stream.read(&mut [0]) {
             Ok(0) => Probe::Closed,
@@ -131,6 +142,39 @@ fn probe_stream(mut stream: impl Read) -> Probe {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => Probe::Failed(error),
         };
+    }
+}
+
+/// A connection that the cache probes but never registers, for hosts that watch their sockets themselves: a
+/// `std::net::TcpStream`, or whatever else can be read. Goes well with a cache [without a
+/// `Poll`](crate::Builder::build_unwatched).
+///
+/// It must be non-blocking, since it is probed by [`probe`]. It always counts as connected: insert it, or at least check
+/// it in, only once it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unwatched<T>(pub T);
+
+impl<T> Source for Unwatched<T> {
+    fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<T: Read> Connection for Unwatched<T> {
+    fn probe(&mut self) -> Probe {
+        probe(&mut self.0)
+    }
+
+    fn is_connected(&self) -> bool {
+        true
     }
 }
 
@@ -149,13 +193,13 @@ mod tests {
             }
         }
 
-        let probe = |read: io::Result<usize>| {
+        let find = |read: io::Result<usize>| {
             let interrupted = || Err(io::ErrorKind::Interrupted.into());
-            probe_stream(Script(vec![Ok(1), read, interrupted(), interrupted()]))
+            probe(Script(vec![Ok(1), read, interrupted(), interrupted()]))
         };
-        assert!(matches!(probe(Err(io::ErrorKind::WouldBlock.into())), Probe::Quiet));
-        assert!(matches!(probe(Ok(0)), Probe::Closed));
-        assert!(matches!(probe(Ok(1)), Probe::Unsolicited));
-        assert!(matches!(probe(Err(io::ErrorKind::ConnectionReset.into())), Probe::Failed(_)));
+        assert!(matches!(find(Err(io::ErrorKind::WouldBlock.into())), Probe::Quiet));
+        assert!(matches!(find(Ok(0)), Probe::Closed));
+        assert!(matches!(find(Ok(1)), Probe::Unsolicited));
+        assert!(matches!(find(Err(io::ErrorKind::ConnectionReset.into())), Probe::Failed(_)));
     }
 }

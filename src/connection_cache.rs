@@ -121,6 +121,10 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     #[must_use]
     fn expire(&mut self, now: Instant) -> Option<Evicted<C>>;
 
+    /// [`Cache::sweep`](crate::Cache::sweep)
+    #[must_use]
+    fn sweep(&mut self, most: usize) -> Option<Evicted<C>>;
+
     /// [`Cache::shed`](crate::Cache::shed)
     #[must_use]
     fn shed(&mut self) -> Option<Evicted<C>>;
@@ -230,6 +234,9 @@ macro_rules! forward {
         }
         fn expire(&mut $this,  now: Instant) -> Option<Evicted<C>> {
             $target.expire(now)
+        }
+        fn sweep(&mut $this, most: usize) -> Option<Evicted<C>> {
+            $target.sweep(most)
         }
         fn shed(&mut $this) -> Option<Evicted<C>> {
             $target.shed()

@@ -137,6 +137,9 @@ mod state;
 mod stats;
 mod waiting;
 
+// A `Poll` for hosts whose loop is not mio's.
+mod nest;
+
 // The pure structures: no sockets, no clock, no log.
 mod table;
 
@@ -148,12 +151,13 @@ mod testing;
 
 pub use cache::{AggressiveCache, Builder, Cache, RestrictiveCache};
 pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
-pub use connection::{Connection, Probe};
+pub use connection::{Connection, Probe, Unwatched, probe};
 pub use connection_cache::ConnectionCache;
 pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
 pub use history::History;
 pub use limits::Limits;
 pub use mio;
+pub use nest::Nest;
 pub use outcome::{Entry, Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 pub use peer::{Hop, ParsePeerError, Peer, PeerKind};
 pub use policy::{Aggressive, Candidate, KeepResidents, Policy, Restrictive, Verdict};

@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::cache::jitter::Jitter;
+use crate::cache::registering::Watcher;
 use crate::cache::tokens::Tokens;
 use crate::connection::Connection;
 use crate::error::ConfigError;
@@ -24,6 +25,7 @@ pub struct Builder<C, P> {
     limits: Limits,
     tokens: Option<Range<usize>>,
     probe: bool,
+    level_triggered: bool,
     seed: Option<u64>,
     probe_after: Duration,
     oldest_first: bool,
@@ -53,6 +55,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             limits: Limits::default(),
             tokens: None,
             probe: true,
+            level_triggered: false,
             seed: None,
             probe_after: Duration::ZERO,
             oldest_first: false,
@@ -169,6 +172,15 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
+    /// Whether the connections' events come from a level-triggered loop, as they can if a [`Connection`]'s `Source`
+    /// registers it elsewhere than with the `Poll` it is given. Inactive connections are then registered for reading
+    /// alone, by a call of `reregister` at check-in and another at hand-out: a level-triggered loop would otherwise tell
+    /// again and again that they are writable. Default: no, since mio's events are edge-triggered.
+    pub fn level_triggered(mut self, yes: bool) -> Self {
+        self.level_triggered = yes;
+        self
+    }
+
     /// Makes the jitter repeatable, for tests. Default: random.
     pub fn jitter_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -188,10 +200,51 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     /// # Errors
     ///
     /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value, when limits
-    /// contradict each other, the range of tokens is too small, overlaps another cache's or all blocks are taken, or the capacity is more than
-    /// the tokens have room for; or the operating system's, when the registry can't be cloned, which takes a
-    /// descriptor.
+    /// contradict each other, the range of tokens is too small or overlaps another cache's, all blocks are taken, or the
+    /// capacity is more than the tokens have room for; or the operating system's, when the registry can't be cloned,
+    /// which takes a descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
+        let mut cache = self.build_unwatched()?;
+        cache.registry = Watcher(Some(registry.try_clone()?));
+        Ok(cache)
+    }
+
+    /// Builds a cache without a `Poll`, for hosts that watch their sockets in a loop of another kind, or not at all. It
+    /// never calls the connections' [`Source`](mio::event::Source) methods; [`Unwatched`](crate::Unwatched) makes a
+    /// connection of any stream.
+    ///
+    /// Register each connection with your loop yourself, for instance under its [`token`](Cache::token), and pass what
+    /// happens to it to [`handle_readiness`](Cache::handle_readiness). In a level-triggered loop, don't watch inactive
+    /// connections for writability. Without a loop, call [`sweep`](Cache::sweep) from time to time. Either way,
+    /// connections are probed at hand-out.
+    ///
+    /// ```
+    /// use conncache::{AggressiveCache, ChannelBindingId, Owner, Peer, Reason, Unwatched};
+    /// use std::{net::{TcpListener, TcpStream}, time::Instant};
+    ///
+    /// let mut cache: AggressiveCache<Unwatched<TcpStream>> = AggressiveCache::builder().build_unwatched()?;
+    /// let server = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(server.local_addr()?)?;
+    /// stream.set_nonblocking(true)?;
+    /// let (now, peer, plain) = (Instant::now(), Peer::from(server.local_addr()?), ChannelBindingId::PLAIN);
+    /// let id = cache.insert(now, Unwatched(stream), &peer, plain, Owner(1))?;
+    /// assert!(cache.checkin(now, id)?.is_none());
+    ///
+    /// drop(server.accept()?);
+    /// let gone = loop {
+    ///     match cache.sweep(16) {
+    ///         Some(evicted) => break evicted,
+    ///         None => std::thread::yield_now(), // the hangup is under way
+    ///     }
+    /// };
+    /// assert_eq!(gone.reason, Reason::HungUp);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`], as of [`build`](Builder::build).
+    pub fn build_unwatched(self) -> Result<Cache<C, P>, ConfigError> {
         self.limits.check()?;
         let tokens = match self.tokens {
             Some(range) => Tokens::within(range)?,
@@ -200,7 +253,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         if self.capacity > tokens.slots() {
             let problem = format!("is more than the tokens have room for, {}", tokens.slots());
             let (field, value) = ("capacity", self.capacity.to_string());
-            return Err(ConfigError { field, value, problem }.into());
+            return Err(ConfigError { field, value, problem });
         }
         Ok(Cache {
             table: Table::new(self.capacity, RandomState::new().hash_one(())),
@@ -209,7 +262,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             clock: Clock::default(),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
             tokens,
-            registry: registry.try_clone()?,
+            registry: Watcher(None),
+            level_triggered: self.level_triggered,
+            swept: 0,
             stats: Stats::default(),
             probing: self.probe,
             draining: false,
@@ -226,6 +281,7 @@ impl<C, P> fmt::Debug for Builder<C, P> {
             .field("limits", &self.limits)
             .field("tokens", &self.tokens)
             .field("probe", &self.probe)
+            .field("level_triggered", &self.level_triggered)
             .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }

@@ -55,7 +55,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         match self.probe(slot) {
             // mio promises that this is never a false alarm.
             Ok(()) if read_closed => Handled::Evicted(self.evict(slot, Reason::HungUp)),
-            Ok(()) if self.alarmed_too_often(slot) => Handled::Evicted(self.evict(slot, Reason::FalseAlarms)),
+            Ok(()) if !self.level_triggered && self.alarmed_too_often(slot) => {
+                Handled::Evicted(self.evict(slot, Reason::FalseAlarms))
+            }
             Ok(()) => Handled::Nothing,
             Err(fault) => Handled::Evicted(self.evict_faulty(slot, fault)),
         }

@@ -5,7 +5,9 @@ use crate::connection::{Connection, Probe};
 use crate::error::Fault;
 use crate::policy::Policy;
 use crate::reason::Reason;
-use mio::{Interest, Token};
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use std::io;
 
 /// Whether the platform's readiness is emulated: then only a read that would block arms the next event, hence a
 /// connection has to be probed when it becomes inactive, too.
@@ -23,6 +25,23 @@ const EDGE_IS_EMULATED: bool = cfg!(not(any(
 
 /// For a connection's whole life with the cache, where edges are real: going active and inactive costs no system call.
 pub(crate) const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// The registry of the host's `Poll`. Without one, nothing is registered.
+pub(crate) struct Watcher(pub(crate) Option<Registry>);
+
+impl Watcher {
+    pub(crate) fn register(&self, source: &mut impl Source, token: Token, interest: Interest) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |registry| registry.register(source, token, interest))
+    }
+
+    pub(crate) fn reregister(&self, source: &mut impl Source, token: Token, interest: Interest) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |registry| registry.reregister(source, token, interest))
+    }
+
+    pub(crate) fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
+        self.0.as_ref().map_or(Ok(()), |registry| registry.deregister(source))
+    }
+}
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Looks at an inactive connection.
@@ -45,10 +64,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.register_for(slot, BOTH)
     }
 
-    /// Registers a connection that is about to become inactive for reading alone, where a probe arms again whatever it
-    /// is registered for: it would be told to be writable, and probed, for ever.
+    /// Registers a connection that is about to become inactive for reading alone, where the loop would otherwise tell
+    /// for ever that it is writable: in level-triggered loops, and where a probe arms all that it is registered for.
     pub(crate) fn narrow(&mut self, slot: u32) -> Result<(), Fault> {
-        if EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
+        if self.level_triggered || EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
     }
 
     fn register_for(&mut self, slot: u32, interest: Interest) -> Result<(), Fault> {

@@ -57,6 +57,11 @@ impl Ages {
         std::iter::successors(self.oldest(standing), move |&slot| list.newer(&self.links, slot))
     }
 
+    /// One more than the highest slot that ever was inactive.
+    pub(crate) fn slots_end(&self) -> usize {
+        self.links.len()
+    }
+
     /// Gives back the memory that isn't needed for slots below `end`.
     pub(crate) fn shrink_to_fit(&mut self, end: usize) {
         self.links.truncate(end);

@@ -54,7 +54,7 @@ impl Act {
     }
 }
 
-fn has_something(near: &TcpStream) -> bool {
+pub fn has_something(near: &TcpStream) -> bool {
     !near.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 

@@ -8,6 +8,9 @@ mod common;
 mod chaos;
 mod far;
 mod host;
+#[cfg(not(mio_unsupported_force_poll_poll))]
+mod nest;
+mod unwatched;
 
 use common::loopback::pair_through;
 use common::random::{Random, for_seeds};

@@ -1,0 +1,41 @@
+//! Finding dead connections without events.
+
+use crate::cache::Cache;
+use crate::connection::Connection;
+use crate::outcome::Evicted;
+use crate::policy::Policy;
+use crate::table::slots::State;
+
+/// How many places without an inactive connection one sweep passes for each probe it may make.
+const MOST_PASSED: usize = 16;
+
+/// # The turn of the loop: no events
+impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Probes at most `most` inactive connections and returns the first that isn't fit for use, which has left the
+    /// cache then. `None` if it found none. The next call goes on behind the last connection probed, round and round.
+    ///
+    /// For hosts whose loop doesn't tell what happens to inactive connections: `while let Some(evicted) =
+    /// cache.sweep(16) {}` in each turn, or from time to time. Hosts with events don't need it.
+    ///
+    /// A call also passes at most 16 × `most` places of active or former connections. Where those outnumber the
+    /// inactive ones by more than that, a round takes more calls.
+    #[must_use = "what is returned has left the cache; there may be more"]
+    pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
+        let end = self.table.ages.slots_end();
+        let mut probes = most.min(self.table.inactive());
+        let mut places = probes.saturating_mul(1 + MOST_PASSED).min(end);
+        while probes > 0 && places > 0 {
+            places -= 1;
+            let slot = self.swept;
+            self.swept = if (slot as usize) + 1 < end { slot + 1 } else { 0 };
+            let Some(State::Inactive { .. }) = self.table.try_at_mut(slot).map(|record| &record.state) else {
+                continue;
+            };
+            probes -= 1;
+            if let Err(fault) = self.probe(slot) {
+                return Some(self.evict_faulty(slot, fault));
+            }
+        }
+        None
+    }
+}

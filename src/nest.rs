@@ -1,0 +1,215 @@
+//! A `Poll` inside a loop of another kind.
+
+use mio::event::Event;
+use mio::{Events, Poll, Registry};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// A [`Poll`] to be watched by its descriptor in an outer loop, with its events.
+///
+/// For hosts whose loop is not mio's: epoll or kqueue themselves, or anything built on them that can watch a descriptor
+/// for reading. Build the cache with the nest's [`registry`](Nest::registry). On each wake-up take what happened from
+/// [`next_event`](Nest::next_event), one by one, until it says `None`: that is one turn, and at most as many events as
+/// there is room for. Then, depending on how the outer loop watches the descriptor:
+///
+/// * **Level-triggered:** wait again. If anything is left, the outer loop wakes you at once.
+/// * **Edge-triggered** (also: a readiness flag that you clear yourself, or a multishot poll): ask
+///   [`has_more`](Nest::has_more). If so, look after your other sources without waiting, and then take another turn. The
+///   outer loop doesn't tell again what is left.
+///
+/// `has_more` takes what it finds out of the `Poll`, so that a level-triggered outer loop doesn't tell of it either:
+/// whoever asks has to act on the answer.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))] {
+/// use conncache::mio::{self, Events, Interest, Token, net::TcpStream, unix::SourceFd};
+/// use conncache::{AggressiveCache, ChannelBindingId, Handled, Nest, Owner};
+/// use std::{os::fd::AsRawFd, time::Instant};
+///
+/// # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// # let addr = server.local_addr()?;
+/// // The outer loop. Here it is another mio, which is edge-triggered.
+/// let (mut outer, mut wake_ups) = (mio::Poll::new()?, Events::with_capacity(16));
+///
+/// let mut nest = Nest::with_capacity(64)?;
+/// outer.registry().register(&mut SourceFd(&nest.as_raw_fd()), Token(0), Interest::READABLE)?;
+/// let mut cache: AggressiveCache<TcpStream> = AggressiveCache::builder().build(nest.registry())?;
+///
+/// let mut now = Instant::now();
+/// let conn = TcpStream::connect(addr)?;
+/// let id = cache.insert(now, conn, &addr.into(), ChannelBindingId::PLAIN, Owner(1))?;
+/// 'running: loop {
+///     outer.poll(&mut wake_ups, nest.timeout(now, cache.next_deadline()))?;
+///     now = Instant::now();
+///     // Here the other events of the outer loop are handled.
+///     while let Some(event) = nest.next_event()? {
+///         match cache.handle_event(&event) {
+///             Handled::Active { id, .. } if event.is_writable() => break 'running, // connected
+///             _ => {}
+///         }
+///     }
+///     while cache.expire(now).is_some() {}
+///     let _ = nest.has_more()?; // `timeout` heeds it
+/// }
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Nest {
+    poll: Poll,
+    events: Events,
+    /// Found, and not yielded yet.
+    found: VecDeque<Event>,
+    /// The last look found as many as there is room for.
+    full: bool,
+    /// Something was yielded, and `None` is still to come.
+    in_turn: bool,
+}
+
+impl Nest {
+    /// A `Poll`, and room for so many events a turn, one at least. Few make a turn short; many save system calls. 64 is
+    /// a good start.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when it has no descriptor left.
+    pub fn with_capacity(events: usize) -> io::Result<Nest> {
+        let events = Events::with_capacity(events.max(1));
+        let found = VecDeque::with_capacity(events.capacity());
+        Ok(Nest { poll: Poll::new()?, events, found, full: false, in_turn: false })
+    }
+
+    /// What the cache is to be [built](crate::Builder::build) with. Sources of your own may be registered, too.
+    pub fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// The next thing that happened, in this turn; `None` ends the turn. The first call of a turn looks, without
+    /// waiting, unless [`has_more`](Nest::has_more) has looked already: one system call a turn.
+    ///
+    /// A turn may be given up early: ask `has_more` then, and the next turn goes on with what is left.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when it can't be asked.
+    pub fn next_event(&mut self) -> io::Result<Option<Event>> {
+        if !self.in_turn && self.found.is_empty() {
+            self.look()?;
+        }
+        let event = self.found.pop_front();
+        self.in_turn = event.is_some();
+        Ok(event)
+    }
+
+    /// Whether another turn would find something now. It makes a system call only if the turn's last look found as many
+    /// events as there is room for.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, when it can't be asked.
+    #[must_use = "the outer loop may not tell of what is left"]
+    pub fn has_more(&mut self) -> io::Result<bool> {
+        self.in_turn = false;
+        if self.found.is_empty() && self.full {
+            self.look()?;
+        }
+        Ok(!self.found.is_empty())
+    }
+
+    /// For how long the outer loop may wait: until `deadline`, the cache's
+    /// [`next_deadline`](crate::Cache::next_deadline), or not at all if [`has_more`](Nest::has_more) has found
+    /// something. `None` if nothing but an event ends the waiting.
+    ///
+    /// It is a whole number of milliseconds, rounded up, since many loops round down and would spin. The deadline
+    /// changes with nearly every call of the cache: ask just before you wait.
+    pub fn timeout(&self, now: Instant, deadline: Option<Instant>) -> Option<Duration> {
+        if !self.found.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let nanos = deadline?.saturating_duration_since(now).as_nanos();
+        Some(Duration::from_millis(nanos.div_ceil(1_000_000).try_into().unwrap_or(u64::MAX)))
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        while let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        self.found.extend(self.events.iter().cloned());
+        self.full = self.found.len() >= self.events.capacity();
+        Ok(())
+    }
+}
+
+/// Where mio's `Poll` has a descriptor.
+macro_rules! with_descriptor {
+    ($($item:item)*) => {$(
+        #[cfg(all(
+            not(mio_unsupported_force_poll_poll),
+            any(
+                target_os = "linux",
+                target_os = "android",
+                target_vendor = "apple",
+                target_os = "freebsd",
+                target_os = "netbsd",
+                target_os = "openbsd",
+                target_os = "dragonfly",
+                target_os = "illumos",
+            )
+        ))]
+        $item
+    )*};
+}
+
+with_descriptor! {
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+    impl AsFd for Nest {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.poll.registry().as_fd()
+        }
+    }
+
+    impl AsRawFd for Nest {
+        fn as_raw_fd(&self) -> RawFd {
+            self.poll.as_raw_fd()
+        }
+    }
+}
+
+impl fmt::Debug for Nest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nest")
+            .field("capacity", &self.events.capacity())
+            .field("found", &self.found.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_out_is_whole_milliseconds_and_never_too_short() {
+        #[allow(clippy::disallowed_methods)]
+        let (nest, now) = (Nest::with_capacity(0).unwrap(), Instant::now());
+        let timeout = |left: Duration| nest.timeout(now, Some(now + left)).unwrap();
+        assert_eq!(nest.timeout(now, None), None);
+        assert_eq!(nest.timeout(now + Duration::from_secs(1), Some(now)), Some(Duration::ZERO));
+        assert_eq!(timeout(Duration::from_nanos(1)), Duration::from_millis(1));
+        assert_eq!(timeout(Duration::from_millis(7)), Duration::from_millis(7));
+        assert_eq!(timeout(Duration::from_micros(7_001)), Duration::from_millis(8));
+    }
+
+    #[test]
+    fn a_nest_moves_between_threads_and_finds_nothing_at_first() {
+        fn is_send<T: Send>(value: T) -> T {
+            value
+        }
+        let mut nest = is_send(Nest::with_capacity(4).unwrap());
+        assert!(nest.next_event().unwrap().is_none() && !nest.has_more().unwrap());
+    }
+}
