@@ -1,0 +1,135 @@
+//! The limits on all connections: once met, never exceeded.
+
+use super::*;
+use crate::common::TLS;
+use conncache::{Cache, Candidate, Cause, ConnState, ParkOptions, Policy, Reason, StateError, Verdict};
+
+#[test]
+fn an_idle_connection_of_another_peer_makes_room() {
+    let mut host = host(|l| l.max_connections = Some(2));
+    let [one, two] = [host.open(1), host.open(2)];
+    assert!(host.checkin(two) && host.checkin(one));
+    let Requested::Open { place, evicted } = host.request(3, None) else { panic!() };
+    let evicted = evicted.expect("there were two");
+    assert_eq!((evicted.id, evicted.reason), (two, Reason::MadeRoom), "inactive for longest");
+    host.insert_at(place);
+    assert_eq!(host.all(), 2);
+    assert!(host.reuse(1).id.same_connection(one));
+}
+
+#[test]
+fn an_idle_connection_under_another_channel_makes_room_at_the_peers_limit() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    assert!(host.checkin(id));
+    let other = host.open(2);
+    assert!(host.checkin(other), "another peer's is of no help");
+    let requested = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap();
+    let Requested::Open { evicted: Some(evicted), .. } = requested else { panic!("{requested:?}") };
+    assert_eq!((evicted.id, evicted.reason), (id, Reason::MadeRoom));
+}
+
+#[test]
+fn a_lowered_limit_touches_nothing_active_and_lets_none_in_until_it_holds() {
+    let mut host = host(|_| ());
+    let ids: Vec<ConnId> = (0..4).map(|_| host.open(1)).collect();
+    host.cache.set_limits(crate::common::limits(|l| l.max_connections = Some(2))).unwrap();
+    assert_eq!(host.cache.counts().active, 4);
+    let waiter = host.wait(2);
+    host.nothing_to_grant();
+    assert!(host.checkin(ids[0]));
+    host.nothing_to_grant();
+    for &id in &ids[1..3] {
+        drop(host.cache.close_connection(id).unwrap());
+    }
+    let (served, place) = host.granted_place();
+    assert_eq!((served, host.all()), (waiter, 2), "the inactive one made room");
+    host.cache.give_up(place);
+}
+
+#[test]
+fn so_many_may_be_opened_at_a_time_and_established_ones_count_no_longer() {
+    let mut host = host(|l| l.max_connecting_per_peer = Some(1));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    host.nothing_to_grant();
+    let error = host.cache.insert(host.now, Light, &peer(1), PLAIN, ME).unwrap_err();
+    assert!(matches!(error.cause, Cause::AtLimit { limit: "max_connecting_per_peer", most: 1 }), "{error}");
+    host.cache.established(id).unwrap();
+    let (served, place) = host.granted_place();
+    assert_eq!(served, waiter);
+    let id = host.insert_at(place);
+    let (second, _third) = (host.wait(1), host.wait(1));
+    assert!(host.checkin(id), "so it is established");
+    assert_eq!(host.granted_reuse().0, second);
+    let _ = host.granted_place();
+}
+
+#[test]
+fn a_policy_gives_single_peers_other_numbers() {
+    struct ByPort;
+    impl Policy for ByPort {
+        fn on_inactive(&mut self, _: &Candidate<'_>) -> Verdict {
+            Verdict::Keep
+        }
+        fn max_connections(&mut self, peer: &Peer) -> Option<usize> {
+            (*peer == super::peer(1)).then_some(2)
+        }
+    }
+    let poll = Poll::new().unwrap();
+    let mut cache: Cache<Light, ByPort> =
+        Cache::with_policy(ByPort).max_connections_per_peer(1).build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let mut opened = |to: u16| match cache.request(now, &peer(to), PLAIN, ME, None).unwrap() {
+        Requested::Open { place, .. } => cache.insert_at(now, place, Light).is_ok(),
+        _ => false,
+    };
+    assert_eq!([1, 1, 1].map(&mut opened), [true, true, false]);
+    assert_eq!([2, 2].map(&mut opened), [true, false]);
+}
+
+#[test]
+fn parking_at_a_limit_evicts_the_oldest_inactive_one_else_is_refused() {
+    for per_peer in [false, true] {
+        let mut host =
+            host(|l| if per_peer { l.max_connections_per_peer = Some(1) } else { l.max_connections = Some(1) });
+        let park = |host: &mut Host| host.cache.park(host.now, Light, &peer(1), PLAIN, ParkOptions::default());
+        let first = park(&mut host).unwrap();
+        assert!(first.evicted.is_none());
+        let second = park(&mut host).unwrap();
+        assert_eq!(second.evicted.map(|evicted| (evicted.id, evicted.reason)), Some((first.id, Reason::MadeRoom)));
+        let _ = host.reuse(1);
+        let error = park(&mut host).unwrap_err();
+        assert!(matches!(error.cause, Cause::AtLimit { most: 1, .. }), "{error}");
+        assert_eq!(host.all(), 1);
+    }
+}
+
+#[test]
+fn moving_to_a_peer_at_its_limit_is_an_error_that_changes_nothing() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let [one, two] = [host.open(1), host.open(2)];
+    for state in [ConnState::Active(ME), ConnState::inactive(PLAIN).private(5)] {
+        let is_active = matches!(state, ConnState::Active(_));
+        let error = host.cache.set_connection_state(host.now, one, &peer(2), state).unwrap_err();
+        assert_eq!(error.cause, StateError::PeerAtLimit);
+        assert!(is_active || matches!(error.into_state(), ConnState::Inactive { private: Some(_), .. }));
+    }
+    assert_eq!(host.cache.peer(one), Some(&peer(1)));
+    drop(host.cache.close_connection(two).unwrap());
+    let moved = host.cache.set_connection_state(host.now, one, &peer(2), ConnState::Active(ME)).unwrap();
+    assert!(moved.evicted.is_none() && moved.id == one);
+}
+
+#[test]
+fn without_limits_a_request_opens_or_reuses() {
+    let mut host = host(|_| ());
+    let ids: Vec<ConnId> = (0..100).map(|_| host.open(1)).collect();
+    for id in ids {
+        assert!(host.checkin(id));
+    }
+    for _ in 0..100 {
+        let _ = host.reuse(1);
+    }
+    host.open(1);
+}

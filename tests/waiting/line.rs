@@ -1,0 +1,218 @@
+//! The order of the line, and that nobody overtakes or is forgotten.
+
+use super::*;
+use crate::common::scripted::{Far, Scripted};
+use crate::common::{SECOND, TLS};
+use conncache::mio::{Interest, Token};
+use conncache::{Cause, ConnState, NotFound, Reason, RequestError, RestrictiveCache, StateError};
+
+#[test]
+fn a_request_reuses_else_opens_else_waits() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    assert!(host.checkin(id));
+    let found = host.reuse(1);
+    assert!(found.id.same_connection(id));
+    let waiter = host.wait(1);
+    host.nothing_to_grant();
+    assert!(host.checkin(found.id));
+    let (served, id) = host.granted_reuse();
+    assert_eq!(served, waiter);
+    assert!(id.same_connection(found.id) && id != found.id);
+    host.nothing_to_grant();
+    assert_eq!(host.cache.stats().waited, 1);
+}
+
+#[test]
+fn those_who_wait_for_a_peer_are_served_in_the_order_in_which_they_came() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(2));
+    let mut ids = [host.open(1), host.open(1)];
+    let waiters: Vec<WaiterId> = (0..20).map(|_| host.wait(1)).collect();
+    let mut served = Vec::new();
+    while served.len() < 20 {
+        for id in &mut ids {
+            assert!(host.checkin(*id));
+        }
+        for id in &mut ids {
+            let (waiter, granted) = host.granted_reuse();
+            served.push(waiter);
+            *id = granted;
+        }
+        host.nothing_to_grant();
+    }
+    assert_eq!(served, waiters);
+    assert_eq!(host.cache.counts().waiting, 0);
+}
+
+#[test]
+fn a_connection_that_leaves_makes_room_for_a_new_one() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let id = host.open(1);
+    let [same, other] = [host.wait(1), host.wait(2)];
+    drop(host.cache.close_connection(id).unwrap());
+    let (first, place) = host.granted_place();
+    assert_eq!((first, place.peer()), (same, &peer(1)));
+    host.nothing_to_grant();
+    host.cache.give_up(place);
+    let (second, place) = host.granted_place();
+    assert_eq!((second, place.peer(), place.waiter()), (other, &peer(2), other));
+    host.insert_at(place);
+    host.nothing_to_grant();
+}
+
+#[test]
+fn nobody_overtakes() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    assert!(host.checkin(id));
+    let (now, to) = (host.now, peer(1));
+    assert!(host.cache.checkout(now, &to, PLAIN, ME).is_none());
+    assert!(host.cache.take(now, &to, PLAIN, Token(1), Interest::READABLE).unwrap().is_none());
+    assert_eq!(host.cache.find_inactive_connection(now, &to, PLAIN).map(|_| ()), Err(NotFound));
+    let error = host.cache.set_connection_state(now, id, &to, ConnState::Active(ME)).unwrap_err();
+    assert_eq!(error.cause, StateError::OthersWait);
+    let late = host.wait(1);
+    assert_eq!(host.granted_reuse().0, waiter);
+    host.cache.withdraw(late).unwrap();
+    // Where there is room again, a plain insertion comes after those who wait.
+    let mut limits = host.cache.limits().clone();
+    limits.max_connections_per_peer = Some(5);
+    let last = host.wait(1);
+    host.cache.set_limits(limits).unwrap();
+    let error = host.cache.insert(now, Light, &to, PLAIN, ME).unwrap_err();
+    assert!(matches!(error.cause, Cause::OthersWait), "{error}");
+    assert_eq!(host.granted_place().0, last);
+    assert!(host.cache.insert(now, Light, &to, PLAIN, ME).is_ok());
+}
+
+#[test]
+fn a_request_ends_once_served_timed_out_withdrawn_or_refused() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let id = host.open(1);
+    let timed = match host.request(1, Some(SECOND)) {
+        Requested::Wait(waiter) => waiter,
+        other => panic!("{other:?}"),
+    };
+    let [withdrawn, refused, served] = [host.wait(1), host.wait(2), host.wait(3)];
+    host.cache.withdraw(withdrawn).unwrap();
+    assert_eq!(host.cache.withdraw(withdrawn), Err(NotFound));
+    host.cache.refuse(&peer(2));
+    let grant = host.grant().unwrap();
+    assert!(grant.waiter == refused && matches!(grant.granted, Granted::Refused) && grant.peer == peer(2));
+    host.nothing_to_grant();
+    assert_eq!(host.cache.next_deadline(), Some(host.now + SECOND));
+    host.now += SECOND;
+    // It could be served now, but its time is over.
+    assert!(host.checkin(id));
+    let grant = host.grant().unwrap();
+    assert!(grant.waiter == timed && matches!(grant.granted, Granted::TimedOut) && grant.waited == SECOND);
+    let (waiter, place) = host.granted_place();
+    assert_eq!((waiter, host.cache.withdraw(served)), (served, Err(NotFound)), "it has a place");
+    host.cache.give_up(place);
+    host.nothing_to_grant();
+    assert_eq!((host.cache.stats().timed_out, host.cache.counts().waiting), (1, 0));
+}
+
+#[test]
+fn a_drain_refuses_all_and_takes_no_more() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let id = host.open(1);
+    let mut waiters: Vec<WaiterId> = (1..5).map(|to| host.wait(to)).collect();
+    host.cache.drain();
+    let error = host.cache.request(host.now, &peer(1), PLAIN, ME, None).unwrap_err();
+    assert_eq!(error, RequestError::Draining);
+    let mut refused: Vec<WaiterId> = std::iter::from_fn(|| host.grant()).map(|grant| grant.waiter).collect();
+    waiters.sort();
+    refused.sort();
+    assert_eq!(refused, waiters);
+    drop(host.cache.close_connection(id).unwrap());
+    host.nothing_to_grant();
+    assert_eq!(host.cache.peers().count(), 0);
+}
+
+#[test]
+fn closing_a_channel_refuses_its_line_and_closing_a_peer_leaves_it_waiting() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let plain = host.wait(1);
+    let Requested::Wait(tls) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    host.cache.close_channel(TLS);
+    let grant = host.grant().unwrap();
+    assert!(grant.waiter == tls && grant.channel == TLS && matches!(grant.granted, Granted::Refused));
+    host.cache.close_peer(&peer(1));
+    host.nothing_to_grant();
+    assert!(!host.checkin(id), "its peer was closed");
+    let (waiter, place) = host.granted_place();
+    assert_eq!(waiter, plain);
+    let fresh = host.insert_at(place);
+    assert!(host.checkin(fresh));
+    assert!(host.reuse(1).id.same_connection(fresh));
+}
+
+#[test]
+fn a_full_line_is_an_error_and_changes_nothing() {
+    let mut host = host(|l| (l.max_connections, l.max_waiting) = (Some(1), Some(2)));
+    let _id = host.open(1);
+    let [first, _] = [host.wait(1), host.wait(2)];
+    let before = (host.cache.stats(), host.cache.next_deadline());
+    let error = host.cache.request(host.now + SECOND, &peer(3), PLAIN, ME, None).unwrap_err();
+    assert_eq!(error, RequestError::LineFull { max_waiting: 2 });
+    assert!(error.to_string().contains("max_waiting = 2"), "{error}");
+    let error = host.cache.request(host.now, &peer(1), PLAIN, ME, Some(host.now)).unwrap_err();
+    assert_eq!(error, RequestError::TimedOut);
+    assert_eq!((host.cache.stats(), host.cache.next_deadline()), before);
+    assert_eq!(host.cache.peers().count(), 2, "the peer refused leaves no entry");
+    host.cache.withdraw(first).unwrap();
+    host.wait(3);
+}
+
+#[test]
+fn a_connection_found_dead_is_not_granted_and_the_next_one_is_opened() {
+    let poll = Poll::new().unwrap();
+    let mut cache: AggressiveCache<Scripted> =
+        AggressiveCache::builder().max_connections(1).build(poll.registry()).unwrap();
+    let (now, to) = (Instant::now(), peer(1));
+    let Requested::Open { place, .. } = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    let (conn, wire) = Scripted::new(1);
+    let id = cache.insert_at(now, place, conn).unwrap();
+    let Requested::Wait(waiter) = cache.request(now, &to, PLAIN, owner(7), None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    wire.borrow_mut().far = Far::Closed;
+    let grant = cache.grant(now).unwrap();
+    assert!(grant.waiter == waiter && grant.owner == owner(7) && matches!(grant.granted, Granted::Open { .. }));
+    assert_eq!((cache.stats().found_dead, wire.borrow().dropped), (1, 1));
+}
+
+#[test]
+fn the_restrictive_cache_keeps_for_those_who_wait_and_for_nobody_else() {
+    let poll = Poll::new().unwrap();
+    let mut cache: RestrictiveCache<Light> =
+        RestrictiveCache::builder().max_connections(1).max_inactive(0).build(poll.registry()).unwrap();
+    let (now, to) = (Instant::now(), peer(1));
+    let Requested::Open { place, .. } = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    let id = cache.insert_at(now, place, Light).unwrap();
+    let Requested::Wait(first) = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, id).unwrap().is_none(), "somebody waits for it");
+    let grant = cache.grant(now).unwrap();
+    let Granted::Reuse(found) = grant.granted else { panic!() };
+    assert_eq!(grant.waiter, first);
+    let Requested::Wait(second) = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, found.id).unwrap().is_none());
+    cache.withdraw(second).unwrap();
+    let gone = cache.expire(now).expect("nobody waits any more");
+    assert!(gone.reason == Reason::Policy && gone.id == found.id);
+    assert!(cache.counts().active + cache.counts().inactive == 0);
+}
+
+#[test]
+fn an_aggressive_cache_keeps_what_nobody_waits_for_any_more() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.max_inactive) = (Some(1), Some(1)));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    assert!(host.checkin(id));
+    host.cache.withdraw(waiter).unwrap();
+    assert!(host.cache.expire(host.now).is_none());
+    host.nothing_to_grant();
+    assert!(host.reuse(1).id.same_connection(id));
+}

@@ -1,0 +1,40 @@
+//! A time for whoever has a connection.
+
+use super::*;
+use crate::common::SECOND;
+use conncache::NotFound;
+
+#[test]
+fn an_owner_whose_time_is_over_is_named_once() {
+    let mut host = host(|_| ());
+    let [late, early, untimed] = [1, 1, 1].map(|to| host.open(to));
+    host.cache.set_deadline(late, Some(host.now + 2 * SECOND)).unwrap();
+    host.cache.set_deadline(early, Some(host.now + SECOND)).unwrap();
+    assert_eq!(host.cache.next_deadline(), Some(host.now + SECOND));
+    assert_eq!(host.cache.overdue(host.now), None);
+    host.now += 3 * SECOND;
+    assert_eq!(host.cache.overdue(host.now), Some((early, ME)));
+    assert_eq!(host.cache.overdue(host.now), Some((late, ME)));
+    assert_eq!(host.cache.overdue(host.now), None);
+    assert_eq!(host.cache.next_deadline(), None);
+    assert!([late, early, untimed].iter().all(|&id| host.cache.get(id).is_some()), "nothing is closed");
+}
+
+#[test]
+fn giving_back_closing_and_unsetting_end_it() {
+    let mut host = host(|_| ());
+    let ids = [1, 1, 1].map(|to| host.open(to));
+    for id in ids {
+        host.cache.set_deadline(id, Some(host.now + SECOND)).unwrap();
+    }
+    assert!(host.checkin(ids[0]));
+    drop(host.cache.close_connection(ids[1]).unwrap());
+    host.cache.set_deadline(ids[2], None).unwrap();
+    assert_eq!(host.cache.next_deadline(), None);
+    assert_eq!(host.cache.overdue(host.now + SECOND), None);
+    assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(NotFound), "it is inactive");
+    let again = host.reuse(1).id;
+    assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(NotFound), "the lease is over");
+    assert!(again.same_connection(ids[0]));
+    assert_eq!(host.cache.overdue(host.now + 9 * SECOND), None);
+}

@@ -1,0 +1,79 @@
+//! Places: held, used once, put back, given up, or out of time.
+
+use super::*;
+use crate::common::SECOND;
+use crate::common::scripted::Scripted;
+use conncache::{Cause, NotFound};
+
+#[test]
+fn a_place_counts_as_a_connection_until_it_is_used() {
+    let mut host = host(|l| l.max_connections = Some(2));
+    let [one, two] = [host.place(1), host.place(2)];
+    assert_eq!(host.cache.stats().places, 2);
+    let waiter = host.wait(3);
+    host.nothing_to_grant();
+    let error = host.cache.insert(host.now, Light, &peer(4), PLAIN, ME).unwrap_err();
+    assert!(matches!(error.cause, Cause::AtLimit { limit: "max_connections", most: 2 }), "{error}");
+    host.insert_at(one);
+    assert_eq!((host.cache.stats().places, host.cache.counts().active, host.all()), (1, 1, 2));
+    host.cache.give_up(two);
+    assert_eq!(host.granted_place().0, waiter);
+}
+
+#[test]
+fn a_place_is_held_until_the_requests_time_else_for_thirty_seconds() {
+    for (until, held) in [(Some(5 * SECOND), 5 * SECOND), (None, 30 * SECOND)] {
+        let mut host = host(|l| l.max_connections = Some(1));
+        let Requested::Open { place, .. } = host.request(1, until) else { panic!() };
+        assert_eq!((place.until(), host.cache.next_deadline()), (Some(host.now + held), Some(host.now + held)));
+        let waiter = host.wait(2);
+        host.now += held;
+        let grant = host.grant().unwrap();
+        assert!(grant.waiter == place.waiter() && matches!(grant.granted, Granted::TimedOut) && grant.owner == ME);
+        assert_eq!(host.granted_place().0, waiter);
+        let error = host.cache.insert_at(host.now, place, Light).unwrap_err();
+        assert!(matches!(error.cause, Cause::PlaceGone) && error.place.is_none(), "{error}");
+        assert_eq!(host.all(), 1, "the other's place");
+    }
+}
+
+#[test]
+fn a_place_put_back_stands_at_the_head_of_the_line() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let place = host.place(1);
+    let [first, second] = [place.waiter(), host.wait(1)];
+    assert_eq!(host.cache.put_back(place), Ok(first));
+    assert_eq!(host.cache.counts().waiting, 2);
+    let (waiter, place) = host.granted_place();
+    assert_eq!(waiter, first);
+    let id = host.insert_at(place);
+    assert!(host.checkin(id));
+    assert_eq!(host.granted_reuse().0, second);
+}
+
+#[test]
+fn a_place_of_another_cache_is_none_here() {
+    let (mut one, mut two) = (host(|_| ()), host(|_| ()));
+    let place = one.place(1);
+    let error = two.cache.insert_at(two.now, place, Light).unwrap_err();
+    assert!(matches!(error.cause, Cause::PlaceGone), "{error}");
+    let place = one.place(1);
+    assert_eq!(two.cache.put_back(place), Err(NotFound));
+    assert_eq!((one.cache.stats().places, two.cache.stats().places), (2, 0));
+}
+
+#[test]
+fn a_connection_that_cannot_be_registered_comes_back_with_its_place() {
+    let poll = Poll::new().unwrap();
+    let mut cache: AggressiveCache<Scripted> =
+        AggressiveCache::builder().max_connections(1).build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let Requested::Open { place, .. } = cache.request(now, &peer(1), PLAIN, ME, None).unwrap() else { panic!() };
+    let (conn, wire) = Scripted::new(1);
+    wire.borrow_mut().fail_register = true;
+    let error = cache.insert_at(now, place, conn).unwrap_err();
+    assert!(matches!(error.cause, Cause::Registry(_)), "{error}");
+    wire.borrow_mut().fail_register = false;
+    assert!(cache.insert_at(now, error.place.expect("it is held"), error.conn).is_ok());
+    assert_eq!((cache.stats().places, cache.counts().active), (0, 1));
+}
