@@ -257,11 +257,13 @@ impl<C> TakeError<C> {
 
 /// A value that can't be borrowed, only moved out. So an error that holds private data, which may be `Send` alone, can
 /// be shared between threads, as `Box<dyn Error + Send + Sync>` demands.
-struct Exclusive<T>(Mutex<T>);
+///
+/// Boxed, since errors are rare and shall be small.
+struct Exclusive<T>(Box<Mutex<T>>);
 
 impl<T> Exclusive<T> {
     fn new(value: T) -> Exclusive<T> {
-        Exclusive(Mutex::new(value))
+        Exclusive(Box::new(Mutex::new(value)))
     }
 
     fn into_inner(self) -> T {

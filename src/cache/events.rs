@@ -25,10 +25,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// for hosts that send pings to inactive connections.
     pub fn handle_event(&mut self, event: &Event) -> Handled<C> {
         let handled = self.handle_readiness(event.token(), event.is_read_closed());
-        if let Handled::Active { id, .. } = handled
-            && event.is_readable()
-            && !event.is_read_closed()
-        {
+        if let (Handled::Active { id, .. }, true) = (&handled, event.is_readable() && !event.is_read_closed()) {
             self.table.established(id.slot);
         }
         handled

@@ -66,11 +66,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let most = self.most_to(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket));
+        let candidate = Candidate {
+            now: clock.now().expect("the clock has been told"),
+            peer,
+            channel,
+            uses,
+            inactive: self.table.inactive(),
+            inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.get(at).inactive() as usize),
+            waiting: waiting as usize,
+        };
         let Some(victim) = self.room(since, peer, None, most) else {
             let cause = self.overcrowded(peer, most, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
-        let until = match self.admit(&mut conn, &clock, peer, channel, connected, waiting, facts) {
+        let until = match self.admit(&mut conn, &clock, connected, &candidate, facts) {
             Ok(until) => until,
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
@@ -99,28 +108,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &mut self,
         conn: &mut C,
         clock: &Clock,
-        peer: &Peer,
-        channel: ChannelBindingId,
         connected: bool,
-        waiting: u32,
+        candidate: &Candidate<'_>,
         facts: Facts,
     ) -> Result<Tick, Cause> {
         let token = self.next_token()?;
-        if let Some(reason) = self.refused(facts.since, facts, waiting > 0) {
+        if let Some(reason) = self.refused(facts.since, facts, candidate.waiting > 0) {
             return Err(Cause::Refused(reason));
         }
         look(conn, connected).map_err(Cause::of)?;
-        let bucket = self.table.buckets.find(peer, channel).map(|at| self.table.buckets.get(at));
-        let candidate = Candidate {
-            now: clock.now().expect("the clock has been told"),
-            peer,
-            channel,
-            uses: facts.uses,
-            inactive: self.table.inactive(),
-            inactive_to_peer: bucket.map_or(0, |bucket| bucket.inactive() as usize),
-            waiting: waiting as usize,
-        };
-        let until = verdict(&mut self.policy, clock, &candidate, facts.until).map_err(Cause::Refused)?;
+        let until = verdict(&mut self.policy, clock, candidate, facts.until).map_err(Cause::Refused)?;
         // Writability is of no interest to the cache, and would be told at once.
         self.registry.reregister(conn, token, Interest::READABLE).map_err(Cause::Registry)?;
         Ok(until)

@@ -68,7 +68,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 self.clock = clock;
                 let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
                 let place_end = if until.is_some() { end } else { since.after(PLACE_TIME) };
-                let waiter = self.table.give_place(peer, channel, most, owner, since, end, place_end);
+                let request = self.table.lines.add(owner, since, end);
+                self.table.take_place(peer, channel, most, request, place_end);
+                let waiter = self.table.lines.id(request);
                 self.stats.missed += 1;
                 return Ok(Requested::Open { place: self.place(waiter, peer, channel, owner, place_end), evicted });
             }

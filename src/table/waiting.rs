@@ -93,22 +93,6 @@ impl<C> Table<C> {
         self.lines.remove(request)
     }
 
-    /// Gives a new request a place at once.
-    pub(crate) fn give_place(
-        &mut self,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        most: u32,
-        owner: Owner,
-        since: Tick,
-        until: Tick,
-        end: Tick,
-    ) -> WaiterId {
-        let request = self.lines.add(owner, since, until);
-        self.take_place(peer, channel, most, request, end);
-        self.lines.id(request)
-    }
-
     /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
     pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
@@ -126,7 +110,7 @@ impl<C> Table<C> {
     }
 
     /// Gives a place to a request that is in no line.
-    fn take_place(&mut self, peer: &Peer, channel: ChannelBindingId, most: u32, request: u32, end: Tick) {
+    pub(crate) fn take_place(&mut self, peer: &Peer, channel: ChannelBindingId, most: u32, request: u32, end: Tick) {
         let bucket = self.buckets.find_or_add(peer, channel, most);
         self.count_place(bucket);
         self.lines.take_place(request, bucket, end);
@@ -248,9 +232,8 @@ impl<C> Table<C> {
         let sites = &mut self.buckets.sites;
         let here = sites.get(site);
         let (here_total, here_full) = (here.total, here.total >= here.most);
-        if self.slots.len() + self.lines.places() >= most_in_all
-            && let Some(other) = sites.first_but(site)
-        {
+        let is_full = self.slots.len() + self.lines.places() >= most_in_all;
+        if let Some(other) = if is_full { sites.first_but(site) } else { None } {
             let there = sites.get(other);
             if there.total < there.most {
                 *passes += 1;

@@ -1,0 +1,101 @@
+//! So many cycles of one kind, to be counted by callgrind: `instructions KIND CYCLES`.
+
+use conncache::mio::event::Source;
+use conncache::mio::{Interest, Poll, Registry, Token};
+use conncache::{AggressiveCache, ChannelBindingId, Connection, Owner, Peer, Probe};
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+const PEERS: usize = 100;
+const EACH: usize = 16;
+const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
+
+struct Light;
+
+impl Source for Light {
+    fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Connection for Light {
+    fn probe(&mut self) -> Probe {
+        Probe::Quiet
+    }
+
+    fn is_connected(&self) -> bool {
+        true
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let (kind, cycles) = (args.next().expect("a kind"), args.next().expect("a number"));
+    let cycles: usize = cycles.parse().expect("a number of cycles");
+    match kind.as_str() {
+        "map" => map(cycles),
+        "plain" => cache(cycles, AggressiveCache::builder()),
+        "limits" => {
+            let (minute, many) = (Duration::from_secs(60), 1_000_000);
+            let builder = AggressiveCache::builder().idle_timeout(minute).max_lifetime(60 * minute);
+            let builder = builder.lifetime_jitter(minute).max_uses(u32::MAX).max_inactive(many);
+            cache(cycles, builder.max_inactive_per_peer(many));
+        }
+        "connections" => {
+            let (minute, many) = (Duration::from_secs(60), 1_000_000);
+            let builder = AggressiveCache::builder().idle_timeout(minute).max_lifetime(60 * minute);
+            let builder = builder.max_uses(u32::MAX).max_inactive(many).max_inactive_per_peer(many);
+            let builder = builder.max_connections(many).max_connections_per_peer(many);
+            cache(cycles, builder.max_connecting_per_peer(many).max_waiting(many));
+        }
+        other => panic!("no such kind: {other}"),
+    }
+}
+
+/// Which peer is next: a fixed order without a pattern.
+fn next(peer: usize) -> usize {
+    (peer * 21 + 7) % PEERS
+}
+
+fn cache(cycles: usize, builder: conncache::Builder<Light, conncache::Aggressive>) {
+    let (poll, now) = (Poll::new().unwrap(), Instant::now());
+    let mut cache = builder.capacity(PEERS * EACH).build(poll.registry()).unwrap();
+    let peers: Vec<Peer> = (0..PEERS).map(|i| Peer::direct(&format!("host{i}.example"), 443)).collect();
+    for peer in peers.iter().cycle().take(PEERS * EACH) {
+        let id = cache.insert(now, Light, peer, PLAIN, Owner(7)).unwrap();
+        assert!(cache.checkin(now, id).unwrap().is_none());
+    }
+    let mut at = 0;
+    for _ in 0..cycles {
+        at = next(at);
+        let found = cache.checkout(now, &peers[at], PLAIN, Owner(7)).unwrap();
+        assert!(matches!(cache.checkin(now, found.id), Ok(None)));
+    }
+    assert_eq!(cache.counts().inactive, PEERS * EACH);
+    std::process::exit(0);
+}
+
+fn map(cycles: usize) {
+    let mut map: HashMap<(String, u16, u32), Vec<usize>> = HashMap::new();
+    let keys: Vec<(String, u16, u32)> = (0..PEERS).map(|i| (format!("host{i}.example"), 443, 0)).collect();
+    for (i, key) in keys.iter().cycle().take(PEERS * EACH).enumerate() {
+        map.entry(key.clone()).or_default().push(i);
+    }
+    let mut at = 0;
+    for _ in 0..cycles {
+        at = next(at);
+        let found = map.get_mut(&keys[at]).and_then(Vec::pop).unwrap();
+        map.get_mut(&keys[at]).unwrap().push(found);
+    }
+    assert_eq!(map.values().map(Vec::len).sum::<usize>(), PEERS * EACH);
+    std::process::exit(0);
+}
