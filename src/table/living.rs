@@ -49,7 +49,7 @@ impl Living {
 
     /// All numbers, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        std::iter::successors(self.next(0), |&last| self.next(last as usize + 1)).map(|number| number as u32)
+        std::iter::successors(self.next(0), |&last| self.next(last + 1)).map(|number| number as u32)
     }
 
     /// The highest number.
