@@ -77,7 +77,7 @@ pub fn operations(report: &mut Report, effort: Effort) {
 
 impl World {
     fn new(connections: usize) -> World {
-        let mut ours = Ours::new(PEERS, connections / PEERS, |builder| builder.idle_timeout(Duration::MAX));
+        let mut ours = Ours::new(PEERS, connections / PEERS, |builder| builder);
         let ids = ours.cache.iter().map(|entry| entry.id).collect();
         ours.now += Duration::from_secs(1);
         // In random order: neighbours in the list don't lie side by side.
