@@ -223,17 +223,17 @@ pub struct ParkError<C> {
     pub conn: C,
     /// Why.
     pub cause: Cause,
-    options: Exclusive<ParkOptions>,
+    options: Exclusive<Box<ParkOptions>>,
 }
 
 impl<C> ParkError<C> {
     pub(crate) fn new(conn: C, options: ParkOptions, cause: Cause) -> ParkError<C> {
-        ParkError { conn, cause, options: Exclusive::new(options) }
+        ParkError { conn, cause, options: Exclusive::new(Box::new(options)) }
     }
 
     /// The connection, registered as before, and the options as they were given, with private data and history.
     pub fn into_parts(self) -> (C, ParkOptions) {
-        (self.conn, self.options.into_inner())
+        (self.conn, *self.options.into_inner())
     }
 }
 

@@ -170,13 +170,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.at(slot).inactive_since().map_or(Duration::ZERO, |since| now.since(since))
     }
 
-    /// The inactive connection whose own deadline or lifetime ended first, and why it must go. Not one that is
-    /// condemned: that makes no room.
+    /// The inactive connection whose own deadline or lifetime ended first, and why it must go.
     fn run_out(&self, now: Tick) -> Option<(u32, Reason)> {
         let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
-        if self.table.at(slot).flags.condemned.is_some() {
-            return None;
-        }
         Some((slot, self.unfit(slot, now)?))
     }
 }

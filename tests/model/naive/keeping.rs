@@ -85,7 +85,7 @@ impl Naive {
             self.condemn(kept, most, Reason::MaxInactive);
         }
         let at = self.hinted(&self.condemned())?;
-        Some(self.leave(at, self.conns[at].waiting().unwrap().condemned.unwrap()))
+        Some(self.leave(at, self.unfit(at).unwrap()))
     }
 
     /// The one that the cache let go if it is among these, else the first.
