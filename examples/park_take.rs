@@ -18,7 +18,7 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// What this host knows of a connection in use. Its index in the table is its token.
 struct Session {
     conn: TcpStream,
-    past: History,
+    history: History,
     asked: bool,
     answer: Vec<u8>,
 }
@@ -33,11 +33,11 @@ fn main() -> io::Result<()> {
     let peer = Peer::direct("127.0.0.1", addr.port());
 
     let mut sessions: Vec<Option<Session>> = Vec::new();
+    let mut now = Instant::now();
     let mut conn = TcpStream::connect(addr)?;
     poll.registry().register(&mut conn, Token(0), BOTH)?;
-    sessions.push(Some(Session::new(conn, History::default())));
+    sessions.push(Some(Session::new(conn, History::opened_at(now))));
     println!("session 0: opened to {peer}");
-    let mut now = Instant::now();
     'running: loop {
         match poll.poll(&mut events, cache.next_deadline().map(|at| at.saturating_duration_since(now))) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -57,9 +57,9 @@ fn main() -> io::Result<()> {
                     if !slot.as_mut().map_or(Ok(false), |session| session.drive(event))? {
                         continue; // an old event, or more to come
                     }
-                    let Session { conn, past, answer, .. } = slot.take().expect("it was driven");
+                    let Session { conn, history, answer, .. } = slot.take().expect("it was driven");
                     println!("session {}: answered {:?}, parks", token.0, String::from_utf8_lossy(&answer));
-                    let parked = cache.park_with(now, conn, &peer, PLAIN, ParkOptions::default().past(past))?;
+                    let parked = cache.park(now, conn, &peer, PLAIN, ParkOptions::default().history(history))?;
                     drop(parked.evicted); // nothing, as there is no limit
                     let next = sessions.len();
                     if next == 2 {
@@ -68,7 +68,7 @@ fn main() -> io::Result<()> {
                     }
                     let taken = cache.take(now, &peer, PLAIN, Token(next), BOTH)?.expect("it is inactive and well");
                     println!("session {next}: takes it after {:?}", taken.inactive_for);
-                    sessions.push(Some(Session::new(taken.conn, taken.past)));
+                    sessions.push(Some(Session::new(taken.conn, taken.history)));
                 }
             }
         }
@@ -78,8 +78,8 @@ fn main() -> io::Result<()> {
 }
 
 impl Session {
-    fn new(conn: TcpStream, past: History) -> Session {
-        Session { conn, past, asked: false, answer: Vec::new() }
+    fn new(conn: TcpStream, history: History) -> Session {
+        Session { conn, history, asked: false, answer: Vec::new() }
     }
 
     /// Asks once that is possible; whether the answer is complete.

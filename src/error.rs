@@ -223,17 +223,17 @@ pub struct ParkError<C> {
     pub conn: C,
     /// Why.
     pub cause: Cause,
-    options: Exclusive<ParkOptions>,
+    options: Exclusive<Box<ParkOptions>>,
 }
 
 impl<C> ParkError<C> {
     pub(crate) fn new(conn: C, options: ParkOptions, cause: Cause) -> ParkError<C> {
-        ParkError { conn, cause, options: Exclusive::new(options) }
+        ParkError { conn, cause, options: Exclusive::new(Box::new(options)) }
     }
 
     /// The connection, registered as before, and the options as they were given, with private data and history.
     pub fn into_parts(self) -> (C, ParkOptions) {
-        (self.conn, self.options.into_inner())
+        (self.conn, *self.options.into_inner())
     }
 }
 
@@ -241,17 +241,17 @@ impl<C> ParkError<C> {
 pub struct TakeError<C> {
     /// Why.
     pub cause: Cause,
-    evicted: Exclusive<Option<Evicted<C>>>,
+    evicted: Exclusive<Option<Box<Evicted<C>>>>,
 }
 
 impl<C> TakeError<C> {
     pub(crate) fn new(cause: Cause, evicted: Option<Evicted<C>>) -> TakeError<C> {
-        TakeError { cause, evicted: Exclusive::new(evicted) }
+        TakeError { cause, evicted: Exclusive::new(evicted.map(Box::new)) }
     }
 
     /// The connection, if it had to leave the cache: its registration is in doubt. `None` if nothing has changed.
     pub fn into_evicted(self) -> Option<Evicted<C>> {
-        self.evicted.into_inner()
+        self.evicted.into_inner().map(|evicted| *evicted)
     }
 }
 

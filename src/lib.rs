@@ -66,7 +66,7 @@
 //!     }
 //! }
 //! # assert_eq!(cache.counts().inactive, 1);
-//! # assert_eq!(cache.checkout(now, &peer, PLAIN, me).map(|found| found.id), Some(id));
+//! # assert!(cache.checkout(now, &peer, PLAIN, me).is_some_and(|found| found.id.same_connection(id)));
 //! # drop(cache); serving.join().unwrap();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,6 +1,6 @@
 //! A host with one cache, one peer and a clock that only the test moves.
 
-use super::{ME, PLAIN, SECOND};
+use super::{ME, PLAIN, SECOND, Same};
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, ConnId, Connection, Handled, Limits, Peer, Reason};
 use std::time::Instant;
@@ -34,8 +34,14 @@ impl<C: Connection> Host<C> {
         self.cache.checkin(self.now, id).unwrap().map(|evicted| (evicted.id, evicted.reason))
     }
 
+    /// The new lease.
     pub fn checkout(&mut self) -> Option<ConnId> {
         self.cache.checkout(self.now, &self.peer, PLAIN, ME).map(|found| found.id)
+    }
+
+    /// Which connection a checkout hands out.
+    pub fn reuse(&mut self) -> Option<Same> {
+        self.checkout().map(Same)
     }
 
     pub fn expire(&mut self) -> Option<(ConnId, Reason)> {

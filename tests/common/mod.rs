@@ -9,7 +9,7 @@ pub mod nobody;
 pub mod random;
 pub mod scripted;
 
-use conncache::{ChannelBindingId, Limits, Owner};
+use conncache::{ChannelBindingId, ConnId, Counts, Limits, Owner};
 use std::time::Duration;
 
 pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
@@ -22,4 +22,20 @@ pub fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits);
     limits
+}
+
+pub fn counts(active: usize, inactive: usize) -> Counts {
+    let mut counts = Counts::default();
+    (counts.active, counts.inactive) = (active, inactive);
+    counts
+}
+
+/// A connection, whichever lease of it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Same(pub ConnId);
+
+impl PartialEq for Same {
+    fn eq(&self, other: &Same) -> bool {
+        self.0.same_connection(other.0)
+    }
 }

@@ -5,7 +5,7 @@ use crate::common::loopback::{Act, pair};
 use crate::common::nobody;
 use crate::common::{ME, PLAIN};
 use conncache::mio::net::{TcpStream, UnixStream};
-use conncache::{ConnState, Counts, Handled, Limits, Reason};
+use conncache::{ConnState, Counts, Handled, Limits, ParkOptions, Reason};
 use std::io::Read;
 
 #[test]
@@ -52,10 +52,10 @@ fn bytes_that_an_owner_left_unread_are_found_at_hand_out() {
     for used_before in [false, true] {
         let mut host = Host::new(Limits::default());
         let (near, far) = pair();
-        let id = host.insert(near);
+        let mut id = host.insert(near);
         if used_before {
             assert!(host.cache.checkin(host.now, id).unwrap().is_none());
-            assert_eq!(host.checkout(), Some(id));
+            id = host.checkout().unwrap();
         }
         let _far = Act::Byte.by(far, &host.cache[id]);
         host.turns(|handled| !handled.is_empty());
@@ -81,7 +81,7 @@ fn a_connection_that_is_still_connecting_is_never_kept() {
         let reason = if way == 2 {
             let token = conncache::mio::Token(1);
             host.poll.registry().register(&mut near, token, conncache::mio::Interest::READABLE).unwrap();
-            let refused = host.cache.park(host.now, near, &host.peer, PLAIN, None).unwrap_err();
+            let refused = host.cache.park(host.now, near, &host.peer, PLAIN, ParkOptions::default()).unwrap_err();
             assert!(matches!(refused.cause, conncache::Cause::Refused(Reason::NotConnected)), "{refused}");
             continue;
         } else {
@@ -116,8 +116,8 @@ fn a_unix_socket_is_probed_and_asked_as_well() {
     let mut host = Host::new(Limits::default());
     let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
-    let id = host.keep(UnixStream::from_std(near));
-    assert_eq!(host.checkout(), Some(id));
+    host.keep(UnixStream::from_std(near));
+    let id = host.checkout().unwrap();
     assert!(host.cache.checkin(host.now, id).unwrap().is_none());
     drop(far);
     assert_eq!((host.checkout(), host.cache.stats().left(Reason::HungUp)), (None, 1));

@@ -3,7 +3,7 @@
 use crate::common::host::Host;
 use crate::common::light::Light;
 use crate::common::loopback::{Act, pair};
-use crate::common::{PLAIN, SECOND};
+use crate::common::{PLAIN, SECOND, Same};
 use conncache::mio::Events;
 use conncache::{ConnId, Counts, Handled, Limits};
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ fn a_connection_is_never_handed_out_twice() {
     let mut host = Host::new(Limits::default());
     let id = host.keep(Light);
     let (found, _) = host.cache.find_inactive_connection(host.now, &host.peer, PLAIN).unwrap();
-    assert_eq!((found, host.checkout()), (id, Some(id)));
+    assert_eq!((found, host.reuse()), (id, Some(Same(id))));
     assert_eq!(host.checkout(), None);
     assert!(host.cache.find_inactive_connection(host.now, &host.peer, PLAIN).is_err());
 }

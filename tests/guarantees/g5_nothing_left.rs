@@ -51,11 +51,10 @@ fn entries_go_with_their_last_connection() {
         assert_eq!(host.cache.peers().count(), 0, "port {port}");
         assert_eq!(host.cache.find_my_connections(Owner(port.into())).count(), 0);
     }
-    assert!(host.cache.park(host.now, Light, &host.peer, PLAIN, None).is_ok());
+    assert!(host.cache.park(host.now, Light, &host.peer, PLAIN, ParkOptions::default()).is_ok());
     drop(host.cache.shed());
-    let mut parking = ParkOptions::default();
-    parking.until = Some(host.now);
-    assert!(host.cache.park_with(host.now, Light, &host.peer, PLAIN, parking).is_err());
+    let parking = ParkOptions::default().until(host.now);
+    assert!(host.cache.park(host.now, Light, &host.peer, PLAIN, parking).is_err());
     assert_eq!(host.cache.peers().count(), 0, "a refused one leaves no entry");
 }
 

@@ -96,10 +96,11 @@ fn no_secret_is_ever_shown() {
         .unwrap_err();
     show(&error);
     show(&format_args!("{error}"));
-    show(&cache.checkout(now, &peer, channel, Owner(1)));
+    let found = cache.checkout(now, &peer, channel, Owner(1)).unwrap();
+    show(&found);
     ids[5].1.borrow_mut().far = Far::Failed;
     show(&cache.handle_readiness(cache.token(ids[5].0).unwrap(), false));
-    show(&cache.handle_readiness(cache.token(ids[8].0).unwrap(), true));
+    show(&cache.handle_readiness(cache.token(found.id).unwrap(), true));
     show(&cache.handle_readiness(Token(163), true));
     ids[7].1.borrow_mut().fail_reregister = true;
     let error = cache.take(now, &tunnel, channel, Token(1), Interest::READABLE).unwrap_err();
@@ -107,14 +108,15 @@ fn no_secret_is_ever_shown() {
     show(&format_args!("{error}"));
     show(&cache.take(now, &peer, channel, Token(1), Interest::READABLE));
     let (conn, wire) = Scripted::new(20);
-    let mut parking = ParkOptions::default();
-    parking.private = ticket();
+    let parking = ParkOptions::default().private_data(ticket());
     show(&parking);
-    let error = cache.park_with(now, conn, &peer, channel, parking).unwrap_err();
+    let error = cache.park(now, conn, &peer, channel, parking).unwrap_err();
     show(&error);
     show(&format_args!("{error}"));
     wire.borrow_mut().registered = Some((Token(2), Interest::READABLE));
-    show(&cache.park(now, error.conn, &peer, channel, error.private).unwrap());
+    let (conn, parking) = error.into_parts();
+    show(&parking);
+    show(&cache.park(now, conn, &peer, channel, parking).unwrap());
     let (conn, wire) = Scripted::new(21);
     wire.borrow_mut().fail_register = true;
     show(&cache.insert(now, conn, &tunnel, channel, Owner(1)).unwrap_err());
@@ -124,7 +126,7 @@ fn no_secret_is_ever_shown() {
     cache.drain();
     show(&cache.expire(now + Duration::from_secs(1)));
     let mut wrong = Limits::default();
-    (wrong.max_inactive, wrong.max_inactive_per_peer) = (Some(1), Some(2));
+    wrong.lifetime_jitter = Duration::from_secs(1);
     show(&cache.set_limits(wrong));
     let mut restrictive: RestrictiveCache<Scripted> = RestrictiveCache::builder().build(poll.registry()).unwrap();
     let id = restrictive.insert(now, Scripted::new(30).0, &peer, ChannelBindingId(9), Owner(2)).unwrap();
@@ -145,18 +147,20 @@ fn no_secret_is_ever_shown() {
     for name in [
         "Interner { len: 1",
         "Inactive { channel: 1, private: true",
-        "StateChange { private: false, evicted: Some(Evicted {",
+        "StateChange { id: ConnId(",
+        "private: false, evicted: Some(Evicted { id: ",
         "reason: Policy, peer: Peer(",
-        "private: true, uses: 0, error: Some(",
+        "private: true, history: History { opened: ",
+        "error: Some(",
         "Cache { counts: Counts {",
         "Stats { inserted: 9, active: 0, inactive: 5, handed_out: 0, missed: 0,",
         "left: {MaxInactive: 4} }",
         "Entry { id: ",
-        "uses: 1, private: true }",
+        "uses: 2, private: true }",
         "Evicted(Evicted {",
         "Active { id: ",
         "Nothing",
-        "Taken { inactive_for: 0ns, private: true, past: History {",
+        "Taken { inactive_for: 0ns, private: true, history: History {",
         "Parked { id: ",
         "InsertError { cause: Registry(",
         "ParkError { cause: Registry(",

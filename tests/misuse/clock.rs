@@ -1,7 +1,7 @@
 //! Clocks that run backwards.
 
 use crate::common::light::Light;
-use crate::common::{ME, PLAIN, SECOND};
+use crate::common::{ME, PLAIN, SECOND, Same};
 use crate::host;
 use conncache::mio::Poll;
 use conncache::{Cache, Candidate, Peer, Reason, Verdict};
@@ -18,10 +18,10 @@ fn a_clock_going_backwards_expires_nothing_early_and_nothing_for_ever() {
     assert_eq!(host.cache.next_deadline(), Some(start + 11 * SECOND), "it counts from the latest time known");
     assert_eq!(host.expire(), None);
     let found = host.cache.checkout(start, &host.peer, PLAIN, ME).unwrap();
-    assert_eq!(found.inactive_for, Duration::ZERO);
-    assert_eq!(host.checkin(id), None);
+    assert_eq!((Same(found.id), found.inactive_for), (Same(id), Duration::ZERO));
+    assert_eq!(host.checkin(found.id), None);
     host.now = start + 11 * SECOND;
-    assert_eq!(host.expire(), Some((id, Reason::IdleTimeout)));
+    assert_eq!(host.expire(), Some((found.id, Reason::IdleTimeout)));
 }
 
 #[test]

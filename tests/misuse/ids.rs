@@ -1,7 +1,7 @@
 //! Ids that are unknown, stale or used twice.
 
 use crate::common::light::Light;
-use crate::common::{ME, PLAIN, TLS};
+use crate::common::{ME, PLAIN, Same, TLS};
 use crate::{host, keep_many};
 use conncache::{ConnState, NotFound, Peer, StateError};
 
@@ -23,7 +23,7 @@ fn an_unknown_or_stale_id_is_not_found_and_changes_nothing() {
         let state = ConnState::inactive(PLAIN).private(7);
         let error = one.cache.set_connection_state(one.now, id, &one.peer, state).unwrap_err();
         assert_eq!(error.cause, StateError::NotFound);
-        assert!(matches!(error.state, ConnState::Inactive { private: Some(_), .. }), "it comes back");
+        assert!(matches!(error.into_state(), ConnState::Inactive { private: Some(_), .. }), "it comes back");
     }
     assert_eq!(one.cache.stats(), before);
     assert!(one.cache.get(here).is_some());
@@ -47,11 +47,12 @@ fn inactive_moved_to_another_peer_and_channel_is_listed_once_and_newest() {
     let changed = host.cache.set_connection_state(host.now, all[0], &other, ConnState::inactive(TLS)).unwrap();
     assert!(changed.evicted.is_none() && changed.private.is_none());
     assert_eq!(host.cache.counts_of(&other, TLS).inactive, 1);
-    assert_eq!((host.checkout(), host.checkout()), (Some(all[1]), None));
-    let changed = host.cache.set_connection_state(host.now, all[1], &host.peer, ConnState::inactive(PLAIN)).unwrap();
+    let second = host.checkout().unwrap();
+    assert_eq!((Same(second), host.checkout()), (Same(all[1]), None));
+    let changed = host.cache.set_connection_state(host.now, second, &host.peer, ConnState::inactive(PLAIN)).unwrap();
     assert!(changed.evicted.is_none());
     assert_eq!(host.cache.shed().unwrap().id, all[0], "the moved one was first");
-    let wrong = host.cache.set_connection_state(host.now, all[1], &other, ConnState::Active(ME)).unwrap_err();
+    let wrong = host.cache.set_connection_state(host.now, second, &other, ConnState::Active(ME)).unwrap_err();
     assert_eq!(wrong.cause, StateError::OtherPeer);
-    assert_eq!(host.checkout(), Some(all[1]));
+    assert_eq!(host.reuse(), Some(Same(second)));
 }

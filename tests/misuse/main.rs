@@ -16,7 +16,7 @@ mod tokens;
 
 use common::host::Host;
 use common::light::Light;
-use conncache::{ConnId, Limits};
+use conncache::{ConnId, Limits, ParkOptions};
 use std::time::Duration;
 
 const INSTANT: Duration = Duration::from_nanos(1);
@@ -27,4 +27,8 @@ fn host(set: impl FnOnce(&mut Limits)) -> Host<Light> {
 
 fn keep_many(host: &mut Host<Light>, count: usize) -> Vec<ConnId> {
     (0..count).map(|_| host.keep(Light)).collect()
+}
+
+fn with_data() -> ParkOptions {
+    ParkOptions::default().private_data(Some(Box::new(5)))
 }

@@ -1,8 +1,8 @@
 //! Limits on numbers.
 
 use crate::common::light::Light;
-use crate::common::{ME, PLAIN, TLS};
-use crate::{host, keep_many};
+use crate::common::{ME, PLAIN, Same, TLS};
+use crate::{host, keep_many, with_data};
 use conncache::{Cause, Counts, Limits, Peer, Reason};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn over_max_inactive_per_peer_the_buckets_oldest_goes_never_the_newcomer() {
     let kept = keep_many(&mut host, 2);
     let newcomer = host.insert(Light);
     assert_eq!(host.checkin(newcomer), Some((kept[0], Reason::MaxInactivePerPeer)));
-    assert_eq!((host.checkout(), host.checkout(), host.checkout()), (Some(newcomer), Some(kept[1]), None));
+    assert_eq!([host.reuse(), host.reuse(), host.reuse()], [Some(Same(newcomer)), Some(Same(kept[1])), None]);
 }
 
 #[test]
@@ -43,23 +43,27 @@ fn zero_keeps_nothing_and_says_which_limit_it_was() {
         let mut host = host(zero);
         let id = host.insert(Light);
         assert_eq!(host.checkin(id), Some((id, reason)));
-        let refused = host.cache.park(host.now, Light, &host.peer, PLAIN, Some(Box::new(5))).unwrap_err();
+        let refused = host.cache.park(host.now, Light, &host.peer, PLAIN, with_data()).unwrap_err();
         assert!(matches!(refused.cause, Cause::Refused(why) if why == reason), "{refused}");
-        assert!(refused.private.is_some());
+        assert!(refused.into_parts().1.private.is_some());
         assert_eq!(host.cache.counts(), Counts::default());
     }
 }
 
 #[test]
-fn one_use_is_one_hand_out() {
-    let mut host = host(|l| l.max_uses = Some(2));
-    let id = host.keep(Light);
-    for _ in 0..2 {
-        assert_eq!(host.checkout(), Some(id));
-        let left = host.checkin(id);
-        assert_eq!(left, (host.cache.counts().inactive == 0).then_some((id, Reason::MaxUses)));
+fn the_insertion_is_the_first_use_and_each_hand_out_another() {
+    for most in 1..4 {
+        let mut host = host(|l| l.max_uses = Some(most));
+        let mut id = host.insert(Light);
+        for owner in 1..most {
+            assert_eq!(host.checkin(id), None, "owner {owner} of {most}");
+            let found = host.cache.checkout(host.now, &host.peer, PLAIN, ME).unwrap();
+            assert_eq!((Same(found.id), found.uses), (Same(id), owner + 1));
+            id = found.id;
+        }
+        assert_eq!(host.checkin(id), Some((id, Reason::MaxUses)));
+        assert_eq!(host.cache.counts(), Counts::default());
     }
-    assert_eq!(host.cache.counts(), Counts::default());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Orders of the host: move, shed, close a peer, drain.
 
 use crate::common::light::Light;
-use crate::common::{ME, PLAIN, TLS};
+use crate::common::{ME, PLAIN, Same, TLS, counts};
 use crate::{host, keep_many};
-use conncache::{Cause, ConnState, Counts, Peer, Reason};
+use conncache::{Cause, ConnState, Counts, ParkOptions, Peer, Reason};
 
 #[test]
 fn recording_the_peer_that_is_recorded_already_changes_nothing() {
@@ -14,7 +14,7 @@ fn recording_the_peer_that_is_recorded_already_changes_nothing() {
     let changed = host.cache.set_connection_state(host.now, old, &host.peer, ConnState::Active(ME)).unwrap();
     assert!(changed.evicted.is_none());
     let each: Vec<Counts> = host.cache.peers().map(|(_, _, counts)| counts).collect();
-    assert_eq!(each, [Counts { active: 1, inactive: 0 }; 2], "the one of the closed peer stands apart");
+    assert_eq!(each, [counts(1, 0); 2], "the one of the closed peer stands apart");
     assert_eq!(host.checkin(old), Some((old, Reason::PeerClosed)));
 }
 
@@ -22,10 +22,10 @@ fn recording_the_peer_that_is_recorded_already_changes_nothing() {
 fn shed_returns_the_one_inactive_for_longest_and_no_active_one() {
     let mut host = host(|_| ());
     let all = keep_many(&mut host, 3);
-    assert_eq!(host.checkout(), Some(all[2]));
+    assert_eq!(host.reuse(), Some(Same(all[2])));
     let shed: Vec<_> = std::iter::from_fn(|| host.cache.shed()).map(|evicted| (evicted.id, evicted.reason)).collect();
     assert_eq!(shed, [(all[0], Reason::Shed), (all[1], Reason::Shed)]);
-    assert_eq!(host.cache.counts(), Counts { active: 1, ..Counts::default() });
+    assert_eq!(host.cache.counts(), counts(1, 0));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_closed_peer_is_closed_under_all_channels_but_not_for_newcomers() {
     // Neither under another name nor under another channel does an active one come back.
     let changed = host.cache.set_connection_state(host.now, active, &other, ConnState::inactive(TLS)).unwrap();
     assert_eq!(changed.evicted.unwrap().reason, Reason::PeerClosed);
-    assert_eq!(host.checkout(), Some(newcomer));
+    assert_eq!(host.reuse(), Some(Same(newcomer)));
     assert!(host.cache.checkout(host.now, &other, PLAIN, ME).is_some());
 }
 
@@ -62,7 +62,7 @@ fn a_drain_keeps_nothing_and_takes_nothing_back() {
     assert_eq!(host.checkout(), None);
     assert_eq!(host.expire(), Some((inactive, Reason::Drained)));
     assert_eq!(host.checkin(active), Some((active, Reason::Drained)));
-    let refused = host.cache.park(host.now, Light, &host.peer, PLAIN, None).unwrap_err();
+    let refused = host.cache.park(host.now, Light, &host.peer, PLAIN, ParkOptions::default()).unwrap_err();
     assert!(matches!(refused.cause, Cause::Refused(Reason::Drained)));
     let late = host.insert(Light);
     assert_eq!(host.checkin(late), Some((late, Reason::Drained)));

@@ -4,7 +4,7 @@ use crate::common::scripted::{self, Scripted};
 use crate::common::{ME, PLAIN};
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Token};
-use conncache::{AggressiveCache, Cause, ConnState, Connection, Counts, Peer, Probe, Reason};
+use conncache::{AggressiveCache, Cause, ConnState, Connection, Counts, ParkOptions, Peer, Probe, Reason};
 use std::io;
 use std::time::Instant;
 
@@ -87,11 +87,11 @@ fn one_registration_and_one_question_serve_a_whole_life() {
     let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
     let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
     let (conn, wire) = Scripted::new(0);
-    let id = cache.insert(now, conn, &peer, PLAIN, ME).unwrap();
+    let mut id = cache.insert(now, conn, &peer, PLAIN, ME).unwrap();
     let before = scripted::PROBES.get();
     for _ in 0..100 {
         assert!(cache.checkin(now, id).unwrap().is_none());
-        assert!(cache.checkout(now, &peer, PLAIN, ME).is_some());
+        id = cache.checkout(now, &peer, PLAIN, ME).unwrap().id;
     }
     assert_eq!((wire.borrow().calls, scripted::PROBES.get() - before), ([1, 0, 0], 100));
     assert_eq!(wire.borrow().asked, 1, "whether it is connected");
@@ -105,7 +105,7 @@ fn parking_and_taking_cost_one_registration_each() {
     let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
     let (conn, wire) = Scripted::new(0);
     wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
-    assert!(cache.park(now, conn, &peer, PLAIN, None).unwrap().evicted.is_none());
+    assert!(cache.park(now, conn, &peer, PLAIN, ParkOptions::default()).unwrap().evicted.is_none());
     let taken = cache.take(now, &peer, PLAIN, Token(4), Interest::WRITABLE).unwrap().unwrap();
     assert_eq!(wire.borrow().calls, [0, 2, 0]);
     assert_eq!(wire.borrow().registered, Some((Token(4), Interest::WRITABLE)));
@@ -118,8 +118,8 @@ fn a_parked_connection_is_not_asked_again_whether_it_is_connected() {
     let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
     let (conn, wire) = Scripted::new(0);
     wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
-    let id = cache.park(now, conn, &peer, PLAIN, None).unwrap().id;
-    assert!(cache.checkout(now, &peer, PLAIN, ME).is_some());
+    assert!(cache.park(now, conn, &peer, PLAIN, ParkOptions::default()).unwrap().evicted.is_none());
+    let id = cache.checkout(now, &peer, PLAIN, ME).unwrap().id;
     assert!(cache.checkin(now, id).unwrap().is_none());
     assert_eq!(wire.borrow().asked, 1);
 }
@@ -130,7 +130,7 @@ fn what_cannot_be_registered_for_writing_again_is_evicted_with_the_error() {
     let mut cache: AggressiveCache<Scripted> = AggressiveCache::builder().build(poll.registry()).unwrap();
     let (conn, wire) = Scripted::new(0);
     wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
-    let id = cache.park(now, conn, &peer, PLAIN, None).unwrap().id;
+    let id = cache.park(now, conn, &peer, PLAIN, ParkOptions::default()).unwrap().id;
     wire.borrow_mut().fail_reregister = true;
     let changed = cache.set_connection_state(now, id, &peer, ConnState::Active(ME)).unwrap();
     let evicted = changed.evicted.expect("it isn't fit");

@@ -2,7 +2,7 @@
 
 use crate::common::light::Light;
 use crate::common::scripted::Scripted;
-use crate::common::{ME, PLAIN, SECOND, TLS, limits};
+use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::host;
 use conncache::mio::Poll;
 use conncache::{AggressiveCache, Cache, Candidate, Connection, Handled, Limits, ParkOptions, Peer, Reason, Verdict};
@@ -34,7 +34,7 @@ fn what_a_connection_is_parked_with_is_kept_with_it() {
     let mut host = host(|_| ());
     let due = host.now + SECOND;
     let parking = ParkOptions::default().private_data(Some(Box::new("data"))).until(due);
-    let id = host.cache.park_with(host.now, Light, &host.peer, TLS, parking).unwrap().id;
+    let id = host.cache.park(host.now, Light, &host.peer, TLS, parking).unwrap().id;
     assert_eq!((host.cache.next_deadline(), host.cache.channel(id)), (Some(due), Some(TLS)));
     host.now = due;
     let evicted = host.cache.expire(host.now).expect("its deadline has come");
@@ -47,7 +47,7 @@ fn a_candidate_made_for_a_test_is_new_and_alone() {
     let (now, peer) = (Instant::now(), Peer::direct("a", 1));
     let candidate = Candidate::new(now, &peer, TLS);
     assert_eq!((candidate.now, candidate.peer, candidate.channel), (now, &peer, TLS));
-    assert_eq!((candidate.uses, candidate.inactive, candidate.inactive_to_peer), (0, 0, 0));
+    assert_eq!((candidate.uses, candidate.inactive, candidate.inactive_to_peer), (1, 0, 0));
 }
 
 #[test]
@@ -78,6 +78,6 @@ fn a_cache_is_send_if_its_connections_are() {
     let mut host = host(|_| ());
     let id = host.keep(Light);
     let (mut cache, now, peer) = (host.cache, host.now, host.peer);
-    let found = std::thread::spawn(move || cache.checkout(now, &peer, PLAIN, ME).map(|found| found.id));
-    assert_eq!(found.join().unwrap(), Some(id));
+    let found = std::thread::spawn(move || cache.checkout(now, &peer, PLAIN, ME).map(|found| Same(found.id)));
+    assert_eq!(found.join().unwrap(), Some(Same(id)));
 }

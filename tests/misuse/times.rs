@@ -1,7 +1,7 @@
 //! Time-outs, lifetimes and deadlines.
 
 use crate::common::light::Light;
-use crate::common::{ME, PLAIN, SECOND, limits};
+use crate::common::{ME, PLAIN, SECOND, Same, limits};
 use crate::{INSTANT, host};
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{AggressiveCache, ConnState, Limits, ParkOptions, Peer, Reason};
@@ -14,12 +14,13 @@ fn an_idle_time_out_is_kept_to_the_nanosecond_and_restarts_with_each_use() {
     let start = host.now;
     assert_eq!(host.cache.next_deadline(), Some(start + SECOND));
     host.now = start + SECOND - INSTANT;
-    assert_eq!((host.expire(), host.checkout()), (None, Some(id)));
-    assert_eq!(host.checkin(id), None);
+    assert_eq!(host.expire(), None);
+    let again = host.checkout().unwrap();
+    assert_eq!((Same(again), host.checkin(again)), (Same(id), None));
     host.now = start + SECOND;
     assert_eq!(host.expire(), None);
     host.now = start + 2 * SECOND - INSTANT;
-    assert_eq!((host.checkout(), host.expire()), (None, Some((id, Reason::IdleTimeout))));
+    assert_eq!((host.checkout(), host.expire()), (None, Some((again, Reason::IdleTimeout))));
 }
 
 #[test]
@@ -30,9 +31,9 @@ fn a_lifetime_counts_from_the_insertion_whatever_happens() {
     host.now = start + SECOND - INSTANT;
     assert_eq!(host.checkin(id), None);
     assert_eq!(host.cache.next_deadline(), Some(start + SECOND));
-    assert_eq!(host.checkout(), Some(id));
+    let again = host.checkout().unwrap();
     host.now = start + SECOND;
-    assert_eq!(host.checkin(id), Some((id, Reason::MaxLifetime)), "it ends when it would become inactive");
+    assert_eq!(host.checkin(again), Some((again, Reason::MaxLifetime)), "it ends when it would become inactive");
 }
 
 #[test]
@@ -40,12 +41,11 @@ fn a_lifetime_goes_with_a_connection_that_is_taken_and_parked() {
     let mut host = host(|l| (l.max_lifetime, l.max_uses) = (Some(SECOND), Some(3)));
     host.keep(Light);
     let taken = host.cache.take(host.now, &host.peer, PLAIN, Token(1), Interest::READABLE).unwrap().unwrap();
-    assert_eq!(taken.past.uses(), 1);
-    let mut parking = ParkOptions::default();
-    parking.past = taken.past;
+    assert_eq!((taken.history.uses(), taken.history.opened()), (2, host.now));
+    let parking = ParkOptions::default().history(taken.history);
     let start = host.now;
     host.now += SECOND - INSTANT;
-    assert!(host.cache.park_with(host.now, taken.conn, &host.peer, PLAIN, parking).unwrap().evicted.is_none());
+    assert!(host.cache.park(host.now, taken.conn, &host.peer, PLAIN, parking).unwrap().evicted.is_none());
     assert_eq!(host.cache.next_deadline(), Some(start + SECOND));
     host.now += INSTANT;
     assert_eq!(host.expire().unwrap().1, Reason::MaxLifetime);
@@ -66,12 +66,13 @@ fn the_earliest_of_all_deadlines_counts_and_gives_the_reason() {
 }
 
 #[test]
-fn never_is_a_time_out_too() {
+fn the_longest_time_out_is_longer_than_any_program_runs() {
     let mut host = host(|l| (l.idle_timeout, l.max_lifetime) = (Some(Duration::MAX), Some(Duration::MAX)));
     let id = host.keep(Light);
-    assert_eq!(host.cache.next_deadline(), None);
-    host.now += Duration::from_secs(1 << 30);
-    assert_eq!((host.expire(), host.checkout()), (None, Some(id)));
+    let century = Duration::from_secs(3_155_760_000);
+    assert!(host.cache.next_deadline().is_some_and(|due| due > host.now + 4 * century));
+    host.now += 4 * century;
+    assert_eq!((host.expire(), host.reuse()), (None, Some(Same(id))));
     let mut limits = limits(|l| l.max_lifetime = Some(Duration::MAX));
     limits.lifetime_jitter = Duration::MAX;
     host.cache.set_limits(limits).unwrap();
@@ -79,14 +80,16 @@ fn never_is_a_time_out_too() {
 }
 
 #[test]
-fn never_has_not_come_when_the_clock_has_no_more_numbers() {
-    let mut host = host(|l| l.idle_timeout = Some(Duration::MAX));
-    let id = host.keep(Light);
-    // More nanoseconds than 64 bits hold; some platforms have no such instants.
-    let Some(late) = host.now.checked_add(Duration::from_secs(1 << 36)) else { return };
-    host.now = late;
-    assert_eq!((host.expire(), host.checkout()), (None, Some(id)));
-    assert_eq!((host.checkin(id), host.expire()), (None, None));
+fn what_has_a_limit_has_ended_when_the_clock_has_no_more_numbers() {
+    for limited in [true, false] {
+        let mut host = host(|l| l.idle_timeout = limited.then_some(Duration::MAX));
+        let id = host.keep(Light);
+        // More nanoseconds than 64 bits hold; some platforms have no such instants.
+        let Some(late) = host.now.checked_add(Duration::from_secs(1 << 36)) else { return };
+        host.now = late;
+        assert_eq!(host.reuse(), (!limited).then_some(Same(id)));
+        assert_eq!(host.expire(), limited.then_some((id, Reason::IdleTimeout)));
+    }
 }
 
 #[test]
@@ -114,11 +117,11 @@ fn a_connection_with_a_later_deadline_is_found_behind_many_that_have_run_out() {
         assert!(host.cache.checkin_until(host.now, id, host.now + SECOND).unwrap().is_none());
     }
     host.now += SECOND;
-    assert_eq!(host.checkout(), Some(lasting));
+    assert_eq!(host.reuse(), Some(Same(lasting)));
 }
 
 #[test]
-fn a_past_means_the_same_in_another_cache() {
+fn a_history_means_the_same_in_another_cache() {
     let lifetime = |l: &mut Limits| l.max_lifetime = Some(60 * SECOND);
     let (mut old, mut new) = (host(lifetime), host(lifetime));
     let id = old.cache.insert(old.now, Light, &old.peer, PLAIN, ME).unwrap();
@@ -126,8 +129,8 @@ fn a_past_means_the_same_in_another_cache() {
     let at_59 = old.now + 59 * SECOND;
     let both = Interest::READABLE.add(Interest::WRITABLE);
     let taken = old.cache.take(at_59, &old.peer, PLAIN, Token(1), both).unwrap().expect("it lives");
-    let parking = ParkOptions::default().past(taken.past);
-    let parked = new.cache.park_with(at_59, taken.conn, &new.peer, PLAIN, parking).unwrap();
+    let parking = ParkOptions::default().history(taken.history);
+    let parked = new.cache.park(at_59, taken.conn, &new.peer, PLAIN, parking).unwrap();
     assert_eq!(new.cache.next_deadline(), Some(old.now + 60 * SECOND));
     let ended = new.cache.expire(old.now + 60 * SECOND).expect("its lifetime has ended");
     assert_eq!((ended.id, ended.reason), (parked.id, Reason::MaxLifetime));
@@ -143,7 +146,7 @@ fn a_search_passes_by_sixty_four_that_have_run_out_and_no_more() {
             assert!(host.cache.checkin_until(host.now, id, host.now + SECOND).unwrap().is_none());
         }
         host.now += SECOND;
-        assert_eq!(host.checkout(), found.then_some(lasting));
+        assert_eq!(host.reuse(), found.then_some(Same(lasting)));
     }
 }
 

@@ -1,9 +1,9 @@
-//! Token ranges: full, too small, and belonging to somebody else.
+//! Token ranges: full, too small, and belonging to somebody else. Each test has ranges of its own: they run at once.
 
 use crate::common::light::Light;
 use crate::common::scripted::Scripted;
-use crate::common::{ME, PLAIN};
-use crate::host;
+use crate::common::{ME, PLAIN, Same};
+use crate::{host, with_data};
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{AggressiveCache, Cause, Handled, Peer};
 use std::io;
@@ -24,7 +24,7 @@ fn a_full_token_range_is_an_error_that_names_its_size_and_returns_the_connection
         let token = cache.token(*ids.last().unwrap()).unwrap();
         assert!((10..18).contains(&token.0), "{token:?}");
     };
-    // Eight tokens: one bit for generations.
+    // Eight tokens: one bit tells connections of a slot apart.
     assert_eq!(ids.len(), 4);
     assert!(matches!(error.cause, Cause::TokensExhausted { slots: 4 }));
     assert!(error.to_string().contains('4'), "{error}");
@@ -33,8 +33,8 @@ fn a_full_token_range_is_an_error_that_names_its_size_and_returns_the_connection
     assert!(cache.insert(now, error.conn, &peer, PLAIN, ME).is_ok(), "there is room again");
     let (conn, wire) = Scripted::new(9);
     wire.borrow_mut().registered = Some((Token(100), Interest::READABLE));
-    let error = cache.park(now, conn, &peer, PLAIN, Some(Box::new(1))).unwrap_err();
-    assert!(matches!(error.cause, Cause::TokensExhausted { .. }) && error.private.is_some());
+    let error = cache.park(now, conn, &peer, PLAIN, with_data()).unwrap_err();
+    assert!(matches!(error.cause, Cause::TokensExhausted { .. }) && error.into_parts().1.private.is_some());
 }
 
 /// As the builder's documentation says: nine bits, three of which tell generations apart.
@@ -56,11 +56,11 @@ fn those_who_follow_each_other_in_a_slot_have_eight_tokens_of_a_thousand() {
 #[test]
 fn an_event_outside_the_range_is_rejected_and_one_inside_is_not() {
     let poll = Poll::new().unwrap();
-    let mut cache: AggressiveCache<Light> = AggressiveCache::builder().tokens(10..18).build(poll.registry()).unwrap();
-    for token in [0, 9, 18, usize::MAX] {
+    let mut cache: AggressiveCache<Light> = AggressiveCache::builder().tokens(30..38).build(poll.registry()).unwrap();
+    for token in [0, 29, 38, usize::MAX] {
         assert!(matches!(cache.handle_readiness(Token(token), true), Handled::Rejected), "{token}");
     }
-    for token in [10, 17] {
+    for token in [30, 37] {
         assert!(matches!(cache.handle_readiness(Token(token), true), Handled::Nothing), "{token}");
     }
     assert_eq!(cache.stats().stale_events, 2);
@@ -84,13 +84,13 @@ fn a_capacity_beyond_the_tokens_is_refused_by_name() {
     let poll = Poll::new().unwrap();
     for builder in [
         AggressiveCache::<Light>::builder().capacity(usize::MAX),
-        AggressiveCache::builder().tokens(0..64).capacity(17),
+        AggressiveCache::builder().tokens(100..164).capacity(17),
     ] {
         let error = builder.build(poll.registry()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().starts_with("capacity = "), "{error}");
     }
-    assert!(AggressiveCache::<Light>::builder().tokens(0..64).capacity(16).build(poll.registry()).is_ok());
+    assert!(AggressiveCache::<Light>::builder().tokens(100..164).capacity(16).build(poll.registry()).is_ok());
 }
 
 #[test]
@@ -99,6 +99,6 @@ fn a_token_of_the_cache_is_refused_by_take() {
     let id = host.keep(Light);
     let token = host.cache.token(id).unwrap();
     let error = host.cache.take(host.now, &host.peer, PLAIN, token, Interest::READABLE).unwrap_err();
-    assert!(matches!(error.cause, Cause::TokenOfCache(t) if t == token) && error.evicted.is_none());
-    assert_eq!((host.cache.stats().handed_out, host.checkout()), (0, Some(id)));
+    assert!(matches!(error.cause, Cause::TokenOfCache(t) if t == token) && error.into_evicted().is_none());
+    assert_eq!((host.cache.stats().handed_out, host.reuse()), (0, Some(Same(id))));
 }

@@ -17,6 +17,8 @@ use std::time::Instant;
 fn laws(seed: u64, cache: &mut dyn ConnectionCache<Light>) {
     let (mut random, now, (one, two)) = (Random::new(seed), Instant::now(), peers());
     let (mut here, mut left): (HashMap<ConnId, Peer>, HashSet<ConnId>) = Default::default();
+    // Leases that are over, since somebody else has the connection or it has left.
+    let mut over: HashSet<ConnId> = HashSet::new();
     for _ in 0..400 {
         let (peer, owner) = (if random.one_in(2) { &one } else { &two }, Owner(random.below(3) as u64));
         let some = here.keys().nth(random.below(here.len().max(1))).copied();
@@ -29,9 +31,12 @@ fn laws(seed: u64, cache: &mut dyn ConnectionCache<Light>) {
             (2 | 3, _) => {
                 let had: HashSet<ConnId> = (0..3).flat_map(|o| cache.find_my_connections(Owner(o))).collect();
                 if let Some(found) = cache.checkout(now, peer, PLAIN, owner) {
-                    assert!(!had.contains(&found.id), "somebody had it");
-                    assert_eq!((here.get(&found.id), cache.peer(found.id)), (Some(peer), Some(peer)));
+                    assert!(had.iter().all(|id| !id.same_connection(found.id)), "somebody had it");
+                    let former = *here.keys().find(|id| id.same_connection(found.id)).expect("it is here");
+                    let leads_to = here.remove(&former).unwrap();
+                    assert_eq!((&leads_to, cache.peer(found.id)), (peer, Some(peer)));
                     assert!(cache.find_my_connections(owner).contains(&found.id));
+                    assert!(here.insert(found.id, leads_to).is_none() && over.insert(former));
                 }
             }
             (4, Some(id)) => {
@@ -60,7 +65,7 @@ fn laws(seed: u64, cache: &mut dyn ConnectionCache<Light>) {
         for id in gone {
             assert!(here.remove(&id).is_some() && left.insert(id), "it leaves once");
         }
-        for &id in &left {
+        for &id in left.union(&over) {
             assert!(cache.get(id).is_none() && cache.peer(id).is_none());
             assert!(cache.get_connection_state(id).is_err() && cache.close_connection(id).is_err());
             assert_eq!(cache.checkin(now, id).map(drop), Err(StateError::NotFound));

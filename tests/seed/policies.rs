@@ -39,8 +39,9 @@ fn the_derived_policy_closes_what_is_idle_for_some_time() {
     assert_eq!(cache.next_deadline(), Some(now + time));
     let almost = now + time - Duration::from_nanos(1);
     assert!(cache.expire(almost).is_none());
-    assert_eq!(cache.checkout(almost, &peer, PLAIN, A).unwrap().id, id);
-    assert!(cache.checkin(almost, id).unwrap().is_none());
+    let again = cache.checkout(almost, &peer, PLAIN, A).unwrap().id;
+    assert!(again.same_connection(id));
+    assert!(cache.checkin(almost, again).unwrap().is_none());
     assert!(cache.expire(now + time).is_none(), "each time anew");
     assert!(cache.checkout(almost + time, &peer, PLAIN, A).is_none());
     assert_eq!(cache.expire(almost + time).unwrap().reason, Reason::Deadline);

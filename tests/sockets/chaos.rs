@@ -4,7 +4,7 @@
 use crate::common::PLAIN;
 use crate::common::random::{Random, for_seeds};
 use crate::far::{Act, Far, Near, PATIENCE};
-use crate::{alone, descriptors};
+use crate::{alone, descriptors, leased};
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, ConnId, Handled, Owner, Peer, Reason};
@@ -91,6 +91,7 @@ impl Client {
         let now = Instant::now();
         let known: HashSet<usize> = self.known_dead().collect();
         if let Some(found) = self.cache.checkout(now, &self.peer, PLAIN, Owner(0)) {
+            leased(&mut self.numbers, found.id);
             let number = self.numbers[&found.id];
             assert!(!known.contains(&number), "connection {number} was handed out after its far end had acted");
             self.jobs.insert(found.id, Job { number, sent: false, answer: Vec::new() });

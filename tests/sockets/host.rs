@@ -4,6 +4,7 @@ use crate::common::loopback::wait_for;
 use crate::common::random::Random;
 use crate::common::{ME, PLAIN};
 use crate::far::{Act, Far, Near, read_answer};
+use crate::leased;
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, ConnId, Evicted, Handled, Limits, Peer, Reason};
 use std::collections::HashMap;
@@ -124,6 +125,7 @@ impl<C: Near> Host<C> {
         let peer = &self.peers[random.below(3)];
         let Some(found) = self.cache.checkout(now, peer, PLAIN, ME) else { return };
         assert_eq!(self.cache.peer(found.id), Some(peer));
+        leased(&mut self.pairs, found.id);
         assert_eq!(self.pairs[&found.id].acted, None, "handed out though the far end had acted");
         self.active.push(found.id);
         self.exchange(found.id);

@@ -14,9 +14,11 @@ mod unwatched;
 
 use common::loopback::pair_through;
 use common::random::{Random, for_seeds};
+use conncache::ConnId;
 use conncache::mio::net::{TcpStream, UnixStream};
 use far::{Far, Near};
 use host::{Connect, Host};
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +26,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts what is known of a connection under its new lease.
+fn leased<T>(known: &mut HashMap<ConnId, T>, id: ConnId) {
+    let former = *known.keys().find(|former| former.same_connection(id)).expect("it was inserted");
+    let value = known.remove(&former).expect("it was found");
+    known.insert(id, value);
 }
 
 fn descriptors() -> usize {

@@ -109,8 +109,18 @@ impl Demo {
 /// What each connection was used for, and its end.
 #[derive(Default)]
 struct Lives {
-    lives: BTreeMap<ConnId, (Vec<String>, Option<Reason>)>,
+    lives: BTreeMap<ConnId, Life>,
     round: usize,
+}
+
+/// Its uses in each round, and why it left.
+type Life = (Vec<String>, Option<Reason>);
+
+impl Lives {
+    fn life(&mut self, id: ConnId) -> &mut Life {
+        let first = self.lives.keys().find(|first| first.same_connection(id)).copied();
+        self.lives.entry(first.unwrap_or(id)).or_default()
+    }
 }
 
 impl Observer for Lives {
@@ -118,11 +128,12 @@ impl Observer for Lives {
         match note {
             Note::Answered { id, exchange } => {
                 let sign = if exchange.way == Way::Reused { '○' } else { '●' };
-                let uses = &mut self.lives.entry(*id).or_default().0;
-                uses.resize(self.round + 1, String::new());
-                uses[self.round].push(sign);
+                let round = self.round;
+                let uses = &mut self.life(*id).0;
+                uses.resize(round + 1, String::new());
+                uses[round].push(sign);
             }
-            Note::Evicted { id, reason } => self.lives.entry(*id).or_default().1 = Some(*reason),
+            Note::Evicted { id, reason } => self.life(*id).1 = Some(*reason),
             Note::Failed { exchange, why } => {
                 let _ = writeln!(io::stderr(), "fetch: {}: {why}", urls[exchange.url]);
             }

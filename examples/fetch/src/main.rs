@@ -121,7 +121,8 @@ fn build<P: Policy + Default + 'static>(
         builder = builder.max_inactive_per_peer(connections);
     }
     if let Some(times) = limits.max_uses {
-        builder = builder.max_uses(times);
+        // To connect and use it for the first time is no reuse.
+        builder = builder.max_uses(times.saturating_add(1));
     }
     Ok(Box::new(builder.build(registry)?))
 }

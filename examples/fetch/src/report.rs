@@ -130,6 +130,7 @@ pub fn meaning(reason: Reason) -> &'static str {
         Reason::HungUp => "the server closed an inactive connection",
         Reason::Unsolicited => "the server sent something that nobody had asked for",
         Reason::Failed => "an inactive connection failed, as by a reset",
+        Reason::FalseAlarms => "an inactive connection woke the loop too often for nothing",
         Reason::NotConnected => "not connected when it was given back",
         Reason::IdleTimeout => "inactive for as long as --idle-timeout allows",
         Reason::Deadline => "the server had said that it would close by now (Keep-Alive: timeout)",

@@ -58,7 +58,7 @@ impl Counts {
 
     pub fn note(&mut self, now: Instant, evicted: &Evicted<TcpStream>) {
         self.recent.truncate(RECENT - 1);
-        let Evicted { peer, reason, uses, .. } = evicted;
-        self.recent.push_front(Departure { at: now, peer: peer.clone(), reason: *reason, uses: *uses });
+        let Evicted { peer, reason, history, .. } = evicted;
+        self.recent.push_front(Departure { at: now, peer: peer.clone(), reason: *reason, uses: history.uses() });
     }
 }

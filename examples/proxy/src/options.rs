@@ -19,7 +19,7 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
   --idle-timeout SECS        close those inactive for so long (default 60)
   --max-lifetime SECS        close those that are so old (default: any age)
-  --max-uses N               hand each out at most N times (default: any number)
+  --max-uses N               use each for at most N requests (default: any number)
   --timeout SECS             give up after so long without progress, or without a whole head (default 30)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
   -v, -vv                    log answers of the proxy's own and evictions; and what the cache does

@@ -104,7 +104,7 @@ impl Proxy {
 
     /// A connection has left the cache: remembers why, and closes it.
     pub fn note(&mut self, evicted: Evicted<TcpStream>) {
-        debug!("event=evicted peer={} reason={} uses={}", evicted.peer, evicted.reason, evicted.uses);
+        debug!("event=evicted peer={} reason={} uses={}", evicted.peer, evicted.reason, evicted.history.uses());
         self.counts.note(self.now, &evicted);
         self.doors.stuck = false;
     }

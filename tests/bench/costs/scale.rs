@@ -77,7 +77,7 @@ pub fn operations(report: &mut Report, effort: Effort) {
 
 impl World {
     fn new(connections: usize) -> World {
-        let mut ours = Ours::new(PEERS, connections / PEERS, |builder| builder.idle_timeout(Duration::MAX));
+        let mut ours = Ours::new(PEERS, connections / PEERS, |builder| builder);
         let ids = ours.cache.iter().map(|entry| entry.id).collect();
         ours.now += Duration::from_secs(1);
         // In random order: neighbours in the list don't lie side by side.
@@ -144,10 +144,11 @@ fn set_state(world: &mut World) -> f64 {
     let World { ours: Ours { cache, peers, now, .. }, ids, .. } = world;
     let leads_to: Vec<usize> = drawn.iter().map(|&drawn| cache[ids[drawn]].leads_to).collect();
     nanos(BATCH, || {
-        for (id, leads_to) in ids.iter().zip(&leads_to) {
+        for (id, leads_to) in ids.iter_mut().zip(&leads_to) {
             for state in [ConnState::Active(ME), ConnState::inactive(PLAIN)] {
-                let changed = cache.set_connection_state(*now, *id, &peers[*leads_to], state);
-                assert!(changed.is_ok_and(|changed| changed.evicted.is_none()));
+                let changed = cache.set_connection_state(*now, *id, &peers[*leads_to], state).expect("it is here");
+                assert!(changed.evicted.is_none());
+                *id = changed.id;
             }
         }
     })

@@ -5,7 +5,7 @@ use conncache::{ConnId, Reason, StateError};
 
 impl Naive {
     /// The newest one that is fit for use; closes the dead ones before it.
-    pub fn find(&mut self, peer: usize, channel: u32) -> Option<usize> {
+    pub fn find(&mut self, peer: usize, channel: u64) -> Option<usize> {
         let ids: Vec<ConnId> = self.bucket(peer, channel).iter().rev().map(|&at| self.conns[at].id).collect();
         let (mut dead, mut passed) = (0, 0);
         for id in ids.into_iter().filter(|&id| self.waiting(id).condemned.is_none()).collect::<Vec<_>>() {
@@ -56,7 +56,7 @@ impl Naive {
         }
     }
 
-    pub fn checkout(&mut self, peer: usize, channel: u32, owner: u64) -> Option<Handed> {
+    pub fn checkout(&mut self, peer: usize, channel: u64, owner: u64) -> Option<Handed> {
         let handed = match self.find(peer, channel).map(|at| self.hand_out(at, owner)) {
             Some(Ok(handed)) => Some(handed),
             Some(Err(gone)) => {
@@ -69,7 +69,7 @@ impl Naive {
         handed
     }
 
-    pub fn take(&mut self, peer: usize, channel: u32) -> Option<Result<(Handed, Time), Gone>> {
+    pub fn take(&mut self, peer: usize, channel: u64) -> Option<Result<(Handed, Time, Time), Gone>> {
         let Some(at) = self.find(peer, channel) else {
             self.counts.missed += 1;
             return None;
@@ -80,8 +80,8 @@ impl Naive {
         }
         self.counts.handed_out += 1;
         let (inactive_for, end) = (self.now - self.conns[at].waiting().unwrap().since, self.conns[at].lifetime_end);
-        let Gone { number, uses, private, .. } = self.leave(at, Reason::Taken);
-        Some(Ok((Handed { number, inactive_for, uses: uses + 1, private }, end)))
+        let Gone { number, uses, private, opened, .. } = self.leave(at, Reason::Taken);
+        Some(Ok((Handed { number, inactive_for, uses: uses + 1, private }, opened, end)))
     }
 
     /// Inactive to active, of this very connection.
@@ -114,7 +114,20 @@ impl Naive {
             return None;
         }
         self.counts.probes += 1;
-        let fault = conn.probe().or(read_closed.then_some(Reason::HungUp));
+        let fault = conn.probe().or(read_closed.then_some(Reason::HungUp)).or_else(|| self.false_alarm(at));
         fault.map(|reason| self.leave(at, reason))
+    }
+
+    /// The host has written to an inactive connection.
+    pub fn forgive(&mut self, at: usize) {
+        self.conns[at].waiting_mut().unwrap().alarms = 0;
+    }
+
+    /// 64 at once, and one more a second.
+    fn false_alarm(&mut self, at: usize) -> Option<Reason> {
+        let now = self.now / 1_000_000_000;
+        let waiting = self.conns[at].waiting_mut().unwrap();
+        waiting.alarms = waiting.alarms.max(now) + 1;
+        (waiting.alarms > now + 64).then_some(Reason::FalseAlarms)
     }
 }

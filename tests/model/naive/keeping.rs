@@ -7,8 +7,8 @@ impl Naive {
     /// Until when a connection is kept that is about to become inactive, or why it isn't.
     pub fn verdict(&mut self, candidate: &Conn, until: Time) -> Result<Time, Reason> {
         let limits = &self.limits;
-        if candidate.closed {
-            return Err(Reason::PeerClosed);
+        if let Some(reason) = candidate.closed {
+            return Err(reason);
         } else if self.draining {
             return Err(Reason::Drained);
         } else if limits.max_uses.is_some_and(|most| candidate.uses >= most) {
@@ -60,58 +60,74 @@ impl Naive {
         self.orders += 1;
         self.conns[at].looked = true;
         let (since, order) = (self.now, self.orders);
-        self.conns[at].state = State::Inactive(Waiting { since, until, private, order, condemned: None });
+        self.conns[at].state = State::Inactive(Waiting { since, until, private, order, condemned: None, alarms: 0 });
     }
 
-    pub(super) fn make_room(&mut self, newcomer: usize) -> Option<Gone> {
+    /// What goes for a newcomer: one that has to go anyway, else the oldest of those condemned, now or before.
+    fn make_room(&mut self, newcomer: usize) -> Option<Gone> {
         let (peer, channel) = (self.conns[newcomer].peer, self.conns[newcomer].channel);
-        if let Some((at, reason)) = self.condemn_in(peer, channel) {
-            return Some(self.leave(at, reason));
+        if let Some(most) = self.limits.max_inactive_per_peer {
+            let kept = self.kept(self.bucket(peer, channel));
+            if let Some(at) = self.run_out(&kept).filter(|_| kept.len() == most + 1) {
+                return Some(self.leave(at, self.expired(at).unwrap()));
+            }
+            self.condemn(kept, most, Reason::MaxInactivePerPeer);
         }
-        let (kept, most) = (self.oldest_first().len() - self.condemned().len(), self.limits.max_inactive?);
-        if kept <= most {
-            return None;
+        if let Some(most) = self.limits.max_inactive {
+            let kept = self.kept(self.oldest_first());
+            if kept.len() == most + 1 {
+                if let Some(at) = self.hinted(&self.waiting_closed()) {
+                    return Some(self.leave(at, self.conns[at].closed.unwrap()));
+                } else if let Some(at) = self.run_out(&kept) {
+                    return Some(self.leave(at, self.expired(at).unwrap()));
+                }
+            }
+            self.condemn(kept, most, Reason::MaxInactive);
         }
-        // Those of closed peers are to go anyway, in whatever order.
-        let closed = self.waiting_closed();
-        let (at, reason) = match closed.iter().find(|&&at| Some(self.conns[at].id) == self.hint).or(closed.first()) {
-            Some(&at) => (at, Reason::PeerClosed),
-            None => self.condemn_in_all()?,
-        };
-        Some(self.leave(at, reason))
+        let at = self.hinted(&self.condemned())?;
+        Some(self.leave(at, self.unfit(at).unwrap()))
     }
 
-    /// Condemns what is over the limit of a bucket; the last that had to be.
-    pub(super) fn condemn_in(&mut self, peer: usize, channel: u32) -> Option<(usize, Reason)> {
-        let (kept, most) = (self.bucket(peer, channel), self.limits.max_inactive_per_peer?);
-        self.condemn(kept, most, Reason::MaxInactivePerPeer)
+    /// The one that the cache let go if it is among these, else the first.
+    fn hinted(&self, among: &[usize]) -> Option<usize> {
+        let hint = self.hint.map(|(id, _)| id);
+        among.iter().find(|&&at| Some(self.conns[at].id) == hint).or(among.first()).copied()
     }
 
-    pub(super) fn condemn_in_all(&mut self) -> Option<(usize, Reason)> {
-        let (kept, most) = (self.oldest_first(), self.limits.max_inactive?);
-        self.condemn(kept, most, Reason::MaxInactive)
+    /// The one among these that the cache let go since its time had ended. It doesn't look for one at any price.
+    fn run_out(&self, among: &[usize]) -> Option<usize> {
+        let hint = self.hint?;
+        among.iter().copied().find(|&at| self.conns[at].id == hint.0 && self.expired(at) == Some(hint.1))
     }
 
-    pub(super) fn condemn(&mut self, mut kept: Vec<usize>, most: usize, reason: Reason) -> Option<(usize, Reason)> {
-        let condemned = self.condemned();
-        kept.retain(|at| !condemned.contains(at));
-        let over = kept.len().saturating_sub(most);
-        for &at in &kept[..over] {
+    /// Those of them that are not condemned.
+    fn kept(&self, mut among: Vec<usize>) -> Vec<usize> {
+        among.retain(|&at| self.conns[at].waiting().unwrap().condemned.is_none());
+        among
+    }
+
+    /// Condemns the oldest until at most so many are kept.
+    fn condemn(&mut self, kept: Vec<usize>, most: usize, reason: Reason) {
+        for &at in &kept[..kept.len().saturating_sub(most)] {
             self.conns[at].waiting_mut().unwrap().condemned = Some(reason);
         }
-        kept[..over].last().map(|&at| (at, reason))
     }
 
     pub fn set_limits(&mut self, limits: Limits) {
         let lowered = limits.max_uses.filter(|&most| self.limits.max_uses.is_none_or(|before| most < before));
         self.limits = limits;
         for at in self.waiting_closed() {
-            self.conns[at].waiting_mut().unwrap().condemned = Some(Reason::PeerClosed);
+            let closed = self.conns[at].closed;
+            self.conns[at].waiting_mut().unwrap().condemned = closed;
         }
-        self.condemn_in_all();
-        for peer in 0..self.size.peers {
-            for channel in 0..self.size.channels {
-                self.condemn_in(peer, channel);
+        if let Some(most) = self.limits.max_inactive {
+            self.condemn(self.kept(self.oldest_first()), most, Reason::MaxInactive);
+        }
+        if let Some(most) = self.limits.max_inactive_per_peer {
+            for peer in 0..self.size.peers {
+                for channel in 0..self.size.channels {
+                    self.condemn(self.kept(self.bucket(peer, channel)), most, Reason::MaxInactivePerPeer);
+                }
             }
         }
         for at in self.oldest_first() {
@@ -142,7 +158,7 @@ impl Naive {
     pub fn deactivate(
         &mut self,
         at: usize,
-        (peer, channel): (usize, u32),
+        (peer, channel): (usize, u64),
         private: Option<u64>,
         until: Time,
     ) -> (Option<u64>, Option<Gone>) {

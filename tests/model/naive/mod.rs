@@ -14,25 +14,27 @@ pub const NEVER: Time = u64::MAX;
 #[derive(Clone, Copy)]
 pub struct Size {
     pub peers: usize,
-    pub channels: u32,
+    pub channels: u64,
     pub owners: u64,
     /// How many connections a run tends to have.
     pub crowd: usize,
 }
 
 pub struct Conn {
+    /// Its latest lease.
     pub id: ConnId,
     pub wire: Shared,
     pub number: usize,
     pub peer: usize,
-    pub channel: u32,
+    pub channel: u64,
     pub uses: u32,
+    pub opened: Time,
     pub lifetime_end: Time,
     pub state: State,
     /// Its read side was reported closed while it was active.
     pub read_closed: bool,
-    /// Its peer was closed since it came.
-    pub closed: bool,
+    /// Its peer or channel binding was closed since it came.
+    pub closed: Option<Reason>,
     /// It was found connected once.
     pub looked: bool,
     /// Registered for reading alone.
@@ -52,6 +54,8 @@ pub struct Waiting {
     pub order: u64,
     /// Over this limit on numbers: to go, and counted by neither any more.
     pub condemned: Option<Reason>,
+    /// The second up to which its false alarms are paid for.
+    pub alarms: u64,
 }
 
 /// A connection that has left.
@@ -61,9 +65,11 @@ pub struct Gone {
     pub number: usize,
     pub reason: Reason,
     pub peer: usize,
-    pub channel: u32,
+    pub channel: u64,
     pub private: Option<u64>,
     pub uses: u32,
+    pub opened: Time,
+    pub since: Option<Time>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -78,7 +84,7 @@ pub struct Handed {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     pub peer: usize,
-    pub channel: u32,
+    pub channel: u64,
     pub uses: u32,
     pub inactive: usize,
     pub inactive_to_peer: usize,
@@ -112,8 +118,26 @@ pub struct Naive {
     /// Connections that the cache will have closed by itself during the operation.
     pub closed_inside: Vec<Gone>,
     orders: u64,
-    /// Which connection the cache let go. Among those to go anyway the reference leaves it the choice.
-    pub hint: Option<ConnId>,
+    /// Which connection the cache let go, and why. Among those to go anyway the reference leaves it the choice.
+    pub hint: Option<(ConnId, Reason)>,
+    /// The peers and channel bindings closed so far.
+    pub closings: Vec<Closed>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Closed {
+    Peer(usize),
+    Channel(u64),
+}
+
+impl Closed {
+    /// Why a connection to this peer under this channel goes, if it is concerned.
+    fn concerns(self, peer: usize, channel: u64) -> Option<Reason> {
+        match self {
+            Closed::Peer(closed) => (closed == peer).then_some(Reason::PeerClosed),
+            Closed::Channel(closed) => (closed == channel).then_some(Reason::ChannelClosed),
+        }
+    }
 }
 
 impl Conn {
@@ -164,6 +188,7 @@ impl Naive {
             closed_inside: Vec::new(),
             orders: 0,
             hint: None,
+            closings: Vec::new(),
         }
     }
 
@@ -171,12 +196,24 @@ impl Naive {
         self.now = self.now.max(now);
     }
 
+    pub fn close(&mut self, what: Closed) {
+        self.closings.push(what);
+        for conn in &mut self.conns {
+            conn.closed = conn.closed.or(what.concerns(conn.peer, conn.channel));
+        }
+    }
+
+    /// Why a connection that left when there had been so many closings isn't taken back.
+    pub fn closed_since(&self, closings: usize, peer: usize, channel: u64) -> Option<Reason> {
+        self.closings[closings..].iter().rev().find_map(|closed| closed.concerns(peer, channel))
+    }
+
     pub fn at(&self, id: ConnId) -> Option<usize> {
         self.conns.iter().position(|conn| conn.id == id)
     }
 
-    pub fn lifetime_end(&self) -> Time {
-        self.limits.max_lifetime.map_or(NEVER, |time| self.now.saturating_add(nanos(time)))
+    pub fn lifetime_end(&self, opened: Time) -> Time {
+        self.limits.max_lifetime.map_or(NEVER, |time| opened.saturating_add(nanos(time)))
     }
 
     /// All inactive ones, oldest first.
@@ -189,7 +226,7 @@ impl Naive {
     /// Those of closed peers, but for those over a lowered limit.
     pub fn waiting_closed(&self) -> Vec<usize> {
         let mut inactive = self.oldest_first();
-        inactive.retain(|&at| self.conns[at].closed && self.conns[at].waiting().unwrap().condemned.is_none());
+        inactive.retain(|&at| self.conns[at].closed.is_some() && self.conns[at].waiting().unwrap().condemned.is_none());
         inactive
     }
 
@@ -201,9 +238,11 @@ impl Naive {
     }
 
     /// Those inactive in a bucket, oldest first.
-    pub fn bucket(&self, peer: usize, channel: u32) -> Vec<usize> {
+    pub fn bucket(&self, peer: usize, channel: u64) -> Vec<usize> {
         let mut all = self.oldest_first();
-        all.retain(|&at| (self.conns[at].peer, self.conns[at].channel) == (peer, channel) && !self.conns[at].closed);
+        all.retain(|&at| {
+            (self.conns[at].peer, self.conns[at].channel) == (peer, channel) && self.conns[at].closed.is_none()
+        });
         all
     }
 
@@ -227,8 +266,8 @@ impl Naive {
 
     fn unfit(&self, at: usize) -> Option<Reason> {
         let (conn, waiting) = (&self.conns[at], self.conns[at].waiting().unwrap());
-        if conn.closed {
-            Some(Reason::PeerClosed)
+        if conn.closed.is_some() {
+            conn.closed
         } else if self.draining {
             Some(Reason::Drained)
         } else if waiting.condemned.is_some() {
@@ -248,7 +287,7 @@ impl Naive {
             return vec![self.unfit(at).expect("all are to go")];
         }
         let mut reasons = Vec::new();
-        reasons.extend(conn.closed.then_some(Reason::PeerClosed));
+        reasons.extend(conn.closed);
         reasons.extend(waiting.condemned);
         reasons.extend(self.expired(at));
         reasons
@@ -277,9 +316,9 @@ impl Naive {
             self.deregister(at);
         }
         let conn = self.conns.remove(at);
-        let private = conn.waiting().and_then(|waiting| waiting.private);
-        let Conn { id, number, peer, channel, uses, .. } = conn;
-        Gone { id, number, reason, peer, channel, private, uses }
+        let (private, since) = conn.waiting().map_or((None, None), |waiting| (waiting.private, Some(waiting.since)));
+        let Conn { id, number, peer, channel, uses, opened, .. } = conn;
+        Gone { id, number, reason, peer, channel, private, uses, opened, since }
     }
 
     fn leave_inside(&mut self, at: usize, reason: Reason) {

@@ -26,16 +26,19 @@ impl Run {
         now
     }
 
-    pub(super) fn key(&self, random: &mut Random) -> (usize, u32) {
+    pub(super) fn key(&self, random: &mut Random) -> (usize, u64) {
         if let Some(id) = self.some_inactive(random).filter(|_| random.one_in(2)) {
             let conn = &self.naive.conns[self.naive.at(id).unwrap()];
             return (conn.peer, conn.channel);
         }
-        (random.below(self.size.peers), random.below(self.size.channels as usize) as u32)
+        (random.below(self.size.peers), random.below(self.size.channels as usize) as u64)
     }
 
-    /// An id: mostly of a connection here, else of one that has gone.
+    /// An id: mostly of a connection here, else one that is over, or of one that has gone.
     pub(super) fn some_id(&self, random: &mut Random) -> Option<ConnId> {
+        if random.one_in(10) && !self.former.is_empty() {
+            return Some(self.former[self.former.len() - 1 - random.below(self.former.len().min(20))]);
+        }
         if random.one_in(12) || self.naive.conns.is_empty() {
             let foreign = self.seen.is_empty() || random.one_in(10);
             return Some(if foreign { self.foreign } else { self.seen[random.below(self.seen.len())].0 });
@@ -79,7 +82,7 @@ impl Run {
         (conn, wire)
     }
 
-    pub(super) fn fresh(&self, id: ConnId, wire: Shared, (peer, channel): (usize, u32), lifetime_end: Time) -> Conn {
+    pub(super) fn fresh(&self, id: ConnId, wire: Shared, (peer, channel): (usize, u64), lifetime_end: Time) -> Conn {
         let number = wire.borrow().number;
         Conn {
             id,
@@ -87,11 +90,12 @@ impl Run {
             number,
             peer,
             channel,
-            uses: 0,
+            uses: 1,
+            opened: self.naive.now,
             lifetime_end,
             state: State::Active(0),
             read_closed: false,
-            closed: false,
+            closed: None,
             looked: false,
             read_only: false,
         }
@@ -100,5 +104,13 @@ impl Run {
     pub(super) fn came(&mut self, id: ConnId, wire: &Shared) {
         assert!(self.seen.iter().all(|&(seen, _)| seen != id), "an id came again");
         self.seen.push((id, wire.borrow().registered.unwrap().0));
+    }
+
+    /// A connection was handed out: its lease before is over.
+    pub(super) fn leased(&mut self, number: usize, id: ConnId) {
+        let conn = self.naive.conns.iter_mut().find(|conn| conn.number == number).expect("it is here");
+        let former = std::mem::replace(&mut conn.id, id);
+        assert!(id.same_connection(former) && id != former && !self.former.contains(&id));
+        self.former.push(former);
     }
 }

@@ -2,12 +2,12 @@
 
 use super::{BOTH, DROPPED, Run, number_of, open};
 use crate::common::scripted::{Far, PROBES, Scripted};
-use crate::naive::{Conn, Gone, NEVER, State};
+use crate::naive::{Conn, Gone, NEVER, State, Time, nanos};
 use conncache::mio::{Interest, Token};
 use conncache::{ChannelBindingId, ConnId, ConnStateRef, Evicted, Owner, Reason, Stats};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Run {
     #[track_caller]
@@ -24,11 +24,17 @@ impl Run {
             peer: self.peers.iter().position(|peer| *peer == evicted.peer).unwrap(),
             channel: evicted.channel.0,
             private: open(evicted.private),
-            uses: evicted.uses,
+            uses: evicted.history.uses(),
+            opened: self.nanos_of(evicted.history.opened()),
+            since: evicted.inactive_since.map(|since| self.nanos_of(since)),
         };
         assert_eq!(Some(&seen), gone.as_ref());
         let registered = wire.borrow().registered;
         self.left(&seen, registered);
+    }
+
+    pub(super) fn nanos_of(&self, instant: Instant) -> Time {
+        nanos(instant.duration_since(self.start))
     }
 
     /// A connection has left: its registration, too.
@@ -64,7 +70,9 @@ impl Run {
             let conn = &self.naive.conns[self.naive.at(entry.id).unwrap_or_else(|| panic!("{} {at}", entry.id))];
             assert_eq!(entry.conn.number(), conn.number, "{at}");
             assert!(*entry.peer == self.peers[conn.peer] && entry.channel.0 == conn.channel, "{at}");
-            assert_eq!(entry.uses, conn.uses, "{at}");
+            assert_eq!((entry.uses, self.nanos_of(entry.opened)), (conn.uses, conn.opened), "{at}");
+            let since = entry.inactive_since.map(|since| self.nanos_of(since));
+            assert_eq!(since, conn.waiting().map(|waiting| waiting.since), "{at}");
             match (entry.state, &conn.state) {
                 (ConnStateRef::Active(owner), State::Active(expected)) => assert_eq!(owner.0, *expected, "{at}"),
                 (ConnStateRef::Inactive { channel, private, until, .. }, State::Inactive(waiting)) => {
@@ -81,6 +89,11 @@ impl Run {
             assert_eq!(wire.registered, Some((self.cache.token(entry.id).unwrap(), interest)), "{at}");
         }
         assert_eq!(seen, self.naive.conns.len(), "{at}");
+        for &id in self.former.iter().rev().take(50) {
+            assert!(self.cache.get(id).is_none() && self.cache.get_mut(id).is_none(), "{at}");
+            assert!(self.cache.token(id).is_none() && self.cache.get_connection_state(id).is_err(), "{at}");
+            assert!(self.cache.peer(id).is_none() && self.cache.channel(id).is_none(), "{at}");
+        }
         for owner in 0..self.size.owners + 1 {
             let mut listed: Vec<ConnId> = self.cache.find_my_connections(Owner(owner)).collect();
             let has = |conn: &&Conn| conn.owner() == Some(owner);
@@ -93,19 +106,18 @@ impl Run {
 
     pub(super) fn compare_numbers(&self, at: &str) {
         let count = |which: &dyn Fn(&Conn) -> bool| {
-            let of = |inactive: bool| {
-                self.naive.conns.iter().filter(|c| which(c) && c.waiting().is_some() == inactive).count()
-            };
-            (of(false), of(true))
+            let of = |among: &dyn Fn(&Conn) -> bool| self.naive.conns.iter().filter(|c| which(c) && among(c)).count();
+            let condemned = |c: &Conn| c.waiting().is_some_and(|waiting| waiting.condemned.is_some());
+            [of(&|c| c.waiting().is_none()), of(&|c| c.waiting().is_some()), of(&condemned)]
         };
-        let numbers = |counts: conncache::Counts| (counts.active, counts.inactive);
+        let numbers = |counts: conncache::Counts| [counts.active, counts.inactive, counts.condemned];
         assert_eq!(numbers(self.cache.counts()), count(&|_| true), "{at}");
         let mut by_key = BTreeMap::new();
         for (peer, channel, counts) in self.cache.peers() {
             assert!(counts.active + counts.inactive > 0, "an empty entry {at}");
             let peer = self.peers.iter().position(|p| p == peer).unwrap();
-            let sum: &mut (usize, usize) = by_key.entry((peer, channel.0)).or_default();
-            *sum = (sum.0 + counts.active, sum.1 + counts.inactive);
+            let sum: &mut [usize; 3] = by_key.entry((peer, channel.0)).or_default();
+            sum.iter_mut().zip(numbers(counts)).for_each(|(sum, number)| *sum += number);
         }
         for (number, peer) in self.peers.iter().enumerate() {
             assert_eq!(numbers(self.cache.counts_of_peer(peer)), count(&|c| c.peer == number), "{at}");

@@ -1,10 +1,12 @@
 //! Events, time, limits, and what the far ends and the operating system do.
 
-use super::{Run, some_limits};
+use super::{CLOSINGS, Run, some_limits};
 use crate::common::random::Random;
 use crate::common::scripted::{Far, Shared};
+use crate::naive::Closed;
 use conncache::mio::Token;
-use conncache::{Handled, Reason};
+use conncache::{ChannelBindingId, Handled, Reason};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Run {
@@ -65,6 +67,39 @@ impl Run {
         }
     }
 
+    /// Somebody keeps waking the loop for nothing; now and then the host writes a ping meanwhile.
+    pub(super) fn false_alarms(&mut self, random: &mut Random) {
+        let Some(id) = self.some_inactive(random) else { return };
+        for _ in 0..random.below(140) {
+            let Some(at) = self.naive.at(id) else { return };
+            if random.one_in(50) {
+                assert!(self.cache.get_mut(id).is_some());
+                self.naive.forgive(at);
+            }
+            let token = self.cache.token(id).unwrap();
+            match (self.cache.handle_readiness(token, false), self.naive.ready(at, false)) {
+                (Handled::Nothing, None) => {}
+                (Handled::Evicted(evicted), gone) => self.same_gone(Some(evicted), gone),
+                (handled, gone) => panic!("{handled:?} instead of {gone:?}"),
+            }
+        }
+    }
+
+    /// The host closes a peer or a channel binding.
+    pub(super) fn close(&mut self, random: &mut Random) {
+        CLOSINGS[0].fetch_add(1, Ordering::SeqCst);
+        if random.one_in(2) {
+            let peer = random.below(self.size.peers);
+            self.cache.close_peer(&self.peers[peer]);
+            self.naive.close(Closed::Peer(peer));
+        } else {
+            let channel = random.below(self.size.channels as usize) as u64;
+            self.cache.close_channel(ChannelBindingId(channel));
+            self.naive.close(Closed::Channel(channel));
+        }
+        CLOSINGS[1].fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Until nothing is due, or fewer times.
     pub(super) fn expire(&mut self, random: &mut Random) {
         let now = self.now(random);
@@ -111,9 +146,9 @@ impl Run {
     pub(super) fn limits(&mut self, random: &mut Random) {
         if random.one_in(5) {
             let mut wrong = some_limits(random);
-            wrong.max_inactive = Some(3);
-            wrong.max_inactive_per_peer = Some(4);
-            assert_eq!(self.cache.set_limits(wrong).unwrap_err().field(), "max_inactive_per_peer");
+            wrong.max_lifetime = None;
+            wrong.lifetime_jitter = Duration::from_secs(1);
+            assert_eq!(self.cache.set_limits(wrong).unwrap_err().field(), "lifetime_jitter");
             return;
         }
         let limits = some_limits(random);

@@ -15,6 +15,7 @@ use conncache::{
 use std::any::Any;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const MS: Time = 1_000_000;
@@ -65,10 +66,16 @@ type AnyPolicy = Box<dyn FnMut(&Candidate<'_>) -> Verdict>;
 struct Outside {
     conn: Scripted,
     wire: Shared,
-    past: History,
+    history: Option<History>,
     uses: u32,
+    opened: Option<Time>,
     lifetime_end: Option<Time>,
+    /// How many closings there had been in the cache, and at least in the process.
+    closings: (usize, u64),
 }
+
+/// The closings of all runs: which have begun and which are done.
+static CLOSINGS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 pub struct Run {
     poll: Poll,
@@ -84,6 +91,8 @@ pub struct Run {
     wires: Vec<Shared>,
     /// All that ever was here.
     seen: Vec<(ConnId, Token)>,
+    /// Leases that are over, since the connection was handed out again.
+    former: Vec<ConnId>,
     /// An id of another cache.
     foreign: ConnId,
     probes_before: u64,
@@ -101,8 +110,7 @@ pub fn some_limits(random: &mut Random) -> Limits {
         limits.max_inactive = Some(random.pick(&[0, 1, 2, 5, 5, 5, 9, 9, 9, 20, 20, 20]));
     }
     if !random.one_in(3) {
-        let most = limits.max_inactive.unwrap_or(10);
-        limits.max_inactive_per_peer = Some(random.pick(&[0, 1, 2, 2, 3, 3, 3, 5, 5, 5]).min(most));
+        limits.max_inactive_per_peer = Some(random.pick(&[0, 1, 2, 2, 3, 3, 3, 5, 5, 5]));
     }
     if !random.one_in(3) {
         limits.idle_timeout =
@@ -113,7 +121,7 @@ pub fn some_limits(random: &mut Random) -> Limits {
             Some(random.pick(&[Duration::ZERO, ms(50), ms(300), ms(300), ms(300), ms(900), Duration::MAX]));
     }
     if random.one_in(2) {
-        limits.max_uses = Some(random.pick(&[0, 1, 3, 3, 3, 8, 8, 8]));
+        limits.max_uses = Some(random.pick(&[0, 1, 2, 4, 4, 4, 9, 9, 9]));
     }
     limits
 }
@@ -146,7 +154,10 @@ impl Run {
         });
         let mut builder = Cache::with_policy(policy).limits(limits.clone()).probe(probing);
         if few_tokens {
-            builder = builder.tokens(1_000..1_064);
+            // Other runs of the process have other ranges.
+            static RANGES: AtomicUsize = AtomicUsize::new(0);
+            let start = 1_000 + RANGES.fetch_add(1, Ordering::Relaxed) % 1_000 * 64;
+            builder = builder.tokens(start..start + 64);
         }
         if random.one_in(2) {
             builder = builder.capacity(random.below(16));
@@ -166,10 +177,11 @@ impl Run {
             wall: 0,
             peers,
             size,
-            // 64 tokens: two bits for generations.
+            // 64 tokens: two bits tell those apart that follow each other in a slot.
             slots: if few_tokens { 16 } else { usize::MAX },
             wires: Vec::new(),
             seen: Vec::new(),
+            former: Vec::new(),
             foreign,
             probes_before: PROBES.get(),
             outside: Vec::new(),
@@ -195,11 +207,8 @@ impl Run {
             84..92 => self.expire(random),
             92..97 => self.far_end(random),
             97 => self.misfortune(random),
-            98 if random.one_in(4) => {
-                let peer = random.below(self.size.peers);
-                self.cache.close_peer(&self.peers[peer]);
-                self.naive.conns.iter_mut().filter(|conn| conn.peer == peer).for_each(|conn| conn.closed = true);
-            }
+            98 if random.one_in(3) => self.false_alarms(random),
+            98 if random.one_in(3) => self.close(random),
             99 if random.one_in(2) => self.limits(random),
             _ if random.one_in(150) => {
                 self.cache.drain();
@@ -214,6 +223,9 @@ impl Run {
     fn mood(&mut self, random: &mut Random) {
         if random.one_in(8) {
             self.wall += random.below(12) as Time * MS;
+        }
+        if random.one_in(400) {
+            self.wall += random.below(5_000) as Time * MS;
         }
         let mut mind = self.mind.borrow_mut();
         mind.asked.clear();

@@ -166,6 +166,13 @@ impl<C: Connection> Bed<C> {
         self.cache.checkout(Instant::now(), &self.peer, CHANNEL, ME)
     }
 
+    /// The lease of this connection's next owner.
+    pub fn reuse(&mut self, id: ConnId) -> ConnId {
+        let found = self.checkout().expect("it is inactive and well");
+        assert!(found.id.same_connection(id));
+        found.id
+    }
+
     pub fn checkin(&mut self, id: ConnId) -> Option<Evicted<C>> {
         self.cache.checkin(Instant::now(), id).unwrap()
     }

@@ -140,7 +140,7 @@ fn it_ends_by_itself_when_told_for_how_long_to_run() {
 #[test]
 fn the_status_page_tells_what_the_cache_does() {
     let upstream = Upstream::answering(|_, _| ok("x"));
-    let proxy = Proxy::start(&[upstream.addr], &["--max-uses", "2"]);
+    let proxy = Proxy::start(&[upstream.addr], &["--max-uses", "3"]);
     let mut client = proxy.client();
     for _ in 0..4 {
         client.send(GET);
@@ -148,7 +148,7 @@ fn the_status_page_tells_what_the_cache_does() {
     }
     for (name, value) in [("inserted", 2), ("handed_out", 2), ("missed", 2), ("max_uses", 1), ("inactive", 1)] {
         // The first `max_uses` is the limit, the second counts evictions.
-        let value = if name == "max_uses" { 2 } else { value };
+        let value = if name == "max_uses" { 3 } else { value };
         assert_eq!(proxy.figure(name), value, "{name} in {}", proxy.json());
     }
     let json = proxy.json();
@@ -157,7 +157,7 @@ fn the_status_page_tells_what_the_cache_does() {
         json.contains(&format!("\"peers\":[{{\"peer\":\"{}\",\"active\":0,\"inactive\":1}}]", upstream.addr)),
         "{json}"
     );
-    assert!(json.contains("\"reason\":\"max_uses\",\"uses\":2}"), "{json}");
+    assert!(json.contains("\"reason\":\"max_uses\",\"uses\":3}"), "{json}");
     assert_eq!(json.matches('{').count(), json.matches('}').count());
 }
 
