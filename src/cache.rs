@@ -1,5 +1,6 @@
 //! The cache itself: what it consists of, and its parts, in the order of use.
 
+use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
 use crate::cache::registering::Watcher;
 use crate::cache::tokens::Tokens;
@@ -71,6 +72,8 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) table: Table<C>,
     pub(crate) policy: P,
     pub(crate) limits: Limits,
+    /// What they amount to.
+    pub(crate) rules: Rules,
     pub(crate) clock: Clock,
     pub(crate) jitter: Jitter,
     pub(crate) tokens: Tokens,

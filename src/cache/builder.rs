@@ -1,6 +1,7 @@
 //! Making a cache.
 
 use crate::cache::Cache;
+use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
 use crate::cache::registering::Watcher;
 use crate::cache::tokens::Tokens;
@@ -258,6 +259,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         Ok(Cache {
             table: Table::new(self.capacity, RandomState::new().hash_one(())),
             policy: self.policy,
+            rules: Rules::new(&self.limits, false),
             limits: self.limits,
             clock: Clock::default(),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),

@@ -177,6 +177,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Makes an inactive connection, found fit, active.
+    #[inline]
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let (since, private) = self.table.activate(slot, owner);
         let record = self.table.at_mut(slot);
@@ -191,6 +192,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// may lead there) and channel binding: private data that it had, and what has to go.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
+    #[inline(always)]
     pub(super) fn give_back(
         &mut self,
         now: Instant,
@@ -239,7 +241,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
                 self.make_room(tick, bucket)
             }
-            Err(fault) => Some(Evicted { private, ..self.evict_faulty(slot, fault) }),
+            Err(fault) => Some(self.evict_with(slot, fault, private)),
         };
         (displaced, evicted)
     }
@@ -251,6 +253,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.
+    #[inline(always)]
     fn ask(
         &mut self,
         slot: u32,

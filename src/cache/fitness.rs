@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::Fault;
+use crate::limits::Limits;
 use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
@@ -28,6 +29,41 @@ pub(crate) struct Facts {
     pub(crate) lifetime_end: Tick,
     pub(crate) since: Tick,
     pub(crate) until: Tick,
+}
+
+/// The limits and orders in the form in which a cycle asks them.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// For how many nanoseconds a connection may be inactive.
+    idle: u64,
+    most_uses: u32,
+    /// Whether anything may be inactive at all that nobody waits for.
+    keeps: bool,
+    max_inactive: usize,
+    max_inactive_per_peer: u32,
+}
+
+impl Rules {
+    pub(crate) fn new(limits: &Limits, draining: bool) -> Rules {
+        let max_inactive_per_peer = limits.max_inactive_per_peer.unwrap_or(usize::MAX);
+        Rules {
+            idle: limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0),
+            most_uses: if draining { 0 } else { most_uses(limits) },
+            keeps: limits.max_inactive != Some(0) && max_inactive_per_peer > 0,
+            max_inactive: limits.max_inactive.unwrap_or(usize::MAX),
+            max_inactive_per_peer: u32::try_from(max_inactive_per_peer).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether nothing speaks against a connection of this age and use. If this says no, there may still be no reason.
+    #[inline]
+    fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
+        uses < self.most_uses && end > now && now.0.wrapping_sub(since.0) < self.idle && now < Tick::LAST
+    }
+}
+
+fn most_uses(limits: &Limits) -> u32 {
+    limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES)
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -75,6 +111,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
         let State::Inactive { since, until, .. } = record.state else { return None };
+        let is_open = record.flags.doomed.is_none() && self.table.buckets.get(record.bucket).closed.is_none();
+        if is_open && self.rules.allow(now, since, record.uses, record.lifetime_end.min(until)) {
+            return None;
+        }
+        self.why_unfit(slot, now)
+    }
+
+    #[cold]
+    fn why_unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
+        let record = self.table.at(slot);
+        let State::Inactive { since, until, .. } = record.state else { return None };
         let (doomed, is_condemned) = (record.flags.doomed, record.flags.standing == Standing::Condemned);
         let closed = self.table.buckets.get(record.bucket).closed.or(doomed.filter(|_| !is_condemned));
         let condemned = doomed.filter(|_| is_condemned);
@@ -83,7 +130,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Why a connection must not be inactive and handed out again: the host's orders first, then what ran out first.
-    #[inline]
+    #[cold]
     fn barred(&self, now: Tick, facts: Facts) -> Option<Reason> {
         let limits = &self.limits;
         let idle_end = limits.idle_timeout.map_or(Tick::NEVER, |time| facts.since.after(time));
@@ -94,7 +141,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(Reason::Drained)
         } else if facts.condemned.is_some() {
             facts.condemned
-        } else if facts.uses >= limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES) {
+        } else if facts.uses >= most_uses(limits) {
             Some(Reason::MaxUses)
         } else if end > now {
             None
@@ -109,7 +156,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Why a connection can't become inactive, whatever the policy would say. One that somebody waits for is outside the
     /// limits on inactive ones.
+    #[inline]
     pub(crate) fn refused(&self, now: Tick, facts: Facts, waited_for: bool) -> Option<Reason> {
+        let end = facts.lifetime_end.min(facts.until);
+        if facts.closed.is_none() && self.rules.allow(now, now, facts.uses, end) && (self.rules.keeps || waited_for) {
+            return None;
+        }
+        self.why_refused(now, facts, waited_for)
+    }
+
+    #[cold]
+    fn why_refused(&self, now: Tick, facts: Facts, waited_for: bool) -> Option<Reason> {
         let barred = self.barred(now, facts);
         if waited_for {
             return barred;
@@ -123,7 +180,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most: as long
     /// as more are to go, each call returns one of them.
+    #[inline]
     pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<Evicted<C>> {
+        let ages = &self.table.ages;
+        let is_within = ages.len(Standing::Condemned) == 0
+            && ages.len(Standing::Kept) <= self.rules.max_inactive
+            && self.table.buckets.get(bucket).kept <= self.rules.max_inactive_per_peer;
+        if is_within { None } else { self.let_go(now, bucket) }
+    }
+
+    #[cold]
+    fn let_go(&mut self, now: Tick, bucket: u32) -> Option<Evicted<C>> {
         if let Some((slot, reason)) = self.surplus(now, bucket) {
             return Some(self.evict(slot, reason));
         }

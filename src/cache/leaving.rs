@@ -8,6 +8,7 @@ use crate::history::History;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::state::PrivateData;
 use crate::table::Left;
 use crate::table::clock::Tick;
 use crate::table::slots::{Record, State};
@@ -44,6 +45,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Evicted { id, reason, conn, peer, channel, private, history, inactive_since, error: None }
     }
 
+    #[cold]
+    pub(crate) fn evict_with(&mut self, slot: u32, fault: Fault, private: PrivateData) -> Evicted<C> {
+        Evicted { private, ..self.evict_faulty(slot, fault) }
+    }
+
+    #[cold]
     pub(crate) fn evict_faulty(&mut self, slot: u32, (reason, error): Fault) -> Evicted<C> {
         Evicted { error, ..self.evict(slot, reason) }
     }

@@ -13,7 +13,7 @@ impl Tick {
     /// Later than any moment.
     pub(crate) const NEVER: Tick = Tick(u64::MAX);
     /// The last moment in range.
-    const LAST: Tick = Tick(u64::MAX - 1);
+    pub(crate) const LAST: Tick = Tick(u64::MAX - 1);
 
     pub(crate) fn after(self, duration: Duration) -> Tick {
         Tick(self.0.saturating_add(nanos(duration))).min(Tick::LAST)
