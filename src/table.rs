@@ -15,7 +15,7 @@ use crate::table::deadlines::Deadlines;
 use crate::table::lines::Lines;
 use crate::table::living::Living;
 use crate::table::owners::Owners;
-use crate::table::slots::{Record, Slots, Standing, State};
+use crate::table::slots::{Links, NONE, Record, Slots, Standing, State};
 pub(crate) mod age;
 pub(crate) mod buckets;
 pub(crate) mod chains;
@@ -93,20 +93,33 @@ impl<C> Table<C> {
     }
 
     /// Makes an inactive connection active: since when it was inactive, and its private data.
+    #[inline]
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) -> (Tick, PrivateData) {
+        self.owners.make_room_for_one(&mut self.slots);
         let record = &mut self.slots[slot as usize];
         let (since, private) = match std::mem::replace(&mut record.state, State::Active { owner }) {
             State::Inactive { since, private, .. } => (since, private),
             State::Active { .. } => unreachable!("only an inactive connection is made active"),
         };
-        self.buckets.get_mut(record.bucket).active += 1;
-        self.unlist(slot);
-        self.owners.add(&mut self.slots, owner, slot);
+        let (at, standing) = (record.bucket, record.flags.standing);
+        let links = std::mem::replace(&mut record.links, self.owners.push(owner, slot));
+        let owners_links = record.links;
+        if standing == Standing::Condemned {
+            (record.flags.standing, record.flags.doomed) = (Standing::Kept, None);
+        }
+        self.buckets.get_mut(at).active += 1;
+        self.leave_lists(slot, at, standing, links);
+        self.owners.link(&mut self.slots, slot, owners_links);
         (since, private)
     }
 
     /// Makes an active connection inactive; it is the newest from now on.
+    #[inline]
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, private: PrivateData, standing: Standing) {
+        let record = &mut self.slots[slot as usize];
+        if record.flags.timed || record.flags.connecting {
+            self.end_activity(slot);
+        }
         let record = &mut self.slots[slot as usize];
         let owner = match std::mem::replace(&mut record.state, State::Inactive { since, until, private }) {
             State::Active { owner } => owner,
@@ -120,25 +133,31 @@ impl<C> Table<C> {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, due);
         }
-        if record.flags.timed {
-            record.flags.timed = false;
-            self.times.remove(slot);
-        }
-        if record.flags.connecting {
-            self.established(slot);
-        }
-        self.owners.remove(&mut self.slots, owner, slot);
         let bucket = self.buckets.get_mut(at);
         bucket.active -= 1;
         match standing {
             Standing::Promised => bucket.promised += 1,
             _ => bucket.kept += 1,
         }
-        bucket.list.push_newest(&mut self.slots, slot);
+        let next = bucket.list.newest;
+        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older: next });
+        bucket.list.newest = slot;
+        match next {
+            NONE => bucket.list.oldest = slot,
+            next => self.slots[next as usize].links.newer = slot,
+        }
+        self.owners.remove(&mut self.slots, owner, links);
         self.ages.push_newest(slot, standing);
         if self.lines.waiting() > 0 {
             self.may_serve(at);
         }
+    }
+
+    /// An active connection that is about to become inactive is established, and its owner's time is over.
+    #[cold]
+    fn end_activity(&mut self, slot: u32) {
+        self.set_time(slot, Tick::NEVER);
+        self.established(slot);
     }
 
     /// Records an active connection under another peer and channel. `most` is how many connections may lead to a peer
@@ -182,7 +201,8 @@ impl<C> Table<C> {
         let at = self.slots[slot as usize].bucket;
         match self.slots[slot as usize].state {
             State::Active { owner } => {
-                self.owners.remove(&mut self.slots, owner, slot);
+                let links = self.slots[slot as usize].links;
+                self.owners.remove(&mut self.slots, owner, links);
                 self.buckets.get_mut(at).active -= 1;
             }
             State::Inactive { .. } => self.unlist(slot),
@@ -202,19 +222,25 @@ impl<C> Table<C> {
     }
 
     /// Takes an inactive connection out of the lists it stands in.
-    #[inline]
     fn unlist(&mut self, slot: u32) {
-        let record = &mut self.slots[slot as usize];
-        let (standing, at) = (record.flags.standing, record.bucket);
-        let bucket = self.buckets.get_mut(at);
+        let record = &self.slots[slot as usize];
+        self.leave_lists(slot, record.bucket, record.flags.standing, record.links);
+    }
+
+    /// Takes an inactive connection of this bucket, standing and links out of the lists it stands in.
+    #[inline]
+    fn leave_lists(&mut self, slot: u32, bucket: u32, standing: Standing, links: Links) {
+        let it = self.buckets.get_mut(bucket);
         match standing {
-            Standing::Kept => bucket.kept -= 1,
-            Standing::Promised => bucket.promised -= 1,
-            Standing::Condemned => bucket.condemned -= 1,
+            Standing::Kept => it.kept -= 1,
+            Standing::Promised => it.promised -= 1,
+            Standing::Condemned => it.condemned -= 1,
         }
         if standing != Standing::Condemned {
-            bucket.list.remove(&mut self.slots, slot);
-            self.buckets.forget_if_emptied(at);
+            it.list.take_out(&mut self.slots, slot, links);
+            if it.closed.is_some() {
+                self.buckets.forget_if_emptied(bucket);
+            }
         }
         self.ages.remove(slot, standing);
     }
@@ -305,6 +331,13 @@ impl<C> Table<C> {
     /// The earliest deadline entry. Never later than the earliest deadline of an inactive connection.
     pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
         self.deadlines.first()
+    }
+
+    /// A connection's record and its bucket.
+    #[inline]
+    pub(crate) fn pair(&self, slot: u32) -> (&Record<C>, &Bucket) {
+        let record = &self.slots[slot as usize];
+        (record, self.buckets.get(record.bucket))
     }
 
     /// The connection's record, as long as this is its latest lease.

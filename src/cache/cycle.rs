@@ -2,7 +2,8 @@
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
-use crate::cache::registering::BOTH;
+use crate::cache::leaving::Gone;
+use crate::cache::registering::{BOTH, EDGE_IS_EMULATED};
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, InsertError, NotFound, StateError};
@@ -169,9 +170,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         id: ConnId,
         until: Option<Instant>,
     ) -> Result<Option<Evicted<C>>, StateError> {
-        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
-        match self.table.at(slot).state {
-            State::Active { .. } => Ok(self.give_back(now, slot, None, None, until).1),
+        match self.table.leased(id).ok_or(StateError::NotFound)?.state {
+            State::Active { .. } => match self.give_back(now, id.slot, None, &mut None, until) {
+                None => Ok(None),
+                Some(gone) => Ok(Some(self.evict_gone(gone))),
+            },
             State::Inactive { .. } => Err(StateError::AlreadyInactive),
         }
     }
@@ -189,7 +192,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Makes a connection inactive if it is to be kept, perhaps under another peer (with the number of connections that
-    /// may lead there) and channel binding: private data that it had, and what has to go.
+    /// may lead there) and channel binding; what has to go. `private` is exchanged for what was kept with it before.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
     #[inline(always)]
@@ -198,21 +201,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         now: Instant,
         slot: u32,
         to: Option<(&Peer, ChannelBindingId, u32)>,
-        private: PrivateData,
+        private: &mut PrivateData,
         until: Option<Instant>,
-    ) -> (PrivateData, Option<Evicted<C>>) {
+    ) -> Option<Gone> {
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-        let record = self.table.at(slot);
+        let (record, home) = self.table.pair(slot);
         let (bucket, was_inactive) = (record.bucket, matches!(record.state, State::Inactive { .. }));
-        let facts = Facts {
-            closed: record.flags.doomed.or(self.table.buckets.get(bucket).closed),
-            condemned: None,
-            uses: record.uses,
-            lifetime_end: record.lifetime_end,
-            since: tick,
-            until,
-        };
+        let is_known_well = record.flags.connected && !record.flags.read_closed && !EDGE_IS_EMULATED;
+        let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
+        let facts = Facts { closed, condemned: None, uses, lifetime_end, since: tick, until };
         let target = match to {
             None => Some(bucket),
             Some((peer, channel, _)) => self.table.buckets.find(peer, channel),
@@ -224,26 +222,28 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let kept = match self.refused(tick, facts, waiting > 0) {
             Some(reason) => Err((reason, None)),
             None if waiting > 0 && self.has_to_yield(target) => Err((Reason::MadeRoom, None)),
-            None => self
-                .look_once(slot)
+            None => if is_known_well { Ok(()) } else { self.look_once(slot) }
                 .and_then(|()| self.ask(slot, to, target, waiting, facts).map_err(|reason| (reason, None))),
         };
         let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
         // From here on, nothing but the tables' own code until they are right again.
-        let displaced = if was_inactive { self.table.activate(slot, Owner(0)).1 } else { None };
+        let mut displaced = None;
+        if was_inactive {
+            displaced = self.table.activate(slot, Owner(0)).1;
+        }
         if let Some((peer, channel, most)) = to {
             self.table.move_to(slot, peer, channel, most);
         }
-        let evicted = match kept {
+        let new = std::mem::replace(private, displaced);
+        match kept {
             Ok(until) => {
                 let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-                self.table.deactivate(slot, tick, until, private, standing);
+                self.table.deactivate(slot, tick, until, new, standing);
                 let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
-                self.make_room(tick, bucket)
+                self.make_room(tick, bucket).map(|(slot, reason)| Gone { slot, fault: (reason, None), private: None })
             }
-            Err(fault) => Some(self.evict_with(slot, fault, private)),
-        };
-        (displaced, evicted)
+            Err(fault) => Some(Gone { slot, fault, private: new }),
+        }
     }
 
     /// Whether a connection about to become inactive here has to make room for others who wait.

@@ -5,7 +5,6 @@ use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::Fault;
 use crate::limits::Limits;
-use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
@@ -178,10 +177,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         })
     }
 
-    /// Enforces the limits on numbers after a connection became inactive; what has to go. That is one at most: as long
-    /// as more are to go, each call returns one of them.
+    /// Enforces the limits on numbers after a connection became inactive; which one has to go. That is one at most: as
+    /// long as more are to go, each call names one of them.
     #[inline]
-    pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<Evicted<C>> {
+    pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
         let ages = &self.table.ages;
         let is_within = ages.len(Standing::Condemned) == 0
             && ages.len(Standing::Kept) <= self.rules.max_inactive
@@ -190,14 +189,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     #[cold]
-    fn let_go(&mut self, now: Tick, bucket: u32) -> Option<Evicted<C>> {
-        if let Some((slot, reason)) = self.surplus(now, bucket) {
-            return Some(self.evict(slot, reason));
-        }
-        self.condemn_surplus(bucket);
-        let slot = self.table.ages.oldest(Standing::Condemned)?;
-        let reason = self.unfit(slot, now)?;
-        Some(self.evict(slot, reason))
+    fn let_go(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
+        self.surplus(now, bucket).or_else(|| {
+            self.condemn_surplus(bucket);
+            let slot = self.table.ages.oldest(Standing::Condemned)?;
+            Some((slot, self.unfit(slot, now)?))
+        })
     }
 
     /// One that has run out or whose peer was closed goes before a healthy one, if the one too many can go by that.

@@ -15,6 +15,13 @@ use crate::table::slots::{Record, State};
 use log::{debug, warn};
 use std::time::Instant;
 
+/// A connection that has to go instead of being kept, and the private data that was to be kept with it.
+pub(crate) struct Gone {
+    pub(crate) slot: u32,
+    pub(crate) fault: Fault,
+    pub(crate) private: PrivateData,
+}
+
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes a connection out of the table and counts it.
     pub(crate) fn leave(&mut self, slot: u32, reason: Reason) -> Left<C> {
@@ -46,8 +53,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     #[cold]
-    pub(crate) fn evict_with(&mut self, slot: u32, fault: Fault, private: PrivateData) -> Evicted<C> {
-        Evicted { private, ..self.evict_faulty(slot, fault) }
+    pub(crate) fn evict_gone(&mut self, gone: Gone) -> Evicted<C> {
+        let mut evicted = self.evict_faulty(gone.slot, gone.fault);
+        evicted.private = evicted.private.or(gone.private);
+        evicted
     }
 
     #[cold]

@@ -98,7 +98,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 self.condemn_surplus(bucket);
                 Some(self.evict(slot, self.unfit(slot, since).unwrap_or(reason)))
             }
-            None => self.make_room(since, bucket),
+            None => self.make_room(since, bucket).map(|(slot, reason)| self.evict(slot, reason)),
         };
         Ok(Parked { id, evicted })
     }

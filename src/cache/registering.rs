@@ -11,7 +11,7 @@ use std::io;
 
 /// Whether the platform's readiness is emulated: then only a read that would block arms the next event, hence a
 /// connection has to be probed when it becomes inactive, too.
-const EDGE_IS_EMULATED: bool = cfg!(not(any(
+pub(crate) const EDGE_IS_EMULATED: bool = cfg!(not(any(
     target_os = "linux",
     target_os = "android",
     target_os = "macos",

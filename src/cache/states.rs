@@ -84,7 +84,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                         return Ok(StateChange { id, private, evicted: Some(evicted) });
                     }
                 }
-                let (private, evicted) = self.give_back(now, slot, Some((peer, channel, most)), new, until);
+                let mut private = new;
+                let gone = self.give_back(now, slot, Some((peer, channel, most)), &mut private, until);
+                let evicted = gone.map(|gone| self.evict_gone(gone));
                 Ok(StateChange { id, private, evicted })
             }
         }

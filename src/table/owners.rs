@@ -17,18 +17,41 @@ impl Owners {
 
     #[inline]
     pub(crate) fn add<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
+        self.make_room_for_one(slots);
+        let links = self.push(owner, slot);
+        slots[slot as usize].links = links;
+        self.link(slots, slot, links);
+    }
+
+    /// To be called before a [`push`](Owners::push).
+    #[inline]
+    pub(crate) fn make_room_for_one<C>(&mut self, slots: &mut Slots<C>) {
         if self.len == self.heads.room() {
             self.make_room(slots, 2 * self.len);
         }
-        self.len += 1;
-        self.push(slots, owner, slot);
     }
 
-    /// Takes `slot`, which `owner` has, from it.
+    /// Puts `slot` at the head of `owner`'s chain. The links are for its record; then the next one has to be
+    /// [linked](Owners::link).
     #[inline]
-    pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
+    pub(crate) fn push(&mut self, owner: Owner, slot: u32) -> Links {
+        self.len += 1;
+        let older = std::mem::replace(self.heads.first_mut(self.mixer.mix(owner.0)), slot);
+        Links { newer: NONE, older }
+    }
+
+    #[inline]
+    pub(crate) fn link<C>(&self, slots: &mut Slots<C>, slot: u32, links: Links) {
+        if links.older != NONE {
+            slots[links.older as usize].links.newer = slot;
+        }
+    }
+
+    /// Takes a slot with these links, which `owner` has, from it.
+    #[inline]
+    pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, links: Links) {
         self.len -= 1;
-        let Links { newer, older } = slots[slot as usize].links;
+        let Links { newer, older } = links;
         match newer {
             NONE => *self.heads.first_mut(self.mixer.mix(owner.0)) = older,
             newer => slots[newer as usize].links.older = older,
@@ -50,15 +73,6 @@ impl Owners {
         self.mixer.mix(owner.0)
     }
 
-    #[inline]
-    fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        let older = std::mem::replace(self.heads.first_mut(self.mixer.mix(owner.0)), slot);
-        slots[slot as usize].links = Links { newer: NONE, older };
-        if older != NONE {
-            slots[older as usize].links.newer = slot;
-        }
-    }
-
     /// Gives back the memory that isn't needed for those that are there.
     pub(crate) fn shrink_to_fit<C>(&mut self, slots: &mut Slots<C>) {
         self.make_room(slots, self.len);
@@ -66,11 +80,14 @@ impl Owners {
 
     #[cold]
     fn make_room<C>(&mut self, slots: &mut Slots<C>, owned: usize) {
+        self.len = 0;
         for mut slot in self.heads.make_room(owned) {
             while slot != NONE {
                 let older = slots[slot as usize].links.older;
                 if let Some(owner) = owner_of(slots, slot) {
-                    self.push(slots, owner, slot);
+                    let links = self.push(owner, slot);
+                    slots[slot as usize].links = links;
+                    self.link(slots, slot, links);
                 }
                 slot = older;
             }
@@ -103,7 +120,8 @@ mod tests {
             for _ in 0..1_000 {
                 if random.below(5) < 2 && !naive.is_empty() {
                     let (owner, slot) = naive.remove(random.below(naive.len()));
-                    owners.remove(&mut slots, owner, slot);
+                    let links = slots[slot as usize].links;
+                    owners.remove(&mut slots, owner, links);
                     slots.remove(slot as usize);
                 } else {
                     let owner = Owner(random.below(30) as u64);
@@ -148,7 +166,8 @@ mod tests {
                 owners.add(&mut slots, owner, number as u32);
             }
             for number in (0..room).rev() {
-                owners.remove(&mut slots, Owner(number as u64), number as u32);
+                let links = slots[number].links;
+                owners.remove(&mut slots, Owner(number as u64), links);
                 slots.remove(number);
             }
         }

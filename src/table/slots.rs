@@ -170,7 +170,14 @@ impl List {
     /// Takes `slot`, which is in this list, out of it.
     #[inline]
     pub(crate) fn remove(&mut self, slots: &mut impl Linked, slot: u32) {
-        let Links { newer, older } = slots.links(slot);
+        let links = slots.links(slot);
+        self.take_out(slots, slot, links);
+    }
+
+    /// Takes `slot`, which is in this list with these links, out of it.
+    #[inline]
+    pub(crate) fn take_out(&mut self, slots: &mut impl Linked, slot: u32, links: Links) {
+        let Links { newer, older } = links;
         match (self.newest == slot, self.oldest == slot) {
             (true, true) => *self = List::EMPTY,
             (true, false) => self.newest = older,
