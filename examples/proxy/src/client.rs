@@ -4,6 +4,7 @@
 use crate::buffer::{BUFFER, Fill, Inbox, Outbox, Pool};
 use crate::exchange::{Exchange, keep};
 use crate::messages::{self, Body, Persistence};
+use crate::pinning::{Pin, binds_connection};
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::error::Error;
@@ -26,6 +27,8 @@ pub struct Client {
     pub to_upstream: Outbox,
     pub exchange: Option<Exchange>,
     pub ending: Ending,
+    /// Its upstream connections are its own.
+    pub pin: Option<Pin>,
     /// When bytes moved last, or the head that is coming began.
     pub touched: Instant,
     pub moved: bool,
@@ -90,6 +93,7 @@ impl Client {
             to_upstream: Outbox::default(),
             exchange: None,
             ending: Ending::Open,
+            pin: None,
             touched: now,
             moved: false,
             request: request::Parser::new(),
@@ -228,6 +232,7 @@ impl Client {
                     exchange.body = body;
                     exchange.started = true;
                     exchange.keep = keep(&head);
+                    exchange.binding |= binds_connection(head.fields);
                 }
                 response::Event::Data(data) if exchange.body == Body::Chunked => {
                     write_chunk(self.outbox.open(pool), data);

@@ -112,7 +112,10 @@ impl Proxy {
             return self.flush(key);
         }
         if exchange.link.is_none() {
-            exchange.upstream = self.turn;
+            exchange.upstream = match client.pin {
+                Some(pin) => pin.upstream,
+                None => self.turn,
+            };
             self.turn = (self.turn + 1) % self.upstreams.len();
             self.counts.requests += 1;
             return self.link(key, false);

@@ -3,6 +3,7 @@
 use crate::buffer::Inbox;
 use crate::client::Refusal;
 use crate::messages::Body;
+use crate::pinning::binds_connection;
 use conncache::ConnId;
 use http::framing::body::Framing;
 use http::framing::head::Version;
@@ -28,6 +29,8 @@ pub struct Exchange {
     pub started: bool,
     /// How long the upstream keeps the connection when idle, as it says.
     pub keep: Option<Duration>,
+    /// It takes part in an authentication that holds for the whole upstream connection.
+    pub binding: bool,
     pub head_only: bool,
     /// What a client of the status page asks for.
     pub page: Option<Page>,
@@ -79,6 +82,7 @@ impl Exchange {
             answered: false,
             started: false,
             keep: None,
+            binding: binds_connection(head.fields),
             head_only: head.method == "HEAD",
             page,
             version: head.version,

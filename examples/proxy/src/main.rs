@@ -2,7 +2,8 @@
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
 //! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's
-//! bytes in `client`, the choice of its connection in `upstream`.
+//! bytes in `client`, the choice of its connection in `upstream`; `pinning` is for those
+//! that serve one client alone.
 
 mod buffer;
 mod client;
@@ -13,6 +14,7 @@ mod drive;
 mod exchange;
 mod messages;
 mod options;
+mod pinning;
 mod proxy;
 mod signals;
 mod status;

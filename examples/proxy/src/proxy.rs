@@ -13,8 +13,6 @@ use slab::Slab;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// All upstream connections are alike.
-pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 /// The host's tokens: the two listeners, the signals, and from here on the clients. The cache has its own block.
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
@@ -44,6 +42,8 @@ pub struct Proxy {
     pub timeout: Duration,
     pub registry: Registry,
     pub doors: Doors,
+    /// The channel binding made last, for a client with connections of its own.
+    pub last_channel: ChannelBindingId,
     next_sweep: Instant,
 }
 
@@ -69,6 +69,7 @@ impl Proxy {
             timeout,
             registry: registry.try_clone()?,
             doors: Doors::default(),
+            last_channel: ChannelBindingId::PLAIN,
             next_sweep: now,
         })
     }
@@ -116,6 +117,7 @@ impl Proxy {
             self.drop_link(link);
         }
         client.inbox.release(&mut self.pool);
+        client.pin.into_iter().for_each(|pin| self.unpin(pin));
         if let Err(error) = self.registry.deregister(&mut client.stream) {
             warn!("event=deregister_failed error={error}");
         }

@@ -4,9 +4,9 @@ use crate::client::Client;
 use crate::doors::is_out_of_descriptors;
 use crate::drive::Next;
 use crate::exchange::{Exchange, Link};
-use crate::proxy::{PLAIN, Proxy};
+use crate::proxy::Proxy;
 use conncache::mio::net::TcpStream;
-use conncache::{Cause, ConnId, Owner};
+use conncache::{Cause, ConnId, ConnState, Owner};
 use log::{info, warn};
 use slab::Slab;
 use std::io;
@@ -14,12 +14,13 @@ use std::io;
 impl Proxy {
     /// Finds a connection for the exchange: an inactive one, unless it has to be `fresh`, or opens one.
     pub fn link(&mut self, key: usize, fresh: bool) -> Next {
+        let channel = self.channel(key);
         let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
             return Next::Wait;
         };
         let upstream = &self.upstreams[exchange.upstream];
         let owner = Owner(key as u64);
-        let found = if fresh { None } else { self.cache.checkout(self.now, &upstream.peer, PLAIN, owner) };
+        let found = if fresh { None } else { self.cache.checkout(self.now, &upstream.peer, channel, owner) };
         if let Some(found) = found {
             exchange.link = Some(Link::new(found.id, true));
             return self.advance(key);
@@ -45,7 +46,7 @@ impl Proxy {
             }
         };
         let _ = stream.set_nodelay(true);
-        match self.cache.insert(self.now, stream, &peer, PLAIN, owner) {
+        match self.cache.insert(self.now, stream, &peer, channel, owner) {
             Ok(id) => exchange_of(&mut self.clients, key).link = Some(Link::new(id, false)),
             Err(error) => {
                 let full = matches!(error.cause, Cause::TokensExhausted { .. });
@@ -101,11 +102,19 @@ impl Proxy {
 
     /// The exchange is done with its connection: for the next one, if it can carry another request.
     pub fn give_back(&mut self, key: usize, id: ConnId, reusable: bool) {
-        let keep = self.clients.get(key).and_then(|client| client.exchange.as_ref()).and_then(|exchange| exchange.keep);
+        let Some(exchange) = self.clients.get(key).and_then(|client| client.exchange.as_ref()) else { return };
         // The upstream may name any number: one beyond all clocks is no deadline.
-        let deadline = keep.and_then(|time| self.now.checked_add(time));
+        let deadline = exchange.keep.and_then(|time| self.now.checked_add(time));
+        let (binding, upstream) = (exchange.binding, exchange.upstream);
         let gone = match deadline {
             _ if !reusable => self.cache.close_connection(id).ok(),
+            _ if binding => {
+                self.pin(key, upstream);
+                let inactive = ConnState::inactive(self.channel(key));
+                let inactive = deadline.into_iter().fold(inactive, ConnState::until);
+                let peer = &self.upstreams[upstream].peer;
+                self.cache.set_connection_state(self.now, id, peer, inactive).ok().and_then(|change| change.evicted)
+            }
             Some(deadline) => self.cache.checkin_until(self.now, id, deadline).unwrap_or(None),
             None => self.cache.checkin(self.now, id).unwrap_or(None),
         };

@@ -1,5 +1,6 @@
 //! The reverse proxy as a process of its own between clients and upstreams in this one.
 
+mod authentication;
 mod descriptors;
 mod failures;
 mod harness;
