@@ -111,6 +111,11 @@ impl Client {
         self.ending == Ending::Open && self.exchange.is_none() && self.outbox.waiting() == 0
     }
 
+    /// Whether the head of the response has been passed on.
+    pub fn has_begun(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.started)
+    }
+
     /// Reads what the client sends, up to the end of a request, as far as there is room for it.
     pub fn take_request(&mut self, pool: &mut Pool, fallback_host: &str) -> Result<(), Refusal> {
         while self.ending == Ending::Open && !self.to_upstream.is_full() {

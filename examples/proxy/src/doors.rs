@@ -164,8 +164,7 @@ impl Proxy {
             if !std::mem::take(&mut exchange.waiting) {
                 continue;
             }
-            let fresh = exchange.retried;
-            if let Next::Again | Next::Yield = self.link(key, fresh) {
+            if let Next::Again | Next::Yield = self.link(key) {
                 self.again.push(key);
             }
             if self.doors.waiting.back() == Some(&key) {

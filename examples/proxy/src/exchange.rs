@@ -8,13 +8,15 @@ use conncache::ConnId;
 use http::framing::body::Framing;
 use http::framing::head::Version;
 use http::framing::{request, response};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A request and its response.
 pub struct Exchange {
     /// Whom to ask, as an index into the upstreams.
     pub upstream: usize,
-    /// How many upstreams couldn't be connected to.
+    /// Those that were asked in vain.
+    pub tried: Vec<usize>,
+    /// How many of this upstream's addresses couldn't be connected to.
     pub refused: usize,
     pub link: Option<Link>,
     /// There is no descriptor for a connection, so far.
@@ -55,8 +57,17 @@ pub enum Page {
 pub struct Link {
     pub id: ConnId,
     pub reused: bool,
-    pub connecting: bool,
+    /// It doesn't stand yet.
+    pub connecting: Option<Attempt>,
     pub inbox: Inbox,
+}
+
+/// A connection that was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    pub since: Instant,
+    /// Which of the upstream's addresses it leads to.
+    pub address: usize,
 }
 
 impl Exchange {
@@ -73,6 +84,7 @@ impl Exchange {
         });
         Ok(Exchange {
             upstream: 0,
+            tried: Vec::new(),
             refused: 0,
             link: None,
             waiting: false,
@@ -94,8 +106,12 @@ impl Exchange {
 }
 
 impl Link {
-    pub fn new(id: ConnId, reused: bool) -> Link {
-        Link { id, reused, connecting: !reused, inbox: Inbox::default() }
+    pub fn reused(id: ConnId) -> Link {
+        Link { id, reused: true, connecting: None, inbox: Inbox::default() }
+    }
+
+    pub fn begun(id: ConnId, attempt: Attempt) -> Link {
+        Link { id, reused: false, connecting: Some(attempt), inbox: Inbox::default() }
     }
 }
 

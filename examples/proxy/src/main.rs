@@ -5,6 +5,7 @@
 //! bytes in `client`, the choice of its connection in `upstream`; `pinning` is for those
 //! that serve one client alone.
 
+mod balance;
 mod buffer;
 mod client;
 mod counts;
@@ -69,7 +70,7 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut signals = signals::Signals::new(poll.registry(), SIGNAL)?;
     let cache = AggressiveCache::builder().limits(options.limits).build(poll.registry())?;
     let mut now = Instant::now();
-    let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.timeout, now)?;
+    let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
     let addr = proxy.listen(options.listen, LISTENER)?;
     say(&format!("listening on http://{addr}/"));
     if let Some(status) = options.status {

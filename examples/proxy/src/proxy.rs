@@ -1,16 +1,17 @@
 //! The reactor's state and what is not about a single exchange: clients come and go, time passes, the end.
 
+use crate::balance::Balance;
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
 use crate::doors::Doors;
-use crate::options::Upstream;
+use crate::options::{Times, Upstream};
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};
 use log::{debug, info, warn};
 use slab::Slab;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// The host's tokens: the two listeners, the signals, and from here on the clients. The cache has its own block.
@@ -28,8 +29,7 @@ pub struct Proxy {
     pub cache: AggressiveCache<TcpStream>,
     pub clients: Slab<Client>,
     pub upstreams: Vec<Upstream>,
-    /// Whose turn it is.
-    pub turn: usize,
+    pub balance: Balance,
     pub pool: Pool,
     pub counts: Counts,
     /// Read once in each turn of the loop.
@@ -40,6 +40,7 @@ pub struct Proxy {
     /// When draining ends, finished or not.
     drain_end: Option<Instant>,
     pub timeout: Duration,
+    connect_timeout: Duration,
     pub registry: Registry,
     pub doors: Doors,
     /// The channel binding made last, for a client with connections of its own.
@@ -52,21 +53,22 @@ impl Proxy {
         registry: &Registry,
         cache: AggressiveCache<TcpStream>,
         upstreams: Vec<Upstream>,
-        timeout: Duration,
+        times: Times,
         now: Instant,
     ) -> io::Result<Proxy> {
         Ok(Proxy {
             cache,
             clients: Slab::new(),
+            balance: Balance::new(upstreams.len(), times.quarantine),
             upstreams,
-            turn: 0,
             pool: Pool::default(),
             counts: Counts::new(now),
             now,
             again: Vec::new(),
             draining: false,
             drain_end: None,
-            timeout,
+            timeout: times.timeout,
+            connect_timeout: times.connect,
             registry: registry.try_clone()?,
             doors: Doors::default(),
             last_channel: ChannelBindingId::PLAIN,
@@ -127,7 +129,7 @@ impl Proxy {
     /// Looks for what has made no progress for too long. All clients are looked at, a few times in the time-out; no
     /// exchange has to keep a timer.
     fn sweep(&mut self) {
-        self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4);
+        self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4).min(self.connect_timeout / 4);
         self.doors.stuck = false;
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -137,6 +139,13 @@ impl Proxy {
 
     fn give_up_if_due(&mut self, key: usize) {
         let client = &self.clients[key];
+        let link = client.exchange.as_ref().and_then(|exchange| exchange.link.as_ref());
+        if let Some(attempt) = link.and_then(|link| link.connecting) {
+            if self.now.saturating_duration_since(attempt.since) >= self.connect_timeout {
+                let why = format!("no connection within {:?}", self.connect_timeout);
+                return self.refused(key, io::Error::new(ErrorKind::TimedOut, why));
+            }
+        }
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {
             Ending::Lingering => LINGER,
@@ -150,14 +159,18 @@ impl Proxy {
         match &client.exchange {
             _ if stuck_client || client.ending != Ending::Open || client.is_idle() => self.close(key),
             Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
-                let peer = self.upstreams[exchange.upstream].peer.clone();
-                let what = match &exchange.link {
-                    None => "no room for a connection to",
-                    Some(link) if link.connecting => "couldn't connect to",
-                    _ => "no response from",
+                let (at, started) = (exchange.upstream, exchange.started);
+                let peer = self.upstreams[at].peer.clone();
+                let connecting = exchange.link.as_ref().is_some_and(|link| link.connecting.is_some());
+                let (status, what) = match &exchange.link {
+                    None => (503, "no room for a connection to"),
+                    Some(_) if connecting => (504, "couldn't connect to"),
+                    Some(_) => (504, "no response from"),
                 };
-                self.counts.connect_failed += u64::from(exchange.link.as_ref().is_some_and(|link| link.connecting));
-                let status = if exchange.link.is_none() { 503 } else { 504 };
+                self.counts.connect_failed += u64::from(connecting);
+                if status == 504 && !started {
+                    self.quarantine(at);
+                }
                 self.fail_exchange(key, status, &format!("{what} {peer} within {patience:?}"));
             }
             _ => self.fail_exchange(key, 408, &format!("the request isn't complete after {patience:?}")),

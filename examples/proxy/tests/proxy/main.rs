@@ -1,5 +1,7 @@
 //! The reverse proxy as a process of its own between clients and upstreams in this one.
 
+#[cfg(target_os = "linux")]
+mod addresses;
 mod authentication;
 mod descriptors;
 mod failures;
@@ -9,3 +11,4 @@ mod lifecycle;
 mod messages;
 mod repeating;
 mod streaming;
+mod upstreams;

@@ -147,7 +147,7 @@ fn a_request_that_may_not_be_repeated_is_a_502() {
 }
 
 #[test]
-fn a_request_is_not_repeated_for_a_new_connection_nor_twice() {
+fn a_single_upstream_gets_a_request_twice_at_most() {
     let upstream = Upstream::start(|mut conn, number| {
         conn.head();
         if number == 1 {
