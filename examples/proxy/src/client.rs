@@ -65,7 +65,8 @@ pub enum Progress {
     /// There is more to do, but others should have their turn.
     Yield,
     Complete {
-        /// The upstream connection can carry another request.
+        /// The upstream connection can carry another request: this one has been sent whole, its response read whole, and
+        /// no buffer holds anything. No other response can be owed, since a connection has one request at a time.
         reusable: bool,
     },
 }

@@ -5,6 +5,7 @@ mod addresses;
 mod authentication;
 mod descriptors;
 mod failures;
+mod giving_back;
 mod harness;
 mod leaving;
 mod lifecycle;
