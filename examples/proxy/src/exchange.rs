@@ -1,6 +1,6 @@
 //! One request and its response: what is known of them while they are under way.
 
-use crate::buffer::Inbox;
+use crate::buffer::{BUFFER, Inbox};
 use crate::client::Refusal;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
@@ -76,6 +76,8 @@ impl Exchange {
         if head.method == "CONNECT" {
             return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
         }
+        // More isn't kept.
+        let short = head.content_length.is_none_or(|length| length <= BUFFER as u64);
         let page = status.then(|| match (head.method, head.path.split('?').next()) {
             ("GET" | "HEAD", Some("/")) => Page::Html,
             ("GET" | "HEAD", Some("/status.json")) => Page::Json,
@@ -88,7 +90,7 @@ impl Exchange {
             refused: 0,
             link: None,
             waiting: false,
-            replayable: safe_to_repeat,
+            replayable: safe_to_repeat && short,
             retried: false,
             request_done: false,
             answered: false,
@@ -102,6 +104,12 @@ impl Exchange {
             chunked: head.framing == Framing::Chunked,
             body: Body::Plain,
         })
+    }
+
+    /// Whether the request can still be sent again when all of it has been sent. A body of unknown length may turn out
+    /// to be too long.
+    pub fn stays_replayable(&self) -> bool {
+        self.replayable && !self.chunked
     }
 }
 

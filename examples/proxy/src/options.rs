@@ -23,6 +23,8 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --timeout SECS             give up after so long without progress, or without a whole head (default 30)
   --connect-timeout SECS     try the next address, then the next upstream, after so long (default 5)
   --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
+  --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
+                             1 s (new), or on any (reuse) (default new)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
   -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
   -h, --help                 this text
@@ -42,6 +44,8 @@ pub struct Options {
     pub status: Option<SocketAddr>,
     pub limits: Limits,
     pub times: Times,
+    /// Requests that can't be repeated go on any inactive connection.
+    pub reuse_always: bool,
     pub seconds: Option<Duration>,
     pub verbose: u8,
 }
@@ -93,6 +97,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             connect: Duration::from_secs(5),
             quarantine: Duration::from_secs(10),
         },
+        reuse_always: false,
         seconds: None,
         verbose: 0,
     };
@@ -136,6 +141,14 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                 }
             }
             Long("quarantine") => options.times.quarantine = seconds(&mut parser, "--quarantine")?,
+            Long("unsafe-requests") => {
+                let text: String = value(&mut parser, "--unsafe-requests")?;
+                options.reuse_always = match text.as_str() {
+                    "new" => false,
+                    "reuse" => true,
+                    _ => return Err(format!("--unsafe-requests {text}: neither new nor reuse")),
+                };
+            }
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,
             Short('h') | Long("help") => return Ok(None),

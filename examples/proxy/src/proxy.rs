@@ -41,6 +41,8 @@ pub struct Proxy {
     drain_end: Option<Instant>,
     pub timeout: Duration,
     connect_timeout: Duration,
+    /// Requests that can't be repeated go on any inactive connection.
+    pub reuse_always: bool,
     pub registry: Registry,
     pub doors: Doors,
     /// The channel binding made last, for a client with connections of its own.
@@ -69,6 +71,7 @@ impl Proxy {
             drain_end: None,
             timeout: times.timeout,
             connect_timeout: times.connect,
+            reuse_always: false,
             registry: registry.try_clone()?,
             doors: Doors::default(),
             last_channel: ChannelBindingId::PLAIN,

@@ -6,10 +6,15 @@ use crate::drive::Next;
 use crate::exchange::{Attempt, Exchange, Link};
 use crate::proxy::Proxy;
 use conncache::mio::net::TcpStream;
-use conncache::{Cause, ConnId, ConnState, Owner};
+use conncache::{Cause, ChannelBindingId, ConnId, ConnState, Owner};
 use log::{info, warn};
 use slab::Slab;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// How long a connection may have been inactive for a request that can't be repeated: less than any server in common use
+/// keeps an idle one (gunicorn 2 s, uvicorn and Node.js 5 s), so that it won't close it at that moment.
+const YOUNG: Duration = Duration::from_secs(1);
 
 impl Proxy {
     /// Finds a connection for the exchange: an inactive one, unless one has failed it already, or a new one. Goes on to
@@ -17,16 +22,13 @@ impl Proxy {
     pub fn link(&mut self, key: usize) -> Next {
         let (owner, channel) = (Owner(key as u64), self.channel(key));
         loop {
-            let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
-                return Next::Wait;
-            };
-            let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
-            if !exchange.retried {
-                if let Some(found) = self.cache.checkout(self.now, &upstream.peer, channel, owner) {
-                    exchange.link = Some(Link::reused(found.id));
-                    return self.advance(key);
-                }
+            let reused = self.reuse(key, channel);
+            let exchange = exchange_of(&mut self.clients, key);
+            if let Some(id) = reused {
+                exchange.link = Some(Link::reused(id));
+                return self.advance(key);
             }
+            let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
             let attempt = Attempt { since: self.now, address: self.balance.address(at) };
             let (peer, addr) = (upstream.peer.clone(), upstream.addrs[attempt.address]);
             let opened = match TcpStream::connect(addr) {
@@ -59,6 +61,25 @@ impl Proxy {
             }
             return Next::Wait;
         }
+    }
+
+    /// An inactive connection for the exchange, unless one has failed it already. A request that can't be repeated goes
+    /// on one that is hardly about to be closed.
+    fn reuse(&mut self, key: usize, channel: ChannelBindingId) -> Option<ConnId> {
+        let exchange = exchange_of(&mut self.clients, key);
+        if exchange.retried {
+            return None;
+        }
+        // What a client has for itself is authenticated: a new one would have to be authenticated first.
+        let any = exchange.stays_replayable() || self.reuse_always || channel != ChannelBindingId::PLAIN;
+        let peer = &self.upstreams[exchange.upstream].peer;
+        let found = self.cache.checkout(self.now, peer, channel, Owner(key as u64))?;
+        if any || found.inactive_for < YOUNG {
+            return Some(found.id);
+        }
+        // The others have been inactive for even longer.
+        self.cache.close_connection(found.id).into_iter().for_each(|evicted| self.note(evicted));
+        None
     }
 
     /// A connection that was begun failed, or took too long: tries elsewhere.

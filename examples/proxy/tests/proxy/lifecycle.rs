@@ -104,6 +104,9 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
         (&["--upstream", "a"], "--upstream a: "),
         (&["--max-inactive", "-1"], "--max-inactive -1: "),
         (&["--timeout", "x"], "--timeout x: "),
+        (&["--connect-timeout", "0"], "--connect-timeout 0: "),
+        (&["--quarantine", "-1"], "--quarantine -1: "),
+        (&["--unsafe-requests", "never"], "--unsafe-requests never: "),
         (&["--seconds", "-1"], "--seconds -1: "),
         (&["--max-inactive", "1", "--max-inactive-per-peer", "2"], "--max-inactive-per-peer 2: "),
     ] {

@@ -12,4 +12,5 @@ mod lifecycle;
 mod messages;
 mod repeating;
 mod streaming;
+mod unsafe_requests;
 mod upstreams;
