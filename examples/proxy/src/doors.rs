@@ -71,6 +71,11 @@ impl Proxy {
         self.doors.listeners.iter_mut().filter(|door| door.token == token).for_each(|door| door.pending = true);
     }
 
+    /// Looks for those who have connected without being let in so far.
+    pub fn knock_at_all(&mut self) {
+        self.doors.listeners.iter_mut().for_each(|door| door.pending = true);
+    }
+
     /// Lets clients in.
     pub fn accept(&mut self) {
         if self.doors.spare.is_none() {

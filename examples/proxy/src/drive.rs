@@ -187,6 +187,7 @@ impl Proxy {
 
     /// Writes what waits for the client, and closes if that was to be all.
     fn flush(&mut self, key: usize) -> Next {
+        let let_go = self.grace_is_over();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if client.flush(&mut self.pool).is_err() {
             self.close(key);
@@ -196,7 +197,7 @@ impl Proxy {
             return Next::Wait;
         }
         match client.ending {
-            Ending::Open if self.draining && client.is_done() => self.close(key),
+            Ending::Open if let_go && client.is_done() => self.close(key),
             Ending::Open => {}
             Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
                 client.ending = Ending::Lingering;

@@ -25,12 +25,14 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
   --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
                              1 s (new), or on any (reuse) (default new)
+  --grace SECS               answer further requests for so long after SIGTERM (default 2)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
   -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
   -h, --help                 this text
 
 Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
-drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. A client that
+drain: no new connections, requests that come within --grace are answered with Connection: close, and what is in flight
+is finished within --timeout; a second signal ends at once. A client that
 ends its sending is still answered; for one whose connection is reset, or can't be written to, the upstream connection
 is closed at once. A request whose connection fails before the response's first byte is sent again if it may be repeated
 (GET, HEAD, OPTIONS, TRACE, PUT, DELETE; up to 32 KiB): on a new connection if it was reused, else to the next upstream.
@@ -58,6 +60,8 @@ pub struct Times {
     pub connect: Duration,
     /// Before an upstream that failed is tried again.
     pub quarantine: Duration,
+    /// For further requests, once the end has begun.
+    pub grace: Duration,
 }
 
 /// A server that requests go to.
@@ -96,6 +100,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             timeout: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             quarantine: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
         },
         reuse_always: false,
         seconds: None,
@@ -140,6 +145,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                     return Err("--connect-timeout 0: nothing could be connected to".into());
                 }
             }
+            Long("grace") => options.times.grace = seconds(&mut parser, "--grace")?,
             Long("quarantine") => options.times.quarantine = seconds(&mut parser, "--quarantine")?,
             Long("unsafe-requests") => {
                 let text: String = value(&mut parser, "--unsafe-requests")?;

@@ -37,6 +37,9 @@ pub struct Proxy {
     /// Clients with more to do than one turn allows.
     pub again: Vec<usize>,
     pub draining: bool,
+    grace: Duration,
+    /// While draining: until when clients may send another request.
+    grace_end: Option<Instant>,
     /// When draining ends, finished or not.
     drain_end: Option<Instant>,
     pub timeout: Duration,
@@ -68,6 +71,8 @@ impl Proxy {
             now,
             again: Vec::new(),
             draining: false,
+            grace: times.grace,
+            grace_end: None,
             drain_end: None,
             timeout: times.timeout,
             connect_timeout: times.connect,
@@ -97,6 +102,10 @@ impl Proxy {
         }
         self.serve_waiting();
         self.accept();
+        // Those who had connected before the end began have been let in.
+        if self.draining && (!self.doors.is_ready() || self.grace_is_over()) {
+            self.doors.shut(&self.registry);
+        }
     }
 
     /// When the next turn has to come, whatever happens.
@@ -134,9 +143,15 @@ impl Proxy {
     fn sweep(&mut self) {
         self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4).min(self.connect_timeout / 4);
         self.doors.stuck = false;
+        self.next_sweep =
+            self.grace_end.filter(|end| *end > self.now).map_or(self.next_sweep, |end| end.min(self.next_sweep));
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.give_up_if_due(key);
+            if self.grace_is_over() && self.clients[key].is_done() {
+                self.close(key);
+            } else {
+                self.give_up_if_due(key);
+            }
         }
     }
 
@@ -180,15 +195,21 @@ impl Proxy {
         }
     }
 
-    /// Begins the end: nothing new, and what is in flight is finished.
+    /// Begins the end: nobody new is let in, who is here may send another request for a short time, and what is in
+    /// flight is finished.
     pub fn drain(&mut self) {
         info!("event=drain clients={}", self.clients.len());
         self.draining = true;
-        self.drain_end = self.now.checked_add(self.timeout);
+        self.grace_end = self.now.checked_add(self.grace);
+        self.drain_end = self.grace_end.and_then(|end| end.checked_add(self.timeout));
         self.cache.drain();
-        self.doors.shut(&self.registry);
-        let done: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_done()).map(|(key, _)| key).collect();
-        done.into_iter().for_each(|key| self.close(key));
+        self.knock_at_all();
+        self.sweep();
+    }
+
+    /// Whether idle clients are closed, and those of which a request has only begun to come.
+    pub fn grace_is_over(&self) -> bool {
+        self.grace_end.is_some_and(|end| end <= self.now)
     }
 
     /// Whether nothing is left to be finished, or the time for it is up.

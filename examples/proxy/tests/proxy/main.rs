@@ -4,6 +4,7 @@
 mod addresses;
 mod authentication;
 mod descriptors;
+mod ending;
 mod failures;
 mod giving_back;
 mod harness;
