@@ -30,13 +30,17 @@ impl Balance {
     pub fn choose(&mut self, now: Instant, tried: &[usize]) -> Option<usize> {
         let all = self.states.len();
         let mut untried = (0..all).map(|step| (self.turn + step) % all).filter(|at| !tried.contains(at));
-        let well = |at: &usize| self.states[*at].retry_at.is_none_or(|time| time <= now);
-        let chosen = untried.clone().find(well).or_else(|| untried.next())?;
+        let chosen = untried.clone().find(|at| self.is_well(*at, now)).or_else(|| untried.next())?;
         self.turn = (chosen + 1) % all;
         // This request finds out whether the upstream is back. The others wait for what it finds.
         let state = &mut self.states[chosen];
         state.retry_at = state.retry_at.and_then(|_| now.checked_add(self.quarantine));
         Some(chosen)
+    }
+
+    /// Whether the upstream hasn't failed, or may be asked again.
+    pub fn is_well(&self, upstream: usize, now: Instant) -> bool {
+        self.states[upstream].retry_at.is_none_or(|time| time <= now)
     }
 
     /// The upstream couldn't be connected to, or didn't answer.

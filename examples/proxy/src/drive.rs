@@ -113,8 +113,8 @@ impl Proxy {
         }
         if exchange.link.is_none() {
             let chosen = match client.pin {
-                Some(pin) => Some(pin.upstream),
-                None => self.balance.choose(self.now, &[]),
+                Some(pin) if self.balance.is_well(pin.upstream, self.now) => Some(pin.upstream),
+                _ => self.balance.choose(self.now, &[]),
             };
             exchange.upstream = chosen.unwrap_or_default();
             self.counts.requests += 1;

@@ -141,10 +141,10 @@ impl Proxy {
     /// Looks for what has made no progress for too long. All clients are looked at, a few times in the time-out; no
     /// exchange has to keep a timer.
     fn sweep(&mut self) {
-        self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4).min(self.connect_timeout / 4);
+        let next = self.now + Duration::from_secs(1).min(self.timeout / 4).min(self.connect_timeout / 4);
+        let grace_end = self.grace_end.filter(|end| *end > self.now);
+        self.next_sweep = grace_end.map_or(next, |end| end.min(next));
         self.doors.stuck = false;
-        self.next_sweep =
-            self.grace_end.filter(|end| *end > self.now).map_or(self.next_sweep, |end| end.min(self.next_sweep));
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
             if self.grace_is_over() && self.clients[key].is_done() {

@@ -116,3 +116,25 @@ fn an_authenticated_connection_stays_with_its_upstream_and_ends_with_its_client(
     told.recv_timeout(PATIENCE).unwrap();
     proxy.wait_for_figure("inactive", 0);
 }
+
+#[test]
+fn a_client_whose_upstream_has_gone_is_served_by_another() {
+    let mortal = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = mortal.local_addr().unwrap();
+    let dying = std::thread::spawn(move || {
+        let mut conn = Client::of(mortal.accept().unwrap().0);
+        conn.head();
+        conn.send(&ok("alice's mail by the mortal"));
+    });
+    let other = Upstream::answering(|_, _| ok("public"));
+    let proxy = Proxy::start(&[addr, other.addr], &["--quarantine", "1000"]);
+    let mut client = proxy.client();
+    client.send(&with_credentials("NTLM", "alice"));
+    assert_eq!(client.response().body, b"alice's mail by the mortal");
+    dying.join().unwrap();
+    for _ in 0..3 {
+        client.send(GET);
+        assert_eq!(client.response().body, b"public");
+    }
+    assert_eq!(proxy.figure("connect_failed"), 1, "the mortal is left alone");
+}
