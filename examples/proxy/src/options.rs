@@ -20,7 +20,7 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --idle-timeout SECS        close those inactive for so long (default 60)
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               use each for at most N requests (default: any number)
-  --timeout SECS             give up after so long without progress, or without a whole head (default 30)
+  --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
   --connect-timeout SECS     try the next address, then the next upstream, after so long (default 5)
   --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
   --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
