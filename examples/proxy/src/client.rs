@@ -4,6 +4,7 @@
 use crate::buffer::{BUFFER, Fill, Inbox, Outbox, Pool};
 use crate::exchange::{Exchange, keep};
 use crate::messages::{self, Body, Persistence};
+use crate::pinning::{Pin, binds_connection};
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::error::Error;
@@ -26,6 +27,8 @@ pub struct Client {
     pub to_upstream: Outbox,
     pub exchange: Option<Exchange>,
     pub ending: Ending,
+    /// Its upstream connections are its own.
+    pub pin: Option<Pin>,
     /// When bytes moved last, or the head that is coming began.
     pub touched: Instant,
     pub moved: bool,
@@ -62,7 +65,8 @@ pub enum Progress {
     /// There is more to do, but others should have their turn.
     Yield,
     Complete {
-        /// The upstream connection can carry another request.
+        /// The upstream connection can carry another request: this one has been sent whole, its response read whole, and
+        /// no buffer holds anything. No other response can be owed, since a connection has one request at a time.
         reusable: bool,
     },
 }
@@ -90,6 +94,7 @@ impl Client {
             to_upstream: Outbox::default(),
             exchange: None,
             ending: Ending::Open,
+            pin: None,
             touched: now,
             moved: false,
             request: request::Parser::new(),
@@ -105,6 +110,11 @@ impl Client {
     /// Whether no request is being answered, though one may have begun to come.
     pub fn is_done(&self) -> bool {
         self.ending == Ending::Open && self.exchange.is_none() && self.outbox.waiting() == 0
+    }
+
+    /// Whether the head of the response has been passed on.
+    pub fn has_begun(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.started)
     }
 
     /// Reads what the client sends, up to the end of a request, as far as there is room for it.
@@ -228,6 +238,7 @@ impl Client {
                     exchange.body = body;
                     exchange.started = true;
                     exchange.keep = keep(&head);
+                    exchange.binding |= binds_connection(head.fields);
                 }
                 response::Event::Data(data) if exchange.body == Body::Chunked => {
                     write_chunk(self.outbox.open(pool), data);

@@ -15,7 +15,7 @@ pub struct Counts {
     pub requests: u64,
     /// Responses passed on whole.
     pub passed_on: u64,
-    /// Requests repeated on a newly opened connection.
+    /// Requests sent once more, to the same upstream on a new connection or to the next one.
     pub retried: u64,
     /// Reused connections that died before the first byte of the response.
     pub handed_out_dead: u64,

@@ -71,6 +71,11 @@ impl Proxy {
         self.doors.listeners.iter_mut().filter(|door| door.token == token).for_each(|door| door.pending = true);
     }
 
+    /// Looks for those who have connected without being let in so far.
+    pub fn knock_at_all(&mut self) {
+        self.doors.listeners.iter_mut().for_each(|door| door.pending = true);
+    }
+
     /// Lets clients in.
     pub fn accept(&mut self) {
         if self.doors.spare.is_none() {
@@ -164,8 +169,7 @@ impl Proxy {
             if !std::mem::take(&mut exchange.waiting) {
                 continue;
             }
-            let fresh = exchange.retried;
-            if let Next::Again | Next::Yield = self.link(key, fresh) {
+            if let Next::Again | Next::Yield = self.link(key) {
                 self.again.push(key);
             }
             if self.doors.waiting.back() == Some(&key) {

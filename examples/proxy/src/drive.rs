@@ -31,11 +31,11 @@ impl Proxy {
         let Some(exchange) = &mut client.exchange else { return };
         let Some(link) = exchange.link.as_mut().filter(|link| link.id == id) else { return };
         link.inbox.tell(event);
-        if link.connecting {
+        if link.connecting.is_some() {
             let Some(stream) = self.cache.get_mut(id) else { return };
             match stream.take_error() {
                 Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
-                Ok(None) => link.connecting = false,
+                Ok(None) => link.connecting = None,
                 Ok(Some(error)) | Err(error) => return self.refused(key, error),
             }
         }
@@ -93,7 +93,7 @@ impl Proxy {
         if client.exchange.is_none() && client.outbox.is_full() {
             return Next::Wait;
         }
-        let host = &self.upstreams[self.turn].host;
+        let host = &self.upstreams[self.balance.turn()].host;
         match client.take_request(&mut self.pool, host) {
             Ok(()) => {}
             Err(Refusal::Gone) => return self.leave(key),
@@ -112,10 +112,13 @@ impl Proxy {
             return self.flush(key);
         }
         if exchange.link.is_none() {
-            exchange.upstream = self.turn;
-            self.turn = (self.turn + 1) % self.upstreams.len();
+            let chosen = match client.pin {
+                Some(pin) if self.balance.is_well(pin.upstream, self.now) => Some(pin.upstream),
+                _ => self.balance.choose(self.now, &[]),
+            };
+            exchange.upstream = chosen.unwrap_or_default();
             self.counts.requests += 1;
-            return self.link(key, false);
+            return self.link(key);
         }
         self.advance(key)
     }
@@ -127,7 +130,7 @@ impl Proxy {
         let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) else {
             return Next::Wait;
         };
-        if link.connecting {
+        if link.connecting.is_some() {
             return Next::Wait;
         }
         let id = link.id;
@@ -145,7 +148,12 @@ impl Proxy {
                 return Next::Again;
             }
         }
-        match client.take_response(upstream, &mut self.pool, close) {
+        let had_begun = client.has_begun();
+        let progress = client.take_response(upstream, &mut self.pool, close);
+        if let Some(exchange) = client.exchange.as_ref().filter(|exchange| exchange.started && !had_begun) {
+            self.balance.answered(exchange.upstream);
+        }
+        match progress {
             Ok(Progress::Wait) => match unsent {
                 Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
                 None => self.flush(key),
@@ -179,6 +187,7 @@ impl Proxy {
 
     /// Writes what waits for the client, and closes if that was to be all.
     fn flush(&mut self, key: usize) -> Next {
+        let let_go = self.grace_is_over();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if client.flush(&mut self.pool).is_err() {
             self.close(key);
@@ -188,7 +197,7 @@ impl Proxy {
             return Next::Wait;
         }
         match client.ending {
-            Ending::Open if self.draining && client.is_done() => self.close(key),
+            Ending::Open if let_go && client.is_done() => self.close(key),
             Ending::Open => {}
             Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
                 client.ending = Ending::Lingering;

@@ -1,19 +1,22 @@
 //! One request and its response: what is known of them while they are under way.
 
-use crate::buffer::Inbox;
+use crate::buffer::{BUFFER, Inbox};
 use crate::client::Refusal;
 use crate::messages::Body;
+use crate::pinning::binds_connection;
 use conncache::ConnId;
 use http::framing::body::Framing;
 use http::framing::head::Version;
 use http::framing::{request, response};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A request and its response.
 pub struct Exchange {
     /// Whom to ask, as an index into the upstreams.
     pub upstream: usize,
-    /// How many upstreams couldn't be connected to.
+    /// Those that were asked in vain.
+    pub tried: Vec<usize>,
+    /// How many of this upstream's addresses couldn't be connected to.
     pub refused: usize,
     pub link: Option<Link>,
     /// There is no descriptor for a connection, so far.
@@ -28,6 +31,8 @@ pub struct Exchange {
     pub started: bool,
     /// How long the upstream keeps the connection when idle, as it says.
     pub keep: Option<Duration>,
+    /// It takes part in an authentication that holds for the whole upstream connection.
+    pub binding: bool,
     pub head_only: bool,
     /// What a client of the status page asks for.
     pub page: Option<Page>,
@@ -52,8 +57,17 @@ pub enum Page {
 pub struct Link {
     pub id: ConnId,
     pub reused: bool,
-    pub connecting: bool,
+    /// It doesn't stand yet.
+    pub connecting: Option<Attempt>,
     pub inbox: Inbox,
+}
+
+/// A connection that was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    pub since: Instant,
+    /// Which of the upstream's addresses it leads to.
+    pub address: usize,
 }
 
 impl Exchange {
@@ -62,6 +76,8 @@ impl Exchange {
         if head.method == "CONNECT" {
             return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
         }
+        // More isn't kept.
+        let short = head.content_length.is_none_or(|length| length <= BUFFER as u64);
         let page = status.then(|| match (head.method, head.path.split('?').next()) {
             ("GET" | "HEAD", Some("/")) => Page::Html,
             ("GET" | "HEAD", Some("/status.json")) => Page::Json,
@@ -70,15 +86,17 @@ impl Exchange {
         });
         Ok(Exchange {
             upstream: 0,
+            tried: Vec::new(),
             refused: 0,
             link: None,
             waiting: false,
-            replayable: safe_to_repeat,
+            replayable: safe_to_repeat && short,
             retried: false,
             request_done: false,
             answered: false,
             started: false,
             keep: None,
+            binding: binds_connection(head.fields),
             head_only: head.method == "HEAD",
             page,
             version: head.version,
@@ -87,11 +105,21 @@ impl Exchange {
             body: Body::Plain,
         })
     }
+
+    /// Whether the request can still be sent again when all of it has been sent. A body of unknown length may turn out
+    /// to be too long.
+    pub fn stays_replayable(&self) -> bool {
+        self.replayable && !self.chunked
+    }
 }
 
 impl Link {
-    pub fn new(id: ConnId, reused: bool) -> Link {
-        Link { id, reused, connecting: !reused, inbox: Inbox::default() }
+    pub fn reused(id: ConnId) -> Link {
+        Link { id, reused: true, connecting: None, inbox: Inbox::default() }
+    }
+
+    pub fn begun(id: ConnId, attempt: Attempt) -> Link {
+        Link { id, reused: false, connecting: Some(attempt), inbox: Inbox::default() }
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
 //! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's
-//! bytes in `client`, the choice of its connection in `upstream`.
+//! bytes in `client`, the choice of its connection in `upstream`; `pinning` is for those
+//! that serve one client alone.
 
+mod balance;
 mod buffer;
 mod client;
 mod counts;
@@ -13,6 +15,7 @@ mod drive;
 mod exchange;
 mod messages;
 mod options;
+mod pinning;
 mod proxy;
 mod signals;
 mod status;
@@ -67,7 +70,8 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut signals = signals::Signals::new(poll.registry(), SIGNAL)?;
     let cache = AggressiveCache::builder().limits(options.limits).build(poll.registry())?;
     let mut now = Instant::now();
-    let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.timeout, now)?;
+    let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
+    proxy.reuse_always = options.reuse_always;
     let addr = proxy.listen(options.listen, LISTENER)?;
     say(&format!("listening on http://{addr}/"));
     if let Some(status) = options.status {

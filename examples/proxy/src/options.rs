@@ -20,15 +20,23 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --idle-timeout SECS        close those inactive for so long (default 60)
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               use each for at most N requests (default: any number)
-  --timeout SECS             give up after so long without progress, or without a whole head (default 30)
+  --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
+  --connect-timeout SECS     try the next address, then the next upstream, after so long (default 5)
+  --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
+  --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
+                             1 s (new), or on any (reuse) (default new)
+  --grace SECS               answer further requests for so long after SIGTERM (default 2)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
   -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
   -h, --help                 this text
 
 Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
-drain: what is in flight is finished within --timeout, nothing new accepted; a second signal ends at once. A client that
+drain: no new connections, requests that come within --grace are answered with Connection: close, and what is in flight
+is finished within --timeout; a second signal ends at once. A client that
 ends its sending is still answered; for one whose connection is reset, or can't be written to, the upstream connection
-is closed at once. Without --upstream, a few requests are made to show the cache at work.";
+is closed at once. A request whose connection fails before the response's first byte is sent again if it may be repeated
+(GET, HEAD, OPTIONS, TRACE, PUT, DELETE; up to 32 KiB): on a new connection if it was reused, else to the next upstream.
+Without --upstream, a few requests are made to show the cache at work.";
 
 #[derive(Debug)]
 pub struct Options {
@@ -37,16 +45,31 @@ pub struct Options {
     pub upstreams: Vec<Upstream>,
     pub status: Option<SocketAddr>,
     pub limits: Limits,
-    pub timeout: Duration,
+    pub times: Times,
+    /// Requests that can't be repeated go on any inactive connection.
+    pub reuse_always: bool,
     pub seconds: Option<Duration>,
     pub verbose: u8,
+}
+
+/// How long the proxy waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For progress: a head, a response, room to write.
+    pub timeout: Duration,
+    pub connect: Duration,
+    /// Before an upstream that failed is tried again.
+    pub quarantine: Duration,
+    /// For further requests, once the end has begun.
+    pub grace: Duration,
 }
 
 /// A server that requests go to.
 #[derive(Debug)]
 pub struct Upstream {
     pub peer: Peer,
-    pub addr: SocketAddr,
+    /// At least one.
+    pub addrs: Vec<SocketAddr>,
     /// What a request without a host is given.
     pub host: String,
 }
@@ -58,9 +81,11 @@ impl Upstream {
         if peer.target() != Some((host, port)) {
             return Err(format!("{text}: not HOST:PORT"));
         }
-        let found = (host, port).to_socket_addrs().map_err(|e| format!("{text}: {e}"))?.next();
-        let addr = found.ok_or_else(|| format!("{text}: no address"))?;
-        Ok(Upstream { host: peer.to_string(), peer, addr })
+        let addrs: Vec<_> = (host, port).to_socket_addrs().map_err(|e| format!("{text}: {e}"))?.collect();
+        if addrs.is_empty() {
+            return Err(format!("{text}: no address"));
+        }
+        Ok(Upstream { host: peer.to_string(), peer, addrs })
     }
 }
 
@@ -71,7 +96,13 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
         upstreams: Vec::new(),
         status: None,
         limits: Limits::default(),
-        timeout: Duration::from_secs(30),
+        times: Times {
+            timeout: Duration::from_secs(30),
+            connect: Duration::from_secs(5),
+            quarantine: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+        },
+        reuse_always: false,
         seconds: None,
         verbose: 0,
     };
@@ -103,10 +134,26 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                 options.limits.lifetime_jitter = lifetime / 10;
             }
             Long("timeout") => {
-                options.timeout = seconds(&mut parser, "--timeout")?;
-                if options.timeout.is_zero() {
+                options.times.timeout = seconds(&mut parser, "--timeout")?;
+                if options.times.timeout.is_zero() {
                     return Err("--timeout 0: nothing could be answered".into());
                 }
+            }
+            Long("connect-timeout") => {
+                options.times.connect = seconds(&mut parser, "--connect-timeout")?;
+                if options.times.connect.is_zero() {
+                    return Err("--connect-timeout 0: nothing could be connected to".into());
+                }
+            }
+            Long("grace") => options.times.grace = seconds(&mut parser, "--grace")?,
+            Long("quarantine") => options.times.quarantine = seconds(&mut parser, "--quarantine")?,
+            Long("unsafe-requests") => {
+                let text: String = value(&mut parser, "--unsafe-requests")?;
+                options.reuse_always = match text.as_str() {
+                    "new" => false,
+                    "reuse" => true,
+                    _ => return Err(format!("--unsafe-requests {text}: neither new nor reuse")),
+                };
             }
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,

@@ -1,20 +1,19 @@
 //! The reactor's state and what is not about a single exchange: clients come and go, time passes, the end.
 
+use crate::balance::Balance;
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
 use crate::doors::Doors;
-use crate::options::Upstream;
+use crate::options::{Times, Upstream};
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};
 use log::{debug, info, warn};
 use slab::Slab;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// All upstream connections are alike.
-pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 /// The host's tokens: the two listeners, the signals, and from here on the clients. The cache has its own block.
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
@@ -30,8 +29,7 @@ pub struct Proxy {
     pub cache: AggressiveCache<TcpStream>,
     pub clients: Slab<Client>,
     pub upstreams: Vec<Upstream>,
-    /// Whose turn it is.
-    pub turn: usize,
+    pub balance: Balance,
     pub pool: Pool,
     pub counts: Counts,
     /// Read once in each turn of the loop.
@@ -39,11 +37,19 @@ pub struct Proxy {
     /// Clients with more to do than one turn allows.
     pub again: Vec<usize>,
     pub draining: bool,
+    grace: Duration,
+    /// While draining: until when clients may send another request.
+    grace_end: Option<Instant>,
     /// When draining ends, finished or not.
     drain_end: Option<Instant>,
     pub timeout: Duration,
+    connect_timeout: Duration,
+    /// Requests that can't be repeated go on any inactive connection.
+    pub reuse_always: bool,
     pub registry: Registry,
     pub doors: Doors,
+    /// The channel binding made last, for a client with connections of its own.
+    pub last_channel: ChannelBindingId,
     next_sweep: Instant,
 }
 
@@ -52,23 +58,28 @@ impl Proxy {
         registry: &Registry,
         cache: AggressiveCache<TcpStream>,
         upstreams: Vec<Upstream>,
-        timeout: Duration,
+        times: Times,
         now: Instant,
     ) -> io::Result<Proxy> {
         Ok(Proxy {
             cache,
             clients: Slab::new(),
+            balance: Balance::new(upstreams.len(), times.quarantine),
             upstreams,
-            turn: 0,
             pool: Pool::default(),
             counts: Counts::new(now),
             now,
             again: Vec::new(),
             draining: false,
+            grace: times.grace,
+            grace_end: None,
             drain_end: None,
-            timeout,
+            timeout: times.timeout,
+            connect_timeout: times.connect,
+            reuse_always: false,
             registry: registry.try_clone()?,
             doors: Doors::default(),
+            last_channel: ChannelBindingId::PLAIN,
             next_sweep: now,
         })
     }
@@ -91,6 +102,10 @@ impl Proxy {
         }
         self.serve_waiting();
         self.accept();
+        // Those who had connected before the end began have been let in.
+        if self.draining && (!self.doors.is_ready() || self.grace_is_over()) {
+            self.doors.shut(&self.registry);
+        }
     }
 
     /// When the next turn has to come, whatever happens.
@@ -116,6 +131,7 @@ impl Proxy {
             self.drop_link(link);
         }
         client.inbox.release(&mut self.pool);
+        client.pin.into_iter().for_each(|pin| self.unpin(pin));
         if let Err(error) = self.registry.deregister(&mut client.stream) {
             warn!("event=deregister_failed error={error}");
         }
@@ -125,16 +141,29 @@ impl Proxy {
     /// Looks for what has made no progress for too long. All clients are looked at, a few times in the time-out; no
     /// exchange has to keep a timer.
     fn sweep(&mut self) {
-        self.next_sweep = self.now + Duration::from_secs(1).min(self.timeout / 4);
+        let next = self.now + Duration::from_secs(1).min(self.timeout / 4).min(self.connect_timeout / 4);
+        let grace_end = self.grace_end.filter(|end| *end > self.now);
+        self.next_sweep = grace_end.map_or(next, |end| end.min(next));
         self.doors.stuck = false;
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.give_up_if_due(key);
+            if self.grace_is_over() && self.clients[key].is_done() {
+                self.close(key);
+            } else {
+                self.give_up_if_due(key);
+            }
         }
     }
 
     fn give_up_if_due(&mut self, key: usize) {
         let client = &self.clients[key];
+        let link = client.exchange.as_ref().and_then(|exchange| exchange.link.as_ref());
+        if let Some(attempt) = link.and_then(|link| link.connecting) {
+            if self.now.saturating_duration_since(attempt.since) >= self.connect_timeout {
+                let why = format!("no connection within {:?}", self.connect_timeout);
+                return self.refused(key, io::Error::new(ErrorKind::TimedOut, why));
+            }
+        }
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {
             Ending::Lingering => LINGER,
@@ -148,29 +177,39 @@ impl Proxy {
         match &client.exchange {
             _ if stuck_client || client.ending != Ending::Open || client.is_idle() => self.close(key),
             Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
-                let peer = self.upstreams[exchange.upstream].peer.clone();
-                let what = match &exchange.link {
-                    None => "no room for a connection to",
-                    Some(link) if link.connecting => "couldn't connect to",
-                    _ => "no response from",
+                let (at, started) = (exchange.upstream, exchange.started);
+                let peer = self.upstreams[at].peer.clone();
+                let connecting = exchange.link.as_ref().is_some_and(|link| link.connecting.is_some());
+                let (status, what) = match &exchange.link {
+                    None => (503, "no room for a connection to"),
+                    Some(_) if connecting => (504, "couldn't connect to"),
+                    Some(_) => (504, "no response from"),
                 };
-                self.counts.connect_failed += u64::from(exchange.link.as_ref().is_some_and(|link| link.connecting));
-                let status = if exchange.link.is_none() { 503 } else { 504 };
+                self.counts.connect_failed += u64::from(connecting);
+                if status == 504 && !started {
+                    self.quarantine(at);
+                }
                 self.fail_exchange(key, status, &format!("{what} {peer} within {patience:?}"));
             }
             _ => self.fail_exchange(key, 408, &format!("the request isn't complete after {patience:?}")),
         }
     }
 
-    /// Begins the end: nothing new, and what is in flight is finished.
+    /// Begins the end: nobody new is let in, who is here may send another request for a short time, and what is in
+    /// flight is finished.
     pub fn drain(&mut self) {
         info!("event=drain clients={}", self.clients.len());
         self.draining = true;
-        self.drain_end = self.now.checked_add(self.timeout);
+        self.grace_end = self.now.checked_add(self.grace);
+        self.drain_end = self.grace_end.and_then(|end| end.checked_add(self.timeout));
         self.cache.drain();
-        self.doors.shut(&self.registry);
-        let done: Vec<usize> = self.clients.iter().filter(|(_, c)| c.is_done()).map(|(key, _)| key).collect();
-        done.into_iter().for_each(|key| self.close(key));
+        self.knock_at_all();
+        self.sweep();
+    }
+
+    /// Whether idle clients are closed, and those of which a request has only begun to come.
+    pub fn grace_is_over(&self) -> bool {
+        self.grace_end.is_some_and(|end| end <= self.now)
     }
 
     /// Whether nothing is left to be finished, or the time for it is up.

@@ -81,6 +81,9 @@ start_proxies() {
         ours)
             start ours $proxy_core "$ours" --listen "127.0.0.1:${port[ours]}" \
                 --upstream "127.0.0.1:${port[upstream]}" --status "127.0.0.1:${port[status]}" ;;
+        ours-reuse)
+            start ours-reuse $proxy_core "$ours" --listen "127.0.0.1:${port[ours-reuse]}" \
+                --upstream "127.0.0.1:${port[upstream]}" --unsafe-requests reuse ;;
         nginx)
             nginx_conf nginx "
     upstream up { server 127.0.0.1:${port[upstream]}; keepalive 1024; keepalive_requests 100000000; }
@@ -92,6 +95,9 @@ start_proxies() {
         haproxy)
             haproxy_conf haproxy ""
             start haproxy $proxy_core haproxy -db -f "$dir/haproxy.cfg" ;;
+        haproxy-safe)
+            haproxy_conf haproxy-safe "    http-reuse safe"
+            start haproxy-safe $proxy_core haproxy -db -f "$dir/haproxy-safe.cfg" ;;
         haproxy-retry)
             haproxy_conf haproxy-retry "    retry-on conn-failure empty-response"
             start haproxy-retry $proxy_core haproxy -db -f "$dir/haproxy-retry.cfg" ;;

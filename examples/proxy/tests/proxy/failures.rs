@@ -196,19 +196,3 @@ fn a_body_announced_where_none_can_be_never_becomes_the_next_response() {
     }
     assert_eq!(upstream.accepted(), 2);
 }
-
-#[test]
-fn a_connection_that_waits_for_the_rest_of_a_request_serves_nobody_else() {
-    let upstream = Upstream::start(|mut conn, number| {
-        while !conn.head().is_empty() {
-            conn.send(&ok(&number.to_string()));
-        }
-    });
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut hasty = proxy.client();
-    hasty.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n");
-    assert_eq!(hasty.response().body, b"1");
-    let mut client = proxy.client();
-    client.send(GET);
-    assert_eq!(client.response().body, b"2");
-}

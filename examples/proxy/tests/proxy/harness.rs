@@ -34,9 +34,12 @@ impl Proxy {
         Proxy::start_as(command, upstreams, more)
     }
 
-    fn start_as(mut command: Command, upstreams: &[SocketAddr], more: &[&str]) -> Proxy {
-        let upstreams: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
-        command.args(["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "-v", "--upstream", &upstreams.join(",")]);
+    pub fn start_as(mut command: Command, upstreams: &[SocketAddr], more: &[&str]) -> Proxy {
+        command.args(["--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "-v"]);
+        if !upstreams.is_empty() {
+            let upstreams: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
+            command.args(["--upstream", &upstreams.join(",")]);
+        }
         command.args(more).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the proxy can be started");
         let log = Arc::new(Mutex::new(String::new()));
@@ -102,7 +105,11 @@ impl Proxy {
     }
 
     pub fn terminate(&self) {
-        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(done.is_ok_and(|status| status.success()), "kill works");
     }
 
@@ -270,7 +277,11 @@ pub struct Upstream {
 impl Upstream {
     /// `serve` is given each connection and its number, from 1.
     pub fn start(serve: impl Fn(Client, usize) + Send + Sync + 'static) -> Upstream {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        Upstream::on("127.0.0.1:0", serve)
+    }
+
+    pub fn on(addr: &str, serve: impl Fn(Client, usize) + Send + Sync + 'static) -> Upstream {
+        let listener = TcpListener::bind(addr).expect("a port is free");
         let addr = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let (count, serve) = (Arc::clone(&accepted), Arc::new(serve));

@@ -1,100 +1,11 @@
-//! The end, and what can be seen from outside meanwhile.
+//! The command line, the status page, and time.
 
-use crate::harness::{BINARY, Client, Proxy, Upstream, field, ok, wait_until};
+use crate::harness::{BINARY, Client, Proxy, Upstream, field, ok};
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
-#[test]
-fn sigterm_finishes_what_is_in_flight_and_nothing_more() {
-    let (go, wait) = mpsc::channel::<()>();
-    let (tell, told) = mpsc::channel();
-    let wait = Mutex::new(wait);
-    let upstream = Upstream::start(move |mut conn, number| {
-        let head = conn.head();
-        if number == 1 {
-            tell.send(()).unwrap();
-            wait.lock().unwrap().recv().unwrap();
-        }
-        conn.send(&ok(head.lines().next().unwrap()));
-        assert!(conn.is_at_end());
-        tell.send(()).unwrap();
-    });
-    let mut proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut busy = proxy.client();
-    busy.send(GET);
-    told.recv().unwrap();
-    let mut idle = proxy.client();
-    idle.send(GET);
-    assert_eq!(idle.response().status, 200);
-
-    proxy.terminate();
-    assert!(idle.is_at_end(), "an idle client is let go");
-    told.recv().unwrap(); // its inactive upstream connection is closed
-    wait_until(|| TcpStream::connect(proxy.addr).is_err(), || "the listener's end".into());
-    go.send(()).unwrap();
-    let response = busy.response();
-    assert_eq!(response.body, b"GET / HTTP/1.1");
-    assert_eq!(field(&response.head, "connection"), Some("close"));
-    assert!(busy.is_at_end());
-    told.recv().unwrap(); // the other one isn't kept
-    assert!(proxy.ended_well());
-}
-
-#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
-#[test]
-fn a_second_sigterm_does_not_wait() {
-    let (tell, told) = mpsc::channel();
-    let upstream = Upstream::start(move |mut conn, _| {
-        conn.head();
-        tell.send(()).unwrap();
-        conn.is_at_end();
-    });
-    let mut proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send(GET);
-    told.recv().unwrap();
-    proxy.terminate();
-    proxy.wait_for_log("event=drain");
-    proxy.terminate();
-    assert!(proxy.ended_well());
-}
-
-#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
-#[test]
-fn sigterm_does_not_wait_for_a_head_that_trickles_in() {
-    let upstream = Upstream::answering(|_, _| ok("x"));
-    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "1000"]);
-    let mut client = proxy.client();
-    client.send(GET);
-    assert_eq!(client.response().status, 200);
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
-    proxy.terminate();
-    assert!(client.trickle(b'x'));
-    assert!(proxy.ended_well());
-}
-
-#[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
-#[test]
-fn a_response_without_end_does_not_keep_a_drain_from_ending() {
-    // So long that the upstream makes progress in that time, on any machine.
-    let upstream = Upstream::start(|mut conn, _| {
-        conn.head();
-        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
-        conn.trickle(b'x');
-    });
-    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "5"]);
-    let mut client = proxy.client();
-    client.send(GET);
-    client.head();
-    proxy.terminate();
-    assert!(proxy.ended_well());
-    proxy.wait_for_log("event=drain_cut clients=1");
-}
 
 #[test]
 fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
@@ -104,6 +15,10 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
         (&["--upstream", "a"], "--upstream a: "),
         (&["--max-inactive", "-1"], "--max-inactive -1: "),
         (&["--timeout", "x"], "--timeout x: "),
+        (&["--connect-timeout", "0"], "--connect-timeout 0: "),
+        (&["--quarantine", "-1"], "--quarantine -1: "),
+        (&["--unsafe-requests", "never"], "--unsafe-requests never: "),
+        (&["--grace", "x"], "--grace x: "),
         (&["--seconds", "-1"], "--seconds -1: "),
         (&["--max-inactive", "1", "--max-inactive-per-peer", "2"], "--max-inactive-per-peer 2: "),
     ] {
@@ -129,7 +44,7 @@ fn it_goes_on_though_nobody_reads_what_it_says() {
 fn it_ends_by_itself_when_told_for_how_long_to_run() {
     let upstream = Upstream::answering(|_, _| ok("x"));
     // So long that the client comes before, on any machine.
-    let mut proxy = Proxy::start(&[upstream.addr], &["--seconds", "5"]);
+    let mut proxy = Proxy::start(&[upstream.addr], &["--seconds", "5", "--grace", "0.1"]);
     let mut client = proxy.client();
     client.send(GET);
     assert_eq!(client.response().status, 200);

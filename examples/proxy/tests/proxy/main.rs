@@ -1,10 +1,17 @@
 //! The reverse proxy as a process of its own between clients and upstreams in this one.
 
+#[cfg(target_os = "linux")]
+mod addresses;
+mod authentication;
 mod descriptors;
+mod ending;
 mod failures;
+mod giving_back;
 mod harness;
 mod leaving;
 mod lifecycle;
 mod messages;
 mod repeating;
 mod streaming;
+mod unsafe_requests;
+mod upstreams;

@@ -48,7 +48,7 @@ fn a_repeated_request_has_its_whole_body_again() {
             let head = conn.head();
             conn.body(&head);
         });
-        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let proxy = Proxy::start(&[upstream.addr], &["--unsafe-requests", "reuse"]);
         let mut client = proxy.client();
         client.send(GET);
         assert_eq!(client.response().body, b"first");
@@ -135,7 +135,7 @@ fn a_request_that_may_not_be_repeated_is_a_502() {
     let long = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
     for request in [POST, "PATCH / HTTP/1.1\r\nHost: a\r\n\r\n", long.as_str()] {
         let upstream = closes_on_second_request(1);
-        let proxy = Proxy::start(&[upstream.addr], &[]);
+        let proxy = Proxy::start(&[upstream.addr], &["--unsafe-requests", "reuse"]);
         let mut client = proxy.client();
         client.send(GET);
         assert_eq!(client.response().status, 200);
@@ -147,7 +147,7 @@ fn a_request_that_may_not_be_repeated_is_a_502() {
 }
 
 #[test]
-fn a_request_is_not_repeated_for_a_new_connection_nor_twice() {
+fn a_single_upstream_gets_a_request_twice_at_most() {
     let upstream = Upstream::start(|mut conn, number| {
         conn.head();
         if number == 1 {

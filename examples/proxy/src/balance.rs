@@ -1,0 +1,69 @@
+//! Which upstream is asked next: they take turns, and one that failed is left alone for a while.
+
+use std::time::{Duration, Instant};
+
+pub struct Balance {
+    states: Vec<State>,
+    /// Whose turn it is.
+    turn: usize,
+    quarantine: Duration,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    /// It failed, and is not asked before then unless no other upstream is left.
+    retry_at: Option<Instant>,
+    /// Which of its addresses new connections are made to.
+    address: usize,
+}
+
+impl Balance {
+    pub fn new(upstreams: usize, quarantine: Duration) -> Balance {
+        Balance { states: vec![State::default(); upstreams], turn: 0, quarantine }
+    }
+
+    pub fn turn(&self) -> usize {
+        self.turn
+    }
+
+    /// The next upstream in turn that hasn't been tried for this request. `None` once all have been.
+    pub fn choose(&mut self, now: Instant, tried: &[usize]) -> Option<usize> {
+        let all = self.states.len();
+        let mut untried = (0..all).map(|step| (self.turn + step) % all).filter(|at| !tried.contains(at));
+        let chosen = untried.clone().find(|at| self.is_well(*at, now)).or_else(|| untried.next())?;
+        self.turn = (chosen + 1) % all;
+        // This request finds out whether the upstream is back. The others wait for what it finds.
+        let state = &mut self.states[chosen];
+        state.retry_at = state.retry_at.and_then(|_| now.checked_add(self.quarantine));
+        Some(chosen)
+    }
+
+    /// Whether the upstream hasn't failed, or may be asked again.
+    pub fn is_well(&self, upstream: usize, now: Instant) -> bool {
+        self.states[upstream].retry_at.is_none_or(|time| time <= now)
+    }
+
+    /// The upstream couldn't be connected to, or didn't answer.
+    pub fn failed(&mut self, upstream: usize, now: Instant) {
+        self.states[upstream].retry_at = now.checked_add(self.quarantine);
+    }
+
+    /// A response has begun.
+    pub fn answered(&mut self, upstream: usize) {
+        self.states[upstream].retry_at = None;
+    }
+
+    /// Which of the upstream's addresses to connect to.
+    pub fn address(&self, upstream: usize) -> usize {
+        self.states[upstream].address
+    }
+
+    /// One of the upstream's `all` addresses couldn't be connected to: from now on the next one is tried first.
+    pub fn address_failed(&mut self, upstream: usize, address: usize, all: usize) {
+        let state = &mut self.states[upstream];
+        // Somebody else may have moved on already.
+        if state.address == address {
+            state.address = (address + 1) % all;
+        }
+    }
+}
