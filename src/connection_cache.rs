@@ -1,12 +1,12 @@
 //! The interface, apart from any one implementation of it.
 
 use crate::channel::ChannelBindingId;
-use crate::error::{ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
-use crate::limits::Limits;
+use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
 use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 use crate::peer::Peer;
 use crate::state::{ConnId, ConnState, ConnStateRef, Owner};
 use crate::stats::{Counts, Stats};
+use crate::waiting::{Grant, Place, RequestError, Requested, WaiterId};
 use mio::event::Event;
 use mio::{Interest, Token};
 use std::any::Any;
@@ -75,6 +75,15 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     /// [`Cache::get_mut`](crate::Cache::get_mut)
     fn get_mut(&mut self, id: ConnId) -> Option<&mut C>;
 
+    /// [`Cache::peer`](crate::Cache::peer)
+    fn peer(&self, id: ConnId) -> Option<&Peer>;
+
+    /// [`Cache::channel`](crate::Cache::channel)
+    fn channel(&self, id: ConnId) -> Option<ChannelBindingId>;
+
+    /// [`Cache::token`](crate::Cache::token)
+    fn token(&self, id: ConnId) -> Option<Token>;
+
     /// [`Cache::remove`](crate::Cache::remove)
     fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound>;
 
@@ -125,6 +134,44 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     #[must_use]
     fn sweep(&mut self, most: usize) -> Option<Evicted<C>>;
 
+    /// [`Cache::request`](crate::Cache::request)
+    fn request(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+        until: Option<Instant>,
+    ) -> Result<Requested<C>, RequestError>;
+
+    /// [`Cache::insert_at`](crate::Cache::insert_at)
+    fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>>;
+
+    /// [`Cache::give_up`](crate::Cache::give_up)
+    fn give_up(&mut self, place: Place);
+
+    /// [`Cache::put_back`](crate::Cache::put_back)
+    fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound>;
+
+    /// [`Cache::grant`](crate::Cache::grant)
+    #[must_use]
+    fn grant(&mut self, now: Instant) -> Option<Grant<C>>;
+
+    /// [`Cache::withdraw`](crate::Cache::withdraw)
+    fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound>;
+
+    /// [`Cache::refuse`](crate::Cache::refuse)
+    fn refuse(&mut self, peer: &Peer);
+
+    /// [`Cache::established`](crate::Cache::established)
+    fn established(&mut self, id: ConnId) -> Result<(), NotFound>;
+
+    /// [`Cache::set_deadline`](crate::Cache::set_deadline)
+    fn set_deadline(&mut self, id: ConnId, at: Option<Instant>) -> Result<(), NotFound>;
+
+    /// [`Cache::overdue`](crate::Cache::overdue)
+    fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)>;
+
     /// [`Cache::shed`](crate::Cache::shed)
     #[must_use]
     fn shed(&mut self) -> Option<Evicted<C>>;
@@ -141,29 +188,8 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     /// [`Cache::counts`](crate::Cache::counts)
     fn counts(&self) -> Counts;
 
-    /// [`Cache::peer`](crate::Cache::peer)
-    fn peer(&self, id: ConnId) -> Option<&Peer>;
-
-    /// [`Cache::channel`](crate::Cache::channel)
-    fn channel(&self, id: ConnId) -> Option<ChannelBindingId>;
-
-    /// [`Cache::token`](crate::Cache::token)
-    fn token(&self, id: ConnId) -> Option<Token>;
-
-    /// [`Cache::is_draining`](crate::Cache::is_draining)
-    fn is_draining(&self) -> bool;
-
-    /// [`Cache::limits`](crate::Cache::limits)
-    fn limits(&self) -> &Limits;
-
-    /// [`Cache::set_limits`](crate::Cache::set_limits)
-    fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError>;
-
     /// [`Cache::counts_of_peer`](crate::Cache::counts_of_peer)
     fn counts_of_peer(&self, peer: &Peer) -> Counts;
-
-    /// [`Cache::counts_of`](crate::Cache::counts_of)
-    fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts;
 
     /// [`Cache::stats`](crate::Cache::stats)
     fn stats(&self) -> Stats;
@@ -205,6 +231,15 @@ macro_rules! forward {
         fn get_mut(&mut $this,  id: ConnId) -> Option<&mut C> {
             $target.get_mut(id)
         }
+        fn peer(&$this, id: ConnId) -> Option<&Peer> {
+            $target.peer(id)
+        }
+        fn channel(&$this, id: ConnId) -> Option<ChannelBindingId> {
+            $target.channel(id)
+        }
+        fn token(&$this, id: ConnId) -> Option<Token> {
+            $target.token(id)
+        }
         fn remove(&mut $this,  id: ConnId) -> Result<Evicted<C>, NotFound> {
             $target.remove(id)
         }
@@ -238,6 +273,36 @@ macro_rules! forward {
         fn sweep(&mut $this, most: usize) -> Option<Evicted<C>> {
             $target.sweep(most)
         }
+        fn request(&mut $this, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner, until: Option<Instant>) -> Result<Requested<C>, RequestError> {
+            $target.request(now, peer, channel, owner, until)
+        }
+        fn insert_at(&mut $this, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
+            $target.insert_at(now, place, conn)
+        }
+        fn give_up(&mut $this, place: Place) {
+            $target.give_up(place);
+        }
+        fn put_back(&mut $this, place: Place) -> Result<WaiterId, NotFound> {
+            $target.put_back(place)
+        }
+        fn grant(&mut $this, now: Instant) -> Option<Grant<C>> {
+            $target.grant(now)
+        }
+        fn withdraw(&mut $this, waiter: WaiterId) -> Result<(), NotFound> {
+            $target.withdraw(waiter)
+        }
+        fn refuse(&mut $this, peer: &Peer) {
+            $target.refuse(peer);
+        }
+        fn established(&mut $this, id: ConnId) -> Result<(), NotFound> {
+            $target.established(id)
+        }
+        fn set_deadline(&mut $this, id: ConnId, at: Option<Instant>) -> Result<(), NotFound> {
+            $target.set_deadline(id, at)
+        }
+        fn overdue(&mut $this, now: Instant) -> Option<(ConnId, Owner)> {
+            $target.overdue(now)
+        }
         fn shed(&mut $this) -> Option<Evicted<C>> {
             $target.shed()
         }
@@ -253,29 +318,8 @@ macro_rules! forward {
         fn counts(&$this) -> Counts {
             $target.counts()
         }
-        fn peer(&$this, id: ConnId) -> Option<&Peer> {
-            $target.peer(id)
-        }
-        fn channel(&$this, id: ConnId) -> Option<ChannelBindingId> {
-            $target.channel(id)
-        }
-        fn token(&$this, id: ConnId) -> Option<Token> {
-            $target.token(id)
-        }
-        fn is_draining(&$this) -> bool {
-            $target.is_draining()
-        }
-        fn limits(&$this) -> &Limits {
-            $target.limits()
-        }
-        fn set_limits(&mut $this, limits: Limits) -> Result<(), ConfigError> {
-            $target.set_limits(limits)
-        }
         fn counts_of_peer(&$this, peer: &Peer) -> Counts {
             $target.counts_of_peer(peer)
-        }
-        fn counts_of(&$this, peer: &Peer, channel: ChannelBindingId) -> Counts {
-            $target.counts_of(peer, channel)
         }
         fn stats(&$this) -> Stats {
             $target.stats()

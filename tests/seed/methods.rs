@@ -46,19 +46,21 @@ fn what_the_trait_is_asked_the_cache_answers() {
     assert_eq!((cache.peer(first), cache.channel(first)), (Some(&peer), Some(PLAIN)));
     assert_eq!(cache.counts(), counts(0, 3));
     assert_eq!(cache.counts_of_peer(&peer), counts(0, 2));
-    assert_eq!(cache.counts_of(&peer, PLAIN), counts(0, 2));
+    assert_eq!(it.counts_of(&peer, PLAIN), counts(0, 2));
+    assert!(!it.is_draining());
+    let cache: &mut dyn ConnectionCache<Light> = &mut it;
     assert_eq!(cache.next_deadline(), Some(now + Duration::from_secs(1)));
     assert!(matches!(cache.shed(), Some(evicted) if evicted.id == first));
     let mut limits = Limits::default();
     limits.max_inactive = Some(1);
-    cache.set_limits(limits).unwrap();
-    assert_eq!(cache.limits().max_inactive, Some(1));
+    it.set_limits(limits).unwrap();
+    assert_eq!(it.limits().max_inactive, Some(1));
+    let cache: &mut dyn ConnectionCache<Light> = &mut it;
     let expire = |cache: &mut dyn ConnectionCache<Light>| cache.expire(now).map(|gone| (gone.id, gone.reason));
     assert_eq!(expire(cache), Some((second, Reason::MaxInactive)));
     cache.close_peer(&Peer::direct("host", 81));
     assert!(matches!(expire(cache), Some((_, Reason::PeerClosed))));
-    assert!(!cache.is_draining());
     cache.drain();
-    assert!(cache.is_draining());
     assert_eq!(cache.stats().left_in_all(), 3);
+    assert!(it.is_draining());
 }
