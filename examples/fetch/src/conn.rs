@@ -173,11 +173,7 @@ impl Conn {
                         return Progress::Broken(trouble);
                     }
                     match self.exchanges.is_empty() {
-                        // Nothing may be left: neither what nobody asked for, nor a request that was answered unread.
-                        true => {
-                            let clean = self.input.is_empty() && self.output.is_empty();
-                            return Progress::Answered { keep: self.keep && clean };
-                        }
+                        true => return Progress::Answered { keep: self.keep && self.is_settled() },
                         false if !self.keep => return Progress::Ending,
                         false => {}
                     }
@@ -242,6 +238,12 @@ impl Conn {
             }
         }
         Ok(at)
+    }
+
+    /// Whether no buffer holds anything: neither what nobody asked for, nor a part of a request that the server answered
+    /// before it had read it whole.
+    fn is_settled(&mut self) -> bool {
+        self.input.is_empty() && self.output.is_empty() && self.stream.flush().is_ok()
     }
 
     /// The server has closed. For some responses that is their end.

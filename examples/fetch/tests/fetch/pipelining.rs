@@ -147,6 +147,26 @@ fn a_server_that_loses_pipelined_requests_is_remembered_and_gets_one_at_a_time()
 }
 
 #[test]
+fn a_connection_that_owes_an_answer_gets_no_further_request() {
+    let server = Server::start(|client, number| {
+        answer_one(client)?;
+        while number == 0 && client.waiting() < 2 {
+            client.receive()?;
+        }
+        answer_one(client)?;
+        if number == 0 {
+            // The second of the two stays unanswered.
+            while client.request()?.is_some() {}
+            return Ok(());
+        }
+        client.echo(9)
+    });
+    fetch_all(&server, 6, &["-p", "2", "--timeout", "12"], &[("retried", 1), ("opened", 2)]);
+    let heads = server.heads();
+    assert_eq!(heads[0].len(), 3, "{heads:?}");
+}
+
+#[test]
 fn a_bad_response_fails_its_request_and_those_behind_it_are_answered() {
     let server = Server::start(|client, number| {
         answer_one(client)?;
