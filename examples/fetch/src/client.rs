@@ -32,6 +32,7 @@ pub struct Config {
     pub timeout: Duration,
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
+    pub address_time: Duration,
     pub tunnel: bool,
     pub output: Option<PathBuf>,
 }
@@ -46,6 +47,7 @@ impl From<&Options> for Config {
             // What goes before a request is part of its time.
             connect_timeout: options.connect_timeout.min(options.timeout),
             handshake_timeout: options.handshake_timeout.min(options.timeout),
+            address_time: options.address_time,
             tunnel: options.tunnel,
             output: options.output.clone(),
         }
@@ -54,7 +56,7 @@ impl From<&Options> for Config {
 
 /// Fetches lists of URLs, and keeps its connections from one list to the next.
 pub struct Client {
-    poll: Poll,
+    pub(crate) poll: Poll,
     pub(crate) cache: Box<dyn ConnectionCache<Conn>>,
     pub(crate) resolver: Resolver,
     pub(crate) config: Config,

@@ -88,10 +88,17 @@ impl Conn {
         }
     }
 
-    /// Goes on with the opening; whether it is over. Then the connection is open from now on.
-    pub fn go_on_opening(&mut self, until: Instant, buffer: &mut [u8]) -> Result<bool, Hindrance> {
+    /// Goes on with the opening; whether it is over. Then the connection is open from now on. `until` is the end of the
+    /// time for the handshakes, if they begin now.
+    pub fn go_on_opening(
+        &mut self,
+        now: Instant,
+        until: Instant,
+        registry: &Registry,
+        buffer: &mut [u8],
+    ) -> Result<bool, Hindrance> {
         if let Phase::Connecting { .. } = self.phase {
-            if !self.stream.socket().connected().map_err(Hindrance::Address)? {
+            if !self.stream.socket().connect(now, registry).map_err(Hindrance::NoAddress)? {
                 return Ok(false);
             }
             if let Phase::Connecting { steps, .. } = std::mem::replace(&mut self.phase, Phase::Open) {
@@ -105,6 +112,11 @@ impl Conn {
             self.phase = Phase::Open;
         }
         Ok(true)
+    }
+
+    /// The socket below TLS.
+    pub fn socket(&mut self) -> &mut Socket {
+        self.stream.socket()
     }
 
     /// How the handshake went, full or resumed; `None` without TLS.
@@ -258,12 +270,15 @@ impl Conn {
         }
     }
 
-    /// When to give up waiting if nothing happens.
-    pub fn deadline(&self, timeout: Duration) -> Option<Instant> {
+    /// When to look after the connection if nothing happens: to try another address, or to give up.
+    pub fn deadline(&mut self, timeout: Duration) -> Option<Instant> {
         let front = self.exchanges.front()?;
         let end = front.deadline;
         match &self.phase {
-            Phase::Connecting { give_up, .. } | Phase::ShakingHands { give_up, .. } => Some(end.min(*give_up)),
+            Phase::Connecting { give_up, .. } => {
+                self.stream.socket().next_attempt().into_iter().chain([end, *give_up]).min()
+            }
+            Phase::ShakingHands { give_up, .. } => Some(end.min(*give_up)),
             // A server that has lost a pipelined request: there has to be time for another try.
             Phase::Open if self.is_stalling() => Some(end.min(self.front_since + timeout / 4)),
             Phase::Open => Some(end),

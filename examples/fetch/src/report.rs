@@ -19,7 +19,7 @@ pub struct Totals {
     pub retried: u64,
     /// Connections opened, their handshakes included.
     pub opened: u64,
-    /// Attempts at opening one that failed; each address counts, and each handshake that failed.
+    /// Connections that couldn't be opened: no address answered, or a handshake failed.
     pub not_connected: u64,
     /// TLS handshakes from scratch.
     pub handshakes_full: u64,
@@ -105,7 +105,7 @@ impl Report<'_> {
         let mut text = format!(
             "requests     {requests}: {responses} responses, {failed} failed, {retried} sent again; \
              {body_bytes} bytes of bodies in {:.3} s\n\
-             connections  {opened} opened, {not_connected} attempts failed; \
+             connections  {opened} opened, {not_connected} not; \
              {reused} requests by reused ones, {pipelined} of them pipelined",
             self.time.as_secs_f64(),
         );
