@@ -41,9 +41,11 @@ pub struct Conn {
     /// Whether there may be a further request, as far as the last response tells.
     keep: bool,
     /// Whether the last response showed HTTP/1.1 persistence: only then several requests may be under way.
-    pub persistent: bool,
-    /// How long the server said it would keep the connection.
+    persistent: bool,
+    /// How long the server keeps the connection, as the last response said.
     pub keep_alive: Option<Duration>,
+    /// How many more requests the server takes, as the last response said.
+    keep_alive_max: Option<u64>,
 }
 
 /// Where a connection stands after it was driven.
@@ -85,6 +87,7 @@ impl Conn {
             keep: true,
             persistent: false,
             keep_alive: None,
+            keep_alive_max: None,
         }
     }
 
@@ -131,6 +134,12 @@ impl Conn {
             self.front_since = now;
         }
         self.exchanges.push_back(exchange);
+    }
+
+    /// How many requests may be under way at once, if the user allows so many.
+    pub fn most_under_way(&self, allowed: usize) -> usize {
+        let taken = self.keep_alive_max.map_or(usize::MAX, |max| max.try_into().unwrap_or(usize::MAX));
+        if self.persistent { allowed.min(taken) } else { 1 }
     }
 
     /// Where heads of requests are written to.
@@ -231,11 +240,13 @@ impl Conn {
                     }
                     self.persistent = head.keep_alive && head.version == Version::Http11;
                     self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);
+                    self.keep_alive_max = head.keep_alive_max;
                     exchange.status = head.status;
                 }
                 Event::Data(piece) => exchange.body(piece).map_err(Trouble::Output)?,
                 Event::End => {
-                    self.keep = self.parser.keep_alive();
+                    let ends = self.keep_alive == Some(Duration::ZERO) || self.keep_alive_max == Some(0);
+                    self.keep = self.parser.keep_alive() && !ends;
                     self.parser.reset(self.method);
                     self.begun = false;
                     self.front_since = now;

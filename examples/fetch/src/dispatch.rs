@@ -199,7 +199,7 @@ impl Client {
     fn send(&mut self, id: ConnId, at: usize, exchange: Exchange) {
         let Some(conn) = self.cache.get_mut(id) else { return };
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
-        let most = if conn.persistent && !site.breaks_pipelines { config.pipeline } else { 1 };
+        let most = if site.breaks_pipelines { 1 } else { conn.most_under_way(config.pipeline) };
         let mut next = Some(exchange);
         while let Some(mut exchange) = next {
             exchange.way = Way::Reused;

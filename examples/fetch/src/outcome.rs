@@ -9,7 +9,8 @@ use crate::trouble::Trouble;
 use conncache::{ConnId, ConnStateRef, Evicted};
 use std::time::Duration;
 
-/// By how much earlier than the server a connection is given up: a request takes its time to get there.
+/// By how much earlier than the server a connection is given up, since a request takes its time to get there. Where the
+/// server keeps it for less than twice as long: half the server's time.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 impl Client {
@@ -60,10 +61,10 @@ impl Client {
     /// Every request on this connection is answered.
     fn give_back(&mut self, id: ConnId, at: usize, keep: bool) {
         let time = self.cache.get(id).and_then(|conn| conn.keep_alive);
-        let until = time.map(|time| self.now.checked_add(time.saturating_sub(KEEP_ALIVE_MARGIN)));
+        let until = time.map(|time| self.now.checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2)));
         let evicted = match until {
             _ if !keep => self.cache.close_connection(id).ok(),
-            // A deadline that has come already is the cache's to refuse, one that never comes is none.
+            // A deadline that never comes is none.
             Some(Some(until)) => self.cache.checkin_until(self.now, id, until).unwrap_or(None),
             _ => self.cache.checkin(self.now, id).unwrap_or(None),
         };
