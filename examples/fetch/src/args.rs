@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::demo;
 use crate::url::Url;
 use crate::via::{Proxy, Settings, Via, Wanted};
 use http::trust::Trust;
@@ -48,7 +49,8 @@ The addresses of a name are tried one after another, a quarter of a second apart
 and the first that connects is taken; it is the first to be tried for the next connection. What fails on a connection, as
 in a handshake, isn't tried again at another address. What a proxy refuses fails: a tunnel, or its user (407). Its other answers in a server's place are responses.
 A response's head may have 64 KiB and 128 lines, and 16 interim responses (1xx) may come before it.
-exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage
+The body k is written to DIR/k.part, and renamed when it is complete. Ctrl-C ends the program with the report.
+exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage, 130 after Ctrl-C
 ";
 
 /// What the user wants.
@@ -217,7 +219,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
     if let (true, Some(option)) = (options.wanted.is_empty(), needs_url) {
         return Err(format!("option {option} needs a URL"));
     }
-    if options.repeat.checked_mul(options.wanted.len() as u64).is_none() {
+    let list = if options.wanted.is_empty() { demo::ALL_REQUESTS } else { options.wanted.len() as u64 };
+    if options.repeat.checked_mul(list).is_none() {
         return Err(format!("option --repeat: \"{}\" is too many", options.repeat));
     }
     Ok(Some(options))

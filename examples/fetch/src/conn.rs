@@ -245,15 +245,13 @@ impl Conn {
                 }
                 Event::Data(piece) => exchange.body(piece).map_err(Trouble::Output)?,
                 Event::End => {
+                    exchange.finish(now).map_err(Trouble::Output)?;
                     let ends = self.keep_alive == Some(Duration::ZERO) || self.keep_alive_max == Some(0);
                     self.keep = self.parser.keep_alive() && !ends;
                     self.parser.reset(self.method);
                     self.begun = false;
                     self.front_since = now;
-                    if let Some(mut exchange) = self.exchanges.pop_front() {
-                        exchange.finish(now);
-                        done.push(exchange);
-                    }
+                    done.extend(self.exchanges.pop_front());
                     if !self.keep {
                         break;
                     }

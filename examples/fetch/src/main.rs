@@ -10,6 +10,7 @@ mod logger;
 mod notes;
 mod opening;
 mod outcome;
+mod part_file;
 mod report;
 mod routes;
 mod screen;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         // Who reads the demonstration has seen enough. What happens to connections isn't told this way.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => ExitCode::from(130),
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
             Some(wrong) => {
                 complain(&format!("option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-")), 2)
@@ -84,11 +86,11 @@ fn run(mut options: Options) -> io::Result<bool> {
     let mut screen = Screen::new(options.quiet);
     let fetched = client.fetch(wanted, options.repeat, &mut screen);
     let time = began.elapsed();
-    let lingered = fetched.and_then(|()| client.linger(options.linger, &mut screen));
+    let ended = fetched.and_then(|()| client.linger(options.linger, &mut screen));
     screen.clear();
     let totals = client.totals();
-    let printed = lingered.and_then(|()| Report { totals, stats: &client.stats(), time }.print(&options));
-    match printed {
+    let reported = Report { totals, stats: &client.stats(), time }.print_after(ended, &options);
+    match reported {
         // Who reads the output has seen enough: what is left isn't fetched any more, and the exit status tells.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(totals.responses == totals.requests),

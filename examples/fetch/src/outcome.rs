@@ -104,6 +104,15 @@ impl Client {
         }
     }
 
+    /// Closes every connection with a request under way. The requests have neither a response nor failed.
+    pub(crate) fn give_up(&mut self) {
+        for at in 0..self.sites.len() {
+            for id in self.cache.find_my_connections(Client::owner(at)) {
+                self.close(id, at);
+            }
+        }
+    }
+
     /// Closes a connection of ours; its unanswered requests.
     fn close(&mut self, id: ConnId, at: usize) -> Vec<Exchange> {
         let Ok(evicted) = self.cache.close_connection(id) else { return Vec::new() };
