@@ -42,7 +42,8 @@ The way to the servers, and whom to believe there. Each holds for the URLs after
       --socks5 [USER:PASS@]HOST[:PORT]
                                  through a SOCKS5 proxy (port 1080), which resolves the names
       --unix PATH                by a Unix-domain socket
-      --cacert FILE              believe the authorities in this PEM file, and no others
+      --cacert FILE              believe the authorities in this PEM file, and no others. A server's own self-signed
+                                 certificate may be among them
       --insecure                 believe anybody: whoever sits on the way can read and change everything
 Connections are kept by the server's name, and never shared by two users of a proxy or two ways of believing.
 The addresses of a name are tried one after another, a quarter of a second apart or as soon as the last one has failed,

@@ -114,7 +114,7 @@ impl Report<'_> {
         let mut text = format!(
             "requests     {requests}: {responses} responses, {failed} failed, {retried} sent again; \
              {body_bytes} bytes of bodies in {:.3} s\n\
-             connections  {opened} opened, {not_connected} not; \
+             connections  {opened} opened, {not_connected} couldn't be opened; \
              {reused} requests by reused ones, {pipelined} of them pipelined",
             self.time.as_secs_f64(),
         );

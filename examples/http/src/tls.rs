@@ -18,6 +18,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
+use crate::trust::is_authoritys_own;
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};
@@ -327,11 +328,10 @@ impl Tls {
                 "its certificate was issued by nobody who is trusted here".to_owned()
             }
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => "it doesn't speak TLS".to_owned(),
-            // Known by its name alone: its type is not rustls's own.
-            rustls::Error::InvalidCertificate(CertificateError::Other(why))
-                if why.to_string().contains("CaUsedAsEndEntity") =>
-            {
-                "its certificate is an authority's own, and not for a server".to_owned()
+            error if is_authoritys_own(error) => {
+                "its certificate is marked as an authority's, not a server's; it is accepted only if that very certificate \
+                 is given as trusted"
+                    .to_owned()
             }
             rustls::Error::InvalidCertificate(why) => why.to_string(),
             rustls::Error::AlertReceived(alert) => format!("it gave up: {alert:?}"),
