@@ -11,7 +11,7 @@ use crate::url::Url;
 use crate::via::Wanted;
 use conncache::mio::event::Event;
 use conncache::mio::{Events, Poll, Token, Waker};
-use conncache::{ChannelBindingId, ConnId, ConnectionCache, Evicted, Handled, Owner, Peer, Stats};
+use conncache::{Cache, ChannelBindingId, ConnId, Evicted, Handled, Owner, Peer, Policy, Stats};
 use http::resolving::{LookupId, Resolver};
 use http::signals::Signals;
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +25,9 @@ const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 /// How many connections may expire in one turn: another one follows at once.
 const MOST_EXPIRIES: usize = 1_000;
+
+/// The cache, of a kind that is chosen at run time.
+pub type ConnCache = Cache<Conn, Box<dyn Policy>>;
 
 /// What a client does with its connections.
 pub struct Config {
@@ -59,7 +62,7 @@ impl From<&Options> for Config {
 /// Fetches lists of URLs, and keeps its connections from one list to the next.
 pub struct Client {
     pub(crate) poll: Poll,
-    pub(crate) cache: Box<dyn ConnectionCache<Conn>>,
+    pub(crate) cache: ConnCache,
     pub(crate) resolver: Resolver,
     signals: Signals,
     pub(crate) config: Config,
@@ -86,7 +89,7 @@ impl Client {
     /// A client with the cache that `build` makes.
     pub fn new(
         config: Config,
-        build: impl FnOnce(&conncache::mio::Registry) -> io::Result<Box<dyn ConnectionCache<Conn>>>,
+        build: impl FnOnce(&conncache::mio::Registry) -> io::Result<ConnCache>,
     ) -> io::Result<Client> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);

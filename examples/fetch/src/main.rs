@@ -21,13 +21,12 @@ mod trouble;
 mod url;
 mod via;
 
-use crate::args::{CacheKind, Limits, Options};
-use crate::client::{Client, Config};
-use crate::conn::Conn;
+use crate::args::{CacheKind, Options};
+use crate::client::{Client, Config, ConnCache};
 use crate::report::Report;
 use crate::screen::Screen;
 use conncache::mio::Registry;
-use conncache::{Aggressive, Cache, ConfigError, ConnectionCache, Policy, Restrictive};
+use conncache::{Aggressive, Cache, ConfigError, Policy, Restrictive};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -97,19 +96,13 @@ fn run(mut options: Options) -> io::Result<bool> {
     }
 }
 
-/// The cache that the options ask for.
-fn build_cache(options: &Options, registry: &Registry) -> io::Result<Box<dyn ConnectionCache<Conn>>> {
-    match options.cache {
-        CacheKind::Aggressive => build::<Aggressive>(&options.limits, registry),
-        CacheKind::Restrictive => build::<Restrictive>(&options.limits, registry),
-    }
-}
-
-fn build<P: Policy + Default + 'static>(
-    limits: &Limits,
-    registry: &Registry,
-) -> io::Result<Box<dyn ConnectionCache<Conn>>> {
-    let mut builder = Cache::<Conn, P>::builder();
+/// The cache that the options ask for. Its kind is known only now, so the policy is boxed.
+fn build_cache(options: &Options, registry: &Registry) -> io::Result<ConnCache> {
+    let policy: Box<dyn Policy> = match options.cache {
+        CacheKind::Aggressive => Box::new(Aggressive),
+        CacheKind::Restrictive => Box::new(Restrictive),
+    };
+    let (mut builder, limits) = (Cache::with_policy(policy), &options.limits);
     if let Some(time) = limits.idle_timeout {
         builder = builder.idle_timeout(time);
     }
@@ -126,5 +119,5 @@ fn build<P: Policy + Default + 'static>(
         // To connect and use it for the first time is no reuse.
         builder = builder.max_uses(times.saturating_add(1));
     }
-    Ok(Box::new(builder.build(registry)?))
+    builder.build(registry)
 }

@@ -107,10 +107,15 @@ impl Client {
     /// Closes every connection with a request under way. The requests have neither a response nor failed.
     pub(crate) fn give_up(&mut self) {
         for at in 0..self.sites.len() {
-            for id in self.cache.find_my_connections(Client::owner(at)) {
+            for id in self.connections_of(at) {
                 self.close(id, at);
             }
         }
+    }
+
+    /// The connections with a request under way.
+    fn connections_of(&self, at: usize) -> Vec<ConnId> {
+        self.cache.find_my_connections(Client::owner(at)).collect()
     }
 
     /// Closes a connection of ours; its unanswered requests.
@@ -133,7 +138,7 @@ impl Client {
         }
         self.earliest = None;
         for at in 0..self.sites.len() {
-            for id in self.cache.find_my_connections(Client::owner(at)) {
+            for id in self.connections_of(at) {
                 let deadline = self.cache.get_mut(id).and_then(|conn| conn.deadline(self.config.timeout));
                 match deadline.is_some_and(|deadline| deadline <= self.now) {
                     true => self.time_out(id, at),
