@@ -50,9 +50,10 @@ The addresses of a name are tried one after another, a quarter of a second apart
 The first that connects is taken, and is the first to be tried for the next connection. What fails on a connection, as in
 a handshake, isn't tried again at another address. What a proxy refuses fails: a tunnel, or its user (407). Its other
 answers in a server's place are responses.
-A response's head may have 64 KiB and 128 lines, and 16 interim responses (1xx) may come before it.
-The body k is written to DIR/k.part, and renamed when it is complete. Ctrl-C ends the program with the report.
-exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage, 130 after Ctrl-C
+A response's head may have 64 KiB and 128 lines.
+The body k is written to DIR/k.part, and renamed when it is complete. Ctrl-C and SIGTERM end the
+program with the report; a second one ends it at once.
+exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage, 130 after a signal
 ";
 
 /// What the user wants.
