@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::demo;
 use crate::url::Url;
 use crate::via::{Proxy, Settings, Via, Wanted};
 use http::trust::Trust;
@@ -25,6 +26,7 @@ usage: fetch [OPTIONS] [URL...]    (http://HOST[:PORT]/PATH, or https)
       --timeout SECS             of one request, with all that goes before it (30)
       --connect-timeout SECS     of connecting, over all addresses of a name (10)
       --handshake-timeout SECS   of the handshakes with a proxy and in TLS (10)
+      --address-time SECS        look a name up again after so long, also one that had no address (60)
       --linger SECS              stay after the last response and watch the inactive connections, so long at most: until
                                  none is left (0)
       --output DIR               write body k (counted from 0, in request order) to DIR/k
@@ -40,13 +42,18 @@ The way to the servers, and whom to believe there. Each holds for the URLs after
       --socks5 [USER:PASS@]HOST[:PORT]
                                  through a SOCKS5 proxy (port 1080), which resolves the names
       --unix PATH                by a Unix-domain socket
-      --cacert FILE              believe the authorities in this PEM file, and no others
+      --cacert FILE              believe the authorities in this PEM file, and no others. A server's own self-signed
+                                 certificate may be among them
       --insecure                 believe anybody: whoever sits on the way can read and change everything
 Connections are kept by the server's name, and never shared by two users of a proxy or two ways of believing.
-The addresses of a name are tried in turn until one connects: what fails on it, as in a handshake, isn't tried again at
-another one. What a proxy refuses fails: a tunnel, or its user (407). Its other answers in a server's place are responses.
-A response's head may have 64 KiB and 128 lines, and 16 interim responses (1xx) may come before it.
-exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage
+The addresses of a name are tried one after another, a quarter of a second apart or as soon as the last one has failed.
+The first that connects is taken, and is the first to be tried for the next connection. What fails on a connection, as in
+a handshake, isn't tried again at another address. What a proxy refuses fails: a tunnel, or its user (407). Its other
+answers in a server's place are responses.
+A response's head may have 64 KiB and 128 lines.
+The body k is written to DIR/k.part, and renamed when it is complete. Ctrl-C and SIGTERM end the
+program with the report; a second one ends it at once.
+exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage, 130 after a signal
 ";
 
 /// What the user wants.
@@ -63,6 +70,7 @@ pub struct Options {
     pub timeout: Duration,
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
+    pub address_time: Duration,
     /// Whether also http URLs go through a proxy's tunnel.
     pub tunnel: bool,
     pub linger: Duration,
@@ -101,6 +109,7 @@ impl Default for Options {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            address_time: Duration::from_secs(60),
             tunnel: false,
             linger: Duration::ZERO,
             output: None,
@@ -194,6 +203,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
                 settings.trust(trust);
             }
             "--insecure" => settings.trust(Trust::Anybody),
+            "--address-time" => options.address_time = seconds(&option, &value()?)?,
             "--linger" => options.linger = seconds(&option, &value()?)?,
             "--report" => {
                 options.json = match value()?.as_str() {
@@ -212,7 +222,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>
     if let (true, Some(option)) = (options.wanted.is_empty(), needs_url) {
         return Err(format!("option {option} needs a URL"));
     }
-    if options.repeat.checked_mul(options.wanted.len() as u64).is_none() {
+    let list = if options.wanted.is_empty() { demo::ALL_REQUESTS } else { options.wanted.len() as u64 };
+    if options.repeat.checked_mul(list).is_none() {
         return Err(format!("option --repeat: \"{}\" is too many", options.repeat));
     }
     Ok(Some(options))

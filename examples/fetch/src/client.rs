@@ -11,8 +11,9 @@ use crate::url::Url;
 use crate::via::Wanted;
 use conncache::mio::event::Event;
 use conncache::mio::{Events, Poll, Token, Waker};
-use conncache::{ChannelBindingId, ConnId, ConnectionCache, Evicted, Handled, Owner, Peer, Stats};
+use conncache::{Cache, ChannelBindingId, ConnId, Evicted, Handled, Owner, Peer, Policy, Stats};
 use http::resolving::{LookupId, Resolver};
+use http::signals::Signals;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
@@ -21,8 +22,12 @@ use std::time::{Duration, Instant};
 
 /// The cache's tokens lie elsewhere.
 const WAKER: Token = Token(0);
+const SIGNALS: Token = Token(1);
 /// How many connections may expire in one turn: another one follows at once.
 const MOST_EXPIRIES: usize = 1_000;
+
+/// The cache, of a kind that is chosen at run time.
+pub type ConnCache = Cache<Conn, Box<dyn Policy>>;
 
 /// What a client does with its connections.
 pub struct Config {
@@ -32,6 +37,7 @@ pub struct Config {
     pub timeout: Duration,
     pub connect_timeout: Duration,
     pub handshake_timeout: Duration,
+    pub address_time: Duration,
     pub tunnel: bool,
     pub output: Option<PathBuf>,
 }
@@ -46,6 +52,7 @@ impl From<&Options> for Config {
             // What goes before a request is part of its time.
             connect_timeout: options.connect_timeout.min(options.timeout),
             handshake_timeout: options.handshake_timeout.min(options.timeout),
+            address_time: options.address_time,
             tunnel: options.tunnel,
             output: options.output.clone(),
         }
@@ -54,9 +61,10 @@ impl From<&Options> for Config {
 
 /// Fetches lists of URLs, and keeps its connections from one list to the next.
 pub struct Client {
-    poll: Poll,
-    pub(crate) cache: Box<dyn ConnectionCache<Conn>>,
+    pub(crate) poll: Poll,
+    pub(crate) cache: ConnCache,
     pub(crate) resolver: Resolver,
+    signals: Signals,
     pub(crate) config: Config,
     routes: Routes,
     pub(crate) urls: Vec<Url>,
@@ -81,13 +89,16 @@ impl Client {
     /// A client with the cache that `build` makes.
     pub fn new(
         config: Config,
-        build: impl FnOnce(&conncache::mio::Registry) -> io::Result<Box<dyn ConnectionCache<Conn>>>,
+        build: impl FnOnce(&conncache::mio::Registry) -> io::Result<ConnCache>,
     ) -> io::Result<Client> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let signals = Signals::new(poll.registry(), SIGNALS)?;
+        signals.second_ends_program()?;
         Ok(Client {
             cache: build(poll.registry())?,
             resolver: Resolver::new(waker)?,
+            signals,
             poll,
             routes: Routes::new(config.tunnel),
             config,
@@ -107,9 +118,15 @@ impl Client {
     }
 
     /// Goes through this list of URLs so many times, until each request has its response or has failed.
+    ///
+    /// # Errors
+    ///
+    /// The observer's own. A signal came ([`Interrupted`](io::ErrorKind::Interrupted)): what was under way is given up.
     pub fn fetch(&mut self, wanted: Vec<Wanted>, rounds: u64, observer: &mut dyn Observer) -> io::Result<()> {
         let first = self.totals.requests;
         let list = wanted.len() as u64;
+        let requests = rounds.checked_mul(list).and_then(|requests| first.checked_add(requests));
+        self.totals.requests = requests.ok_or_else(|| io::Error::other("too many requests"))?;
         for site in &mut self.sites {
             site.begin(rounds, first, list);
         }
@@ -125,7 +142,6 @@ impl Client {
             self.make_ready(site);
         }
         self.urls = wanted.into_iter().map(|wanted| wanted.url).collect();
-        self.totals.requests += rounds * list;
         self.now = Instant::now();
         let mut events = Events::with_capacity(1024);
         while self.totals.unfinished() > 0 {
@@ -165,7 +181,9 @@ impl Client {
         for id in std::mem::take(&mut self.unread) {
             self.drive(id, true);
         }
+        let mut interrupted = false;
         for event in events.iter() {
+            interrupted |= event.token() == SIGNALS && self.signals.came();
             self.handle(event);
         }
         self.take_addresses();
@@ -174,10 +192,14 @@ impl Client {
             self.note_eviction(evicted);
         }
         self.enforce_deadlines();
+        if interrupted {
+            self.give_up();
+        }
         for note in self.notes.drain(..) {
             observer.note(&note, &self.urls)?;
         }
-        observer.turn(self.now, &self.totals)
+        observer.turn(self.now, &self.totals)?;
+        if interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     /// For how long there is nothing to do unless an event comes.
@@ -192,7 +214,8 @@ impl Client {
 
     fn handle(&mut self, event: &Event) {
         match self.cache.handle_event(event) {
-            Handled::Rejected => {} // the waker: there are addresses, which are asked for in each turn
+            // A signal, or the waker: there are addresses, which are asked for in each turn.
+            Handled::Rejected => {}
             Handled::Nothing => {}
             Handled::Evicted(evicted) => self.note_eviction(evicted),
             Handled::Active { id, .. } => self.drive(id, event.is_readable()),

@@ -3,23 +3,18 @@
 use crate::exchange::Exchange;
 use crate::opening::{Hindrance, Phase};
 use crate::stream::{Socket, Stream};
-use crate::trouble::Trouble;
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};
-use http::framing::head::Version;
-use http::framing::response::{Event, Parser, Response};
+use http::framing::response::Parser;
 use rustls::HandshakeKind;
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::time::{Duration, Instant};
 
-/// How much is read from a connection before the others get their turn.
-const MOST_AT_ONCE: usize = 1 << 20;
+mod receiving;
 
-/// How much of a reason is repeated.
-const MOST_REASON: usize = 100;
-const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+pub use receiving::Progress;
 
 /// A connection, from its first SYN on.
 pub struct Conn {
@@ -41,25 +36,11 @@ pub struct Conn {
     /// Whether there may be a further request, as far as the last response tells.
     keep: bool,
     /// Whether the last response showed HTTP/1.1 persistence: only then several requests may be under way.
-    pub persistent: bool,
-    /// How long the server said it would keep the connection.
+    persistent: bool,
+    /// How long the server keeps the connection, as the last response said.
     pub keep_alive: Option<Duration>,
-}
-
-/// Where a connection stands after it was driven.
-#[derive(Debug)]
-pub enum Progress {
-    /// An event will tell when there is more to do.
-    Blocked,
-    /// There may be more to read, and no event will tell.
-    Unread,
-    /// Every request is answered; whether there may be another one.
-    Answered {
-        keep: bool,
-    },
-    /// The server won't answer the requests that are left, and has said so.
-    Ending,
-    Broken(Trouble),
+    /// How many more requests the server takes, as the last response said.
+    keep_alive_max: Option<u64>,
 }
 
 impl Conn {
@@ -85,13 +66,21 @@ impl Conn {
             keep: true,
             persistent: false,
             keep_alive: None,
+            keep_alive_max: None,
         }
     }
 
-    /// Goes on with the opening; whether it is over. Then the connection is open from now on.
-    pub fn go_on_opening(&mut self, until: Instant, buffer: &mut [u8]) -> Result<bool, Hindrance> {
+    /// Goes on with the opening; whether it is over. Then the connection is open from now on. `until` is the end of the
+    /// time for the handshakes, if they begin now.
+    pub fn go_on_opening(
+        &mut self,
+        now: Instant,
+        until: Instant,
+        registry: &Registry,
+        buffer: &mut [u8],
+    ) -> Result<bool, Hindrance> {
         if let Phase::Connecting { .. } = self.phase {
-            if !self.stream.socket().connected().map_err(Hindrance::Address)? {
+            if !self.stream.socket().connect(now, registry).map_err(Hindrance::NoAddress)? {
                 return Ok(false);
             }
             if let Phase::Connecting { steps, .. } = std::mem::replace(&mut self.phase, Phase::Open) {
@@ -107,6 +96,11 @@ impl Conn {
         Ok(true)
     }
 
+    /// The socket below TLS.
+    pub fn socket(&mut self) -> &mut Socket {
+        self.stream.socket()
+    }
+
     /// How the handshake went, full or resumed; `None` without TLS.
     pub fn handshake_kind(&self) -> Option<HandshakeKind> {
         self.stream.handshake_kind()
@@ -119,6 +113,12 @@ impl Conn {
             self.front_since = now;
         }
         self.exchanges.push_back(exchange);
+    }
+
+    /// How many requests may be under way at once, if the user allows so many.
+    pub fn most_under_way(&self, allowed: usize) -> usize {
+        let taken = self.keep_alive_max.map_or(usize::MAX, |max| max.try_into().unwrap_or(usize::MAX));
+        if self.persistent { allowed.min(taken) } else { 1 }
     }
 
     /// Where heads of requests are written to.
@@ -149,119 +149,15 @@ impl Conn {
         result
     }
 
-    /// Writes as far as possible, and reads if told that there may be something. Exchanges that got their response go to
-    /// `done`.
-    pub fn drive(&mut self, now: Instant, readable: bool, buffer: &mut [u8], done: &mut Vec<Exchange>) -> Progress {
-        // A server may answer and close without having read all: what it said counts for more than that it closed.
-        let write_error = self.flush().err();
-        let reads = readable || write_error.is_some();
-        let progress = if reads { self.receive(now, buffer, done) } else { Progress::Blocked };
-        match (progress, write_error) {
-            (Progress::Blocked, Some(error)) => Progress::Broken(Trouble::Io(error)),
-            (progress, _) => progress,
-        }
-    }
-
-    fn receive(&mut self, now: Instant, buffer: &mut [u8], done: &mut Vec<Exchange>) -> Progress {
-        let mut read = 0;
-        while read < MOST_AT_ONCE {
-            match self.stream.read(buffer) {
-                Ok(0) => return self.end_of_stream(now, done),
-                Ok(n) => {
-                    read += n;
-                    if let Err(trouble) = self.take(&buffer[..n], now, done) {
-                        return Progress::Broken(trouble);
-                    }
-                    match self.exchanges.is_empty() {
-                        // Nothing may be left: neither what nobody asked for, nor a request that was answered unread.
-                        true => {
-                            let clean = self.input.is_empty() && self.output.is_empty();
-                            return Progress::Answered { keep: self.keep && clean };
-                        }
-                        false if !self.keep => return Progress::Ending,
-                        false => {}
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Blocked,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Progress::Broken(Trouble::Io(error)),
-            }
-        }
-        Progress::Unread
-    }
-
-    /// Takes bytes from the server; keeps what can't be used yet.
-    fn take(&mut self, bytes: &[u8], now: Instant, done: &mut Vec<Exchange>) -> Result<(), Trouble> {
-        if self.input.is_empty() {
-            let used = self.parse(bytes, now, done)?;
-            self.input.extend_from_slice(&bytes[used..]);
-        } else {
-            let mut input = std::mem::take(&mut self.input);
-            input.extend_from_slice(bytes);
-            let used = self.parse(&input, now, done)?;
-            if used < input.len() {
-                input.drain(..used);
-                self.input = input;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads responses as long as there are unanswered requests and bytes for them; how many were used.
-    fn parse(&mut self, bytes: &[u8], now: Instant, done: &mut Vec<Exchange>) -> Result<usize, Trouble> {
-        let mut at = 0;
-        while let Some(exchange) = self.exchanges.front_mut() {
-            self.begun |= at < bytes.len();
-            let (used, event) = self.parser.next(&bytes[at..]).map_err(Trouble::Malformed)?;
-            at += used;
-            match event {
-                Event::More => break,
-                Event::Interim(_) => {}
-                Event::Head(head) => {
-                    if let (Some(proxy), PROXY_AUTHENTICATION_REQUIRED) = (&self.proxy, head.status) {
-                        return Err(refusal(proxy, &head));
-                    }
-                    self.persistent = head.keep_alive && head.version == Version::Http11;
-                    self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);
-                    exchange.status = head.status;
-                }
-                Event::Data(piece) => exchange.body(piece).map_err(Trouble::Output)?,
-                Event::End => {
-                    self.keep = self.parser.keep_alive();
-                    self.parser.reset(self.method);
-                    self.begun = false;
-                    self.front_since = now;
-                    if let Some(mut exchange) = self.exchanges.pop_front() {
-                        exchange.finish(now);
-                        done.push(exchange);
-                    }
-                    if !self.keep {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(at)
-    }
-
-    /// The server has closed. For some responses that is their end.
-    fn end_of_stream(&mut self, now: Instant, done: &mut Vec<Exchange>) -> Progress {
-        match self.parser.eof() {
-            Err(error) => Progress::Broken(Trouble::Closed(error)),
-            Ok(()) => match self.parse(&[], now, done) {
-                Err(trouble) => Progress::Broken(trouble),
-                Ok(_) if self.exchanges.is_empty() => Progress::Answered { keep: false },
-                Ok(_) => Progress::Ending,
-            },
-        }
-    }
-
-    /// When to give up waiting if nothing happens.
-    pub fn deadline(&self, timeout: Duration) -> Option<Instant> {
+    /// When to look after the connection if nothing happens: to try another address, or to give up.
+    pub fn deadline(&mut self, timeout: Duration) -> Option<Instant> {
         let front = self.exchanges.front()?;
         let end = front.deadline;
         match &self.phase {
-            Phase::Connecting { give_up, .. } | Phase::ShakingHands { give_up, .. } => Some(end.min(*give_up)),
+            Phase::Connecting { give_up, .. } => {
+                self.stream.socket().next_attempt().into_iter().chain([end, *give_up]).min()
+            }
+            Phase::ShakingHands { give_up, .. } => Some(end.min(*give_up)),
             // A server that has lost a pipelined request: there has to be time for another try.
             Phase::Open if self.is_stalling() => Some(end.min(self.front_since + timeout / 4)),
             Phase::Open => Some(end),
@@ -287,12 +183,6 @@ impl Conn {
     pub fn into_parts(self) -> (VecDeque<Exchange>, Phase) {
         (self.exchanges, self.phase)
     }
-}
-
-/// The proxy's own answer, which is no response of the server's.
-fn refusal(proxy: &str, head: &Response<'_>) -> Trouble {
-    let reason = &head.reason[..head.reason.len().min(MOST_REASON)];
-    Trouble::Refused(format!("{proxy}: {} {}", head.status, reason.escape_ascii()).trim_end().to_owned())
 }
 
 impl Source for Conn {

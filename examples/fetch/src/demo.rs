@@ -15,6 +15,9 @@ use std::io::{self, Stdout, Write};
 use std::time::{Duration, Instant};
 
 const REQUESTS: usize = 12;
+const ROUNDS: usize = 3;
+/// How many requests there are in all, if each is made once.
+pub const ALL_REQUESTS: u64 = (REQUESTS * ROUNDS) as u64;
 const CONNECTIONS: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// To see what ought to happen at once.
@@ -35,19 +38,10 @@ pub fn run(options: &Options) -> io::Result<bool> {
         out: (!options.quiet).then(io::stdout),
         step: 0,
     };
-    demo.say(&format!("A server on {}. A client with one event loop and one connection cache.\n", server.address))?;
-    demo.round(&format!("{REQUESTS} requests, at most {connections} connections at once"))?;
-    demo.round(&format!("{REQUESTS} more"))?;
-    server.hang_up();
-    demo.watch("the server hangs up on every inactive connection", PATIENCE)?;
-    demo.round(&format!("{REQUESTS} more: none goes to a dead connection"))?;
-    demo.watch(&format!("nothing to do for {idle_timeout:?}"), idle_timeout.saturating_add(PATIENCE))?;
-    demo.say("\nEach connection's life: ● a request it was opened for, ○ one it was reused for.\n")?;
-    demo.say(&demo.lives.to_string())?;
-
+    let ended = demo.show(&server, connections, idle_timeout);
     let Demo { client, .. } = demo;
     let report = Report { totals: client.totals(), stats: &client.stats(), time: began.elapsed() };
-    report.print(&options)?;
+    report.print_after(ended, &options)?;
     Ok(client.totals().failed == 0)
 }
 
@@ -62,6 +56,18 @@ struct Demo {
 }
 
 impl Demo {
+    fn show(&mut self, server: &Server, connections: usize, idle_timeout: Duration) -> io::Result<()> {
+        self.say(&format!("A server on {}. A client with one event loop and one connection cache.\n", server.address))?;
+        self.round(&format!("{REQUESTS} requests, at most {connections} connections at once"))?;
+        self.round(&format!("{REQUESTS} more"))?;
+        server.hang_up();
+        self.watch("the server hangs up on every inactive connection", PATIENCE)?;
+        self.round(&format!("{REQUESTS} more: none goes to a dead connection"))?;
+        self.watch(&format!("nothing to do for {idle_timeout:?}"), idle_timeout.saturating_add(PATIENCE))?;
+        self.say("\nEach connection's life: ● a request it was opened for, ○ one it was reused for.\n")?;
+        self.say(&self.lives.to_string())
+    }
+
     /// Fetches, and says by how many connections.
     fn round(&mut self, what: &str) -> io::Result<()> {
         self.step(what)?;

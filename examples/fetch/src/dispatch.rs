@@ -4,15 +4,13 @@ use crate::client::Client;
 use crate::conn::Conn;
 use crate::exchange::{Exchange, Way};
 use crate::opening::Phase;
-use crate::site::{Addresses, Site};
 use crate::stream::Socket;
-use conncache::{ConnId, Hop};
-use http::connecting::{Attempts, out_of_descriptors};
+use conncache::{ConnId, Hop, Peer};
+use http::connecting::{Race, out_of_descriptors};
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long one of several addresses gets at most to answer.
-const MOST_PER_ADDRESS: Duration = Duration::from_secs(5);
 /// How long to wait for a descriptor to become free.
 const STARVING: Duration = Duration::from_millis(50);
 /// How many requests are begun in one turn: another one follows at once.
@@ -74,24 +72,18 @@ impl Client {
 
     fn connect(&mut self, at: usize, mut exchange: Exchange) {
         let site = &mut self.sites[at];
-        let end = exchange.deadline.min(self.now + self.config.connect_timeout);
-        match &site.addresses {
-            Addresses::Known(addresses) => {
-                let attempts = Attempts::new(addresses.iter().copied());
-                return self.open(at, exchange, attempts, end);
-            }
-            Addresses::Failed(why) => {
-                let why = why.clone();
+        match (site.route.peer.first_hop(), site.addresses.known(self.now)) {
+            (Hop::Unix(_), _) => return self.open(at, exchange, &[]),
+            (_, Some(Ok(addresses))) => return self.open(at, exchange, &addresses),
+            (_, Some(Err(why))) => {
+                let why = why.to_owned();
                 return self.fail(exchange, why);
             }
-            Addresses::LookingUp => {}
-            Addresses::Unknown => match site.route.peer.first_hop() {
-                Hop::Unix(_) => return self.open(at, exchange, Attempts::new([]), end),
-                Hop::Tcp(host, port) => {
+            (Hop::Tcp(host, port), None) => {
+                if !std::mem::replace(&mut site.is_looking_up, true) {
                     self.lookups.insert(self.resolver.lookup(host, port), at);
-                    site.addresses = Addresses::LookingUp;
                 }
-            },
+            }
         }
         let deadline = exchange.deadline;
         exchange.remove_file(); // the resolver takes descriptors, too
@@ -105,10 +97,9 @@ impl Client {
         while let Some((id, found)) = self.resolver.poll() {
             let Some(at) = self.lookups.remove(&id) else { continue };
             let site = &mut self.sites[at];
-            site.addresses = match found {
-                Ok(addresses) => Addresses::Known(addresses),
-                Err(error) => Addresses::Failed(format!("can't resolve {error}")),
-            };
+            site.is_looking_up = false;
+            let found = found.map_err(|error| format!("can't resolve {error}"));
+            site.addresses.found(found, self.now + self.config.address_time);
             let waiting = std::mem::take(&mut site.waiting);
             site.busy -= waiting.len();
             for exchange in waiting {
@@ -118,15 +109,15 @@ impl Client {
         }
     }
 
-    /// Opens a connection to the next address, to be connected by `end`.
-    pub(crate) fn open(&mut self, at: usize, exchange: Exchange, mut attempts: Attempts, end: Instant) {
+    /// Opens a connection to whichever of these addresses answers first.
+    fn open(&mut self, at: usize, exchange: Exchange, addresses: &[SocketAddr]) {
         let Some(exchange) = self.with_file(at, exchange) else { return };
         let steps = match self.sites[at].route.steps() {
             Ok(steps) => steps,
             Err(error) => return self.fail(exchange, error.to_string()),
         };
         let socket = loop {
-            match begin(&self.sites[at], &mut attempts) {
+            match begin(&self.sites[at].route.peer, addresses, self.now) {
                 Ok(socket) => break socket,
                 Err(error) if out_of_descriptors(&error) => {
                     if !self.shed() {
@@ -143,15 +134,8 @@ impl Client {
                 }
             }
         };
-        // The last one gets the time that is left.
-        let give_up = match u32::try_from(attempts.untried()).unwrap_or(u32::MAX) {
-            0 => end,
-            others => {
-                let left = end.saturating_duration_since(self.now);
-                self.now + (left / others.saturating_add(1)).min(MOST_PER_ADDRESS)
-            }
-        };
-        let phase = Phase::Connecting { attempts, give_up, end, steps };
+        let give_up = exchange.deadline.min(self.now + self.config.connect_timeout);
+        let phase = Phase::Connecting { steps, give_up };
         let url = &self.urls[exchange.url];
         let route = &self.sites[at].route;
         let mut conn = Conn::connecting(socket, exchange, self.config.method, phase, route.http_proxy());
@@ -215,7 +199,7 @@ impl Client {
     fn send(&mut self, id: ConnId, at: usize, exchange: Exchange) {
         let Some(conn) = self.cache.get_mut(id) else { return };
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
-        let most = if conn.persistent && !site.breaks_pipelines { config.pipeline } else { 1 };
+        let most = if site.breaks_pipelines { 1 } else { conn.most_under_way(config.pipeline) };
         let mut next = Some(exchange);
         while let Some(mut exchange) = next {
             exchange.way = Way::Reused;
@@ -238,10 +222,10 @@ impl Client {
     }
 }
 
-/// Begins to connect to the next address, or to the path.
-fn begin(site: &Site, attempts: &mut Attempts) -> io::Result<Socket> {
-    match site.route.peer.first_hop() {
-        Hop::Tcp(..) => attempts.connect().map(Socket::Tcp),
+/// Begins to connect to one of the addresses, or to the path.
+fn begin(peer: &Peer, addresses: &[SocketAddr], now: Instant) -> io::Result<Socket> {
+    match peer.first_hop() {
+        Hop::Tcp(..) => Ok(Socket::Racing(Box::new(Race::begin(addresses.iter().copied(), now)?))),
         #[cfg(unix)]
         Hop::Unix(path) => conncache::mio::net::UnixStream::connect(path).map(Socket::Unix),
         #[cfg(not(unix))]

@@ -1,7 +1,7 @@
 //! One request and what became of it.
 
-use std::fs::File;
-use std::io::{self, Write};
+use crate::part_file::PartFile;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl Way {
 #[derive(Debug)]
 struct Sink {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<PartFile>,
 }
 
 impl Exchange {
@@ -76,17 +76,15 @@ impl Exchange {
     /// Those of the system, as they are: no descriptor may be left.
     pub fn create_file(&mut self) -> io::Result<()> {
         if let Some(sink @ Sink { file: None, .. }) = &mut self.sink {
-            sink.file = Some(File::create(&sink.path)?);
+            sink.file = Some(PartFile::create(&sink.path)?);
         }
         Ok(())
     }
 
     /// Takes away the file for the body, to be created again when the request's turn comes.
     pub fn remove_file(&mut self) {
-        if let Some(Sink { path, file }) = &mut self.sink {
-            if file.take().is_some() {
-                let _ = std::fs::remove_file(path);
-            }
+        if let Some(sink) = &mut self.sink {
+            sink.file = None;
         }
     }
 
@@ -100,18 +98,19 @@ impl Exchange {
     pub fn body(&mut self, piece: &[u8]) -> Result<(), String> {
         self.body_bytes += piece.len() as u64;
         let Some(Sink { path, file: Some(file) }) = &mut self.sink else { return Ok(()) };
-        file.write_all(piece).map_err(|error| format!("can't write {}: {error}", path.display()))
+        file.write(piece).map_err(|error| format!("can't write {}: {error}", path.display()))
     }
 
-    /// The response is complete.
-    pub fn finish(&mut self, now: Instant) {
+    /// The response is complete: so is the file.
+    pub fn finish(&mut self, now: Instant) -> Result<(), String> {
         self.took = now.saturating_duration_since(self.started);
-        self.sink = None;
+        let Some(Sink { path, file: Some(file) }) = self.sink.take() else { return Ok(()) };
+        file.finish().map_err(|error| format!("can't write {}: {error}", path.display()))
     }
 
     /// There won't be a response: takes away what there is of its body.
     pub fn abandon(&mut self, now: Instant) {
-        self.remove_file();
-        self.finish(now);
+        self.took = now.saturating_duration_since(self.started);
+        self.sink = None;
     }
 }

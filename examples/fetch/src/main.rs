@@ -10,6 +10,7 @@ mod logger;
 mod notes;
 mod opening;
 mod outcome;
+mod part_file;
 mod report;
 mod routes;
 mod screen;
@@ -20,13 +21,12 @@ mod trouble;
 mod url;
 mod via;
 
-use crate::args::{CacheKind, Limits, Options};
-use crate::client::{Client, Config};
-use crate::conn::Conn;
+use crate::args::{CacheKind, Options};
+use crate::client::{Client, Config, ConnCache};
 use crate::report::Report;
 use crate::screen::Screen;
 use conncache::mio::Registry;
-use conncache::{Aggressive, Cache, ConfigError, ConnectionCache, Policy, Restrictive};
+use conncache::{Aggressive, Cache, ConfigError, Policy, Restrictive};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         // Who reads the demonstration has seen enough. What happens to connections isn't told this way.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => ExitCode::from(130),
         Err(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ConfigError>()) {
             Some(wrong) => {
                 complain(&format!("option --{}: {wrong}\nTry fetch --help.", wrong.field().replace('_', "-")), 2)
@@ -84,30 +85,24 @@ fn run(mut options: Options) -> io::Result<bool> {
     let mut screen = Screen::new(options.quiet);
     let fetched = client.fetch(wanted, options.repeat, &mut screen);
     let time = began.elapsed();
-    let lingered = fetched.and_then(|()| client.linger(options.linger, &mut screen));
+    let ended = fetched.and_then(|()| client.linger(options.linger, &mut screen));
     screen.clear();
     let totals = client.totals();
-    let printed = lingered.and_then(|()| Report { totals, stats: &client.stats(), time }.print(&options));
-    match printed {
+    let reported = Report { totals, stats: &client.stats(), time }.print_after(ended, &options);
+    match reported {
         // Who reads the output has seen enough: what is left isn't fetched any more, and the exit status tells.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(totals.responses == totals.requests),
     }
 }
 
-/// The cache that the options ask for.
-fn build_cache(options: &Options, registry: &Registry) -> io::Result<Box<dyn ConnectionCache<Conn>>> {
-    match options.cache {
-        CacheKind::Aggressive => build::<Aggressive>(&options.limits, registry),
-        CacheKind::Restrictive => build::<Restrictive>(&options.limits, registry),
-    }
-}
-
-fn build<P: Policy + Default + 'static>(
-    limits: &Limits,
-    registry: &Registry,
-) -> io::Result<Box<dyn ConnectionCache<Conn>>> {
-    let mut builder = Cache::<Conn, P>::builder();
+/// The cache that the options ask for. Its kind is known only now, so the policy is boxed.
+fn build_cache(options: &Options, registry: &Registry) -> io::Result<ConnCache> {
+    let policy: Box<dyn Policy> = match options.cache {
+        CacheKind::Aggressive => Box::new(Aggressive),
+        CacheKind::Restrictive => Box::new(Restrictive),
+    };
+    let (mut builder, limits) = (Cache::with_policy(policy), &options.limits);
     if let Some(time) = limits.idle_timeout {
         builder = builder.idle_timeout(time);
     }
@@ -124,5 +119,5 @@ fn build<P: Policy + Default + 'static>(
         // To connect and use it for the first time is no reuse.
         builder = builder.max_uses(times.saturating_add(1));
     }
-    Ok(Box::new(builder.build(registry)?))
+    builder.build(registry)
 }

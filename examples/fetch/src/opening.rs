@@ -1,7 +1,6 @@
 //! From the first SYN to the first request: a connection being made, then a proxy to be told where to go, then TLS.
 
 use crate::stream::Stream;
-use http::connecting::Attempts;
 use http::tunnel::{Handshake, Step};
 use rustls::ClientConfig;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How far a connection has come.
 pub enum Phase {
-    /// Being connected, with `end` as the time for it; to be given up for the next address at `give_up`.
-    Connecting { attempts: Attempts, give_up: Instant, end: Instant, steps: Steps },
+    /// Being connected, to one address or several at once; to be given up at `give_up`.
+    Connecting { steps: Steps, give_up: Instant },
     /// Connected, and not yet through to the server.
     ShakingHands { steps: Steps, give_up: Instant },
     /// Requests may be sent.
@@ -20,8 +19,8 @@ pub enum Phase {
 
 /// Why a connection can't be opened.
 pub enum Hindrance {
-    /// The address refuses: another one may not.
-    Address(io::Error),
+    /// No address can be connected to.
+    NoAddress(io::Error),
     /// The proxy or the server doesn't want it; a text that names it.
     Handshake(String),
 }

@@ -7,10 +7,10 @@ use crate::notes::Note;
 use crate::opening::{Hindrance, Phase};
 use crate::trouble::Trouble;
 use conncache::{ConnId, ConnStateRef, Evicted};
-use std::io;
 use std::time::Duration;
 
-/// By how much earlier than the server a connection is given up: a request takes its time to get there.
+/// By how much earlier than the server a connection is given up, since a request takes its time to get there. Where the
+/// server keeps it for less than twice as long: half the server's time.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
 impl Client {
@@ -21,16 +21,23 @@ impl Client {
         let at = owner.0 as usize;
         let Some(conn) = self.cache.get_mut(id) else { return };
         if !matches!(conn.phase, Phase::Open) {
-            match conn.go_on_opening(self.now + self.config.handshake_timeout, &mut self.buffer) {
+            let until = self.now + self.config.handshake_timeout;
+            match conn.go_on_opening(self.now, until, self.poll.registry(), &mut self.buffer) {
                 Ok(true) => {
                     readable = true; // behind the last of the handshakes
                     self.totals.count_opened(conn.handshake_kind());
+                    if let Some(address) = conn.socket().address() {
+                        self.sites[at].addresses.worked(address);
+                    }
                 }
                 Ok(false) => {
                     let deadline = conn.deadline(self.config.timeout);
                     return self.arm(deadline);
                 }
-                Err(Hindrance::Address(error)) => return self.try_next_address(id, at, error),
+                Err(Hindrance::NoAddress(error)) => {
+                    let why = format!("can't connect to {}: {error}", self.sites[at].route.peer);
+                    return self.broken(id, at, Trouble::Refused(why));
+                }
                 Err(Hindrance::Handshake(why)) => return self.broken(id, at, Trouble::Refused(why)),
             }
         }
@@ -54,10 +61,10 @@ impl Client {
     /// Every request on this connection is answered.
     fn give_back(&mut self, id: ConnId, at: usize, keep: bool) {
         let time = self.cache.get(id).and_then(|conn| conn.keep_alive);
-        let until = time.map(|time| self.now.checked_add(time.saturating_sub(KEEP_ALIVE_MARGIN)));
+        let until = time.map(|time| self.now.checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2)));
         let evicted = match until {
             _ if !keep => self.cache.close_connection(id).ok(),
-            // A deadline that has come already is the cache's to refuse, one that never comes is none.
+            // A deadline that never comes is none.
             Some(Some(until)) => self.cache.checkin_until(self.now, id, until).unwrap_or(None),
             _ => self.cache.checkin(self.now, id).unwrap_or(None),
         };
@@ -97,6 +104,20 @@ impl Client {
         }
     }
 
+    /// Closes every connection with a request under way. The requests have neither a response nor failed.
+    pub(crate) fn give_up(&mut self) {
+        for at in 0..self.sites.len() {
+            for id in self.connections_of(at) {
+                self.close(id, at);
+            }
+        }
+    }
+
+    /// The connections with a request under way.
+    fn connections_of(&self, at: usize) -> Vec<ConnId> {
+        self.cache.find_my_connections(Client::owner(at)).collect()
+    }
+
     /// Closes a connection of ours; its unanswered requests.
     fn close(&mut self, id: ConnId, at: usize) -> Vec<Exchange> {
         let Ok(evicted) = self.cache.close_connection(id) else { return Vec::new() };
@@ -109,19 +130,6 @@ impl Client {
         conn.into_parts().0.into()
     }
 
-    /// The address doesn't answer, or refuses.
-    fn try_next_address(&mut self, id: ConnId, at: usize, error: io::Error) {
-        let Ok(evicted) = self.cache.close_connection(id) else { return };
-        self.totals.not_connected += 1;
-        self.release(at);
-        if let (mut exchanges, Phase::Connecting { mut attempts, end, .. }) = evicted.conn.into_parts() {
-            attempts.failed(error);
-            if let Some(exchange) = exchanges.pop_front() {
-                self.open(at, exchange, attempts, end);
-            }
-        }
-    }
-
     /// Ends what has taken too long. Looks at all that is under way, but only when something may be due: at most once
     /// per time-out, as a rule.
     pub(crate) fn enforce_deadlines(&mut self) {
@@ -130,8 +138,8 @@ impl Client {
         }
         self.earliest = None;
         for at in 0..self.sites.len() {
-            for id in self.cache.find_my_connections(Client::owner(at)) {
-                let deadline = self.cache.get(id).and_then(|conn| conn.deadline(self.config.timeout));
+            for id in self.connections_of(at) {
+                let deadline = self.cache.get_mut(id).and_then(|conn| conn.deadline(self.config.timeout));
                 match deadline.is_some_and(|deadline| deadline <= self.now) {
                     true => self.time_out(id, at),
                     false => self.arm(deadline),
@@ -157,12 +165,10 @@ impl Client {
         let Some(front) = conn.exchanges().front() else { return };
         let is_over = front.deadline <= self.now;
         match &mut conn.phase {
-            Phase::Connecting { attempts, end, .. } => {
-                let error = io::Error::new(io::ErrorKind::TimedOut, "no answer");
-                if *end > self.now {
-                    return self.try_next_address(id, at, error);
-                }
-                attempts.failed(error);
+            // Another address is due.
+            Phase::Connecting { give_up, .. } if *give_up > self.now => return self.drive(id, false),
+            Phase::Connecting { .. } => {
+                let attempts = conn.socket().attempts();
                 let why = format!("not connected within {:?}: {attempts}", self.config.connect_timeout);
                 return self.broken(id, at, Trouble::TimedOut(why));
             }

@@ -19,7 +19,7 @@ pub struct Totals {
     pub retried: u64,
     /// Connections opened, their handshakes included.
     pub opened: u64,
-    /// Attempts at opening one that failed; each address counts, and each handshake that failed.
+    /// Connections that couldn't be opened: no address answered, or a handshake failed.
     pub not_connected: u64,
     /// TLS handshakes from scratch.
     pub handshakes_full: u64,
@@ -65,8 +65,16 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
+    /// Prints it if the work has ended, or was interrupted.
+    pub fn print_after(&self, ended: io::Result<()>, options: &Options) -> io::Result<()> {
+        match ended {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            ended => self.print(options).and(ended),
+        }
+    }
+
     /// Prints it in the form that is asked for.
-    pub fn print(&self, options: &Options) -> io::Result<()> {
+    fn print(&self, options: &Options) -> io::Result<()> {
         match (options.json, options.quiet) {
             (true, _) => writeln!(io::stdout(), "{}", self.json()),
             (false, true) => writeln!(io::stdout(), "{}", self.text()),
@@ -85,9 +93,10 @@ impl Report<'_> {
     fn json(&self) -> String {
         let Totals { requests, responses, failed, retried, opened, not_connected, .. } = self.totals;
         let Totals { handshakes_full, handshakes_resumed, reused, pipelined, body_bytes, .. } = self.totals;
+        let unfinished = self.totals.unfinished();
         let reasons = Reason::ALL.iter().map(|&reason| format!("\"{reason}\":{}", self.evicted(reason)));
         format!(
-            "{{\"requests\":{requests},\"responses\":{responses},\"failed\":{failed},\"retried\":{retried},\
+            "{{\"requests\":{requests},\"responses\":{responses},\"failed\":{failed},\"unfinished\":{unfinished},\"retried\":{retried},\
              \"opened\":{opened},\"not_connected\":{not_connected},\"handshakes_full\":{handshakes_full},\
              \"handshakes_resumed\":{handshakes_resumed},\"reused\":{reused},\"pipelined\":{pipelined},\
              \"evicted\":{{{}}},\"kept\":{},\"probes\":{},\"body_bytes\":{body_bytes},\"seconds\":{:.6}}}",
@@ -105,10 +114,13 @@ impl Report<'_> {
         let mut text = format!(
             "requests     {requests}: {responses} responses, {failed} failed, {retried} sent again; \
              {body_bytes} bytes of bodies in {:.3} s\n\
-             connections  {opened} opened, {not_connected} attempts failed; \
+             connections  {opened} opened, {not_connected} couldn't be opened; \
              {reused} requests by reused ones, {pipelined} of them pipelined",
             self.time.as_secs_f64(),
         );
+        if self.totals.unfinished() > 0 {
+            let _ = write!(text, "\nunfinished   {} requests", self.totals.unfinished());
+        }
         if handshakes_full + handshakes_resumed > 0 {
             let _ = write!(text, "\nhandshakes   {handshakes_full} full, {handshakes_resumed} resumed");
         }

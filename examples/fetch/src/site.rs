@@ -2,13 +2,14 @@
 
 use crate::exchange::{Exchange, Way};
 use crate::routes::Route;
+use http::addresses::Addresses;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 /// A peer under a channel binding, with its share of the work. Its index is the connections' owner.
 pub struct Site {
     pub route: Route,
     pub addresses: Addresses,
+    pub is_looking_up: bool,
     /// Connections in use or being opened, and requests that wait for addresses: each has one request at least.
     pub busy: usize,
     /// Requests that wait for the addresses.
@@ -22,15 +23,6 @@ pub struct Site {
     /// Requests that came back without having been dealt with.
     returned: VecDeque<Exchange>,
     work: Work,
-}
-
-/// What is known of a peer's addresses.
-pub enum Addresses {
-    Unknown,
-    LookingUp,
-    Known(Vec<SocketAddr>),
-    /// Not asked for again.
-    Failed(String),
 }
 
 /// The requests yet to be made: places in a list that is gone through several times. Takes no memory for the times.
@@ -48,7 +40,8 @@ impl Site {
     pub fn new(route: Route) -> Site {
         Site {
             route,
-            addresses: Addresses::Unknown,
+            addresses: Addresses::default(),
+            is_looking_up: false,
             busy: 0,
             waiting: Vec::new(),
             breaks_pipelines: false,

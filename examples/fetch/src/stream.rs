@@ -6,42 +6,71 @@ use conncache::mio::net::TcpStream;
 use conncache::mio::net::UnixStream;
 use conncache::mio::{Interest, Registry, Token};
 use conncache::{Connection, Probe};
-use http::connecting::connected;
+use http::connecting::Race;
 use http::tls::TlsConnection;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::time::Instant;
 
 /// What requests are written to and responses are read from.
 pub type Stream = TlsConnection<Socket>;
 
 /// The socket below.
 pub enum Socket {
+    /// Several TCP sockets, until one of them is connected.
+    Racing(Box<Race>),
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
 }
 
 impl Socket {
-    /// Whether a connection that was begun stands. `Ok(false)`: still under way.
-    pub fn connected(&self) -> io::Result<bool> {
+    /// Goes on with connecting; whether the connection stands.
+    pub fn connect(&mut self, now: Instant, registry: &Registry) -> io::Result<bool> {
+        if let Socket::Racing(race) = self {
+            let Some(stream) = race.advance(now, registry)? else { return Ok(false) };
+            let _ = stream.set_nodelay(true); // it works without, only slower
+            *self = Socket::Tcp(stream);
+        }
+        Ok(true)
+    }
+
+    /// When to call [`connect`](Socket::connect) though no event has come.
+    pub fn next_attempt(&self) -> Option<Instant> {
         match self {
-            Socket::Tcp(stream) => {
-                let connected = connected(stream)?;
-                if connected {
-                    let _ = stream.set_nodelay(true); // it works without, only slower
-                }
-                Ok(connected)
-            }
-            // It was connected at once, or there would be no socket.
-            #[cfg(unix)]
-            Socket::Unix(_) => Ok(true),
+            Socket::Racing(race) => race.deadline(),
+            _ => None,
+        }
+    }
+
+    /// Every address that was tried for a connection, and why it isn't the one.
+    pub fn attempts(&self) -> String {
+        match self {
+            Socket::Racing(race) => race.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// The address at the far end of a TCP connection that stands.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            _ => None,
         }
     }
 }
 
-/// Forwards to whatever the socket is.
+/// Forwards to whatever the socket is; where `else` is given, that counts for sockets that aren't connected yet.
 macro_rules! forward {
     ($socket:expr, $inner:ident => $call:expr) => {
+        forward!($socket, $inner => $call, race $inner => $call)
+    };
+    ($socket:expr, $inner:ident => $call:expr, else $other:expr) => {
+        forward!($socket, $inner => $call, race _race => $other)
+    };
+    ($socket:expr, $inner:ident => $call:expr, race $race:ident => $other:expr) => {
         match $socket {
+            Socket::Racing($race) => $other,
             Socket::Tcp($inner) => $call,
             #[cfg(unix)]
             Socket::Unix($inner) => $call,
@@ -51,22 +80,22 @@ macro_rules! forward {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        forward!(self, inner => inner.read(buffer))
+        forward!(self, inner => inner.read(buffer), else Err(ErrorKind::NotConnected.into()))
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        forward!(self, inner => inner.write(bytes))
+        forward!(self, inner => inner.write(bytes), else Err(ErrorKind::NotConnected.into()))
     }
 
     /// TLS writes several records at once.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        forward!(self, inner => inner.write_vectored(pieces))
+        forward!(self, inner => inner.write_vectored(pieces), else Err(ErrorKind::NotConnected.into()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        forward!(self, inner => inner.flush())
+        forward!(self, inner => inner.flush(), else Err(ErrorKind::NotConnected.into()))
     }
 }
 
@@ -86,10 +115,10 @@ impl Source for Socket {
 
 impl Connection for Socket {
     fn probe(&mut self) -> Probe {
-        forward!(self, inner => inner.probe())
+        forward!(self, inner => inner.probe(), else Probe::Failed(ErrorKind::NotConnected.into()))
     }
 
     fn is_connected(&self) -> bool {
-        forward!(self, inner => inner.is_connected())
+        forward!(self, inner => inner.is_connected(), else false)
     }
 }

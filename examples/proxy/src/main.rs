@@ -17,7 +17,6 @@ mod messages;
 mod options;
 mod pinning;
 mod proxy;
-mod signals;
 mod status;
 mod upstream;
 
@@ -67,7 +66,7 @@ fn run(mut options: Options) -> io::Result<()> {
         options.upstreams.push(demo::start_upstream()?);
     }
     let mut poll = Poll::new()?;
-    let mut signals = signals::Signals::new(poll.registry(), SIGNAL)?;
+    let mut signals = http::signals::Signals::new(poll.registry(), SIGNAL)?;
     let cache = AggressiveCache::builder().limits(options.limits).build(poll.registry())?;
     let mut now = Instant::now();
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;

@@ -10,6 +10,7 @@ use {
     std::io,
     std::net::SocketAddr,
     std::process::Command,
+    std::sync::Arc,
 };
 
 #[test]
@@ -21,19 +22,33 @@ fn a_connection_that_is_not_made_in_time_is_an_error_that_names_the_address() {
     assert!(run.err.contains(&format!("not connected within 300ms: {address}: no answer")), "{}", run.err);
 }
 
-/// Runs the program where `two.test` has the addresses 127.0.0.1 and 127.0.0.2, by a hosts file of the test's own in a
-/// mount namespace.
+/// A hosts file of the test's own, which the program finds at its usual place by a mount namespace.
 #[cfg(target_os = "linux")]
-fn fetch_with_two_addresses(name: &str, args: &[&str]) -> crate::program::Run {
-    let dir = TempDir::new(name);
-    let hosts = format!("{}/hosts", dir.path());
-    std::fs::create_dir_all(dir.path()).unwrap();
-    std::fs::write(&hosts, "127.0.0.1 two.test\n127.0.0.2 two.test\n").unwrap();
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\"", &hosts]);
-    command.arg(PROGRAM).args(["--report", "json"]).args(args);
-    run(command)
+struct Hosts(TempDir);
+
+#[cfg(target_os = "linux")]
+impl Hosts {
+    fn new(name: &str, lines: &str) -> Hosts {
+        let hosts = Hosts(TempDir::new(name));
+        std::fs::create_dir_all(hosts.0.path()).unwrap();
+        hosts.change(lines);
+        hosts
+    }
+
+    fn change(&self, lines: &str) {
+        std::fs::write(format!("{}/hosts", self.0.path()), lines).unwrap();
+    }
+
+    fn fetch(&self, args: &[&str]) -> crate::program::Run {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind \"$0/hosts\" /etc/hosts && exec \"$@\"", self.0.path()]);
+        command.arg(PROGRAM).args(["--report", "json"]).args(args);
+        run(command)
+    }
 }
+
+#[cfg(target_os = "linux")]
+const TWO: &str = "127.0.0.1 two.test\n127.0.0.2 two.test\n";
 
 /// A server at 127.0.0.2, and what `make` makes at the same port of 127.0.0.1.
 #[cfg(target_os = "linux")]
@@ -46,18 +61,46 @@ fn with_first<T>(make: impl Fn(SocketAddr) -> io::Result<T>) -> (T, Server) {
     (0..100).find_map(|_| pair()).expect("there is a port that is free at both addresses")
 }
 
+/// Each request has a connection of its own; only the first of them tries the dead address.
 #[test]
 #[cfg(target_os = "linux")]
 #[ignore = "needs root"]
-fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
+fn a_names_dead_first_address_is_tried_once_and_the_one_that_worked_is_remembered() {
     for silent in [false, true] {
         let (_nobody, server) = with_first(|address| -> io::Result<Box<dyn Any>> {
             Ok(if silent { Box::new(nobody::silent_at(address)?) } else { Box::new(nobody::refusing_at(address)?) })
         });
-        let url = format!("http://two.test:{}/", server.address().port());
-        let run = fetch_with_two_addresses("hosts-in-turn", &["--timeout", "25", "-c", "1", "-n", "3", &url]);
-        run.expect(&[("responses", 3), ("failed", 0), ("opened", 1), ("not_connected", 1)]);
-        assert_eq!(server.requests(), [3]);
+        let port = server.address().port();
+        let url = format!("http://two.test:{port}/");
+        let run = Hosts::new("hosts-dead", TWO).fetch(&["-v", "-c", "1", "-n", "4", "--cache", "restrictive", &url]);
+        run.expect(&[("responses", 4), ("failed", 0), ("opened", 4), ("not_connected", 0)]);
+        assert_eq!(server.requests(), [1; 4]);
+        for (address, attempts) in [("127.0.0.1", 1), ("127.0.0.2", 4)] {
+            let line = format!("event=connect address={address}:{port}");
+            assert_eq!(run.err.matches(&line).count(), attempts, "{}", run.err);
+        }
+    }
+}
+
+/// The first of three requests has the name moved, and each has a connection of its own.
+#[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root"]
+fn a_name_that_moves_is_followed_once_its_addresses_have_expired() {
+    for (address_time, requests) in [("0", [1, 2]), ("60", [3, 0])] {
+        let hosts = Arc::new(Hosts::new("hosts-moving", "127.0.0.1 two.test\n"));
+        let moving = Arc::clone(&hosts);
+        let (first, second) = with_first(move |address| {
+            let moving = Arc::clone(&moving);
+            Server::on(&address.to_string(), move |client, _| {
+                moving.change("127.0.0.2 two.test\n");
+                client.echo(9)
+            })
+        });
+        let url = format!("http://two.test:{}/", first.address().port());
+        let args = ["-c", "1", "-n", "3", "--cache", "restrictive", "--address-time", address_time, &url];
+        hosts.fetch(&args).expect(&[("responses", 3), ("failed", 0), ("opened", 3)]);
+        assert_eq!([first.requests().len(), second.requests().len()], requests);
     }
 }
 
@@ -67,7 +110,7 @@ fn the_addresses_of_a_name_are_tried_in_turn_each_with_its_time() {
 fn an_address_that_connects_is_the_one_even_if_the_handshake_then_fails() {
     let (first, server) = with_first(|address| Server::on(&address.to_string(), |_, _| Ok(())));
     let url = format!("https://two.test:{}/", first.address().port());
-    let run = fetch_with_two_addresses("hosts-handshake", &["--insecure", &url]);
+    let run = Hosts::new("hosts-handshake", TWO).fetch(&["--insecure", &url]);
     run.expect(&[("failed", 1), ("opened", 0)]);
     assert!(run.err.contains("tls with two.test: "), "{}", run.err);
     assert_eq!((first.requests().len(), server.requests().len()), (1, 0));

@@ -4,6 +4,8 @@ mod addresses;
 mod command_line;
 mod dying;
 mod framing;
+#[cfg(unix)]
+mod interrupted;
 mod json;
 mod nginx;
 #[cfg(target_os = "linux")] // counts descriptors in /proc

@@ -57,6 +57,28 @@ fn as_many_requests_as_allowed_are_under_way_once_the_server_showed_persistence(
     fetch_all(&server, 5, &["-p", "4"], &[("opened", 1), ("reused", 4), ("pipelined", 3), ("retried", 0)]);
 }
 
+/// The server answers nothing until all are there that it takes, and then says that it takes no more.
+#[test]
+fn no_more_requests_are_under_way_than_the_server_takes() {
+    let server = Server::start(|client, _| {
+        let Some(path) = client.request()? else { return Ok(()) };
+        client.say(response("Keep-Alive: timeout=60, max=3\r\n", &path))?;
+        while client.waiting() < 3 {
+            if client.receive()? == 0 {
+                return Ok(());
+            }
+        }
+        for left in (0..3).rev() {
+            let Some(path) = client.request()? else { return Ok(()) };
+            client.say(response(&format!("Keep-Alive: max={left}\r\n"), &path))?;
+        }
+        while client.request()?.is_some() {}
+        Ok(())
+    });
+    fetch_all(&server, 12, &["-p", "9"], &[("opened", 3), ("reused", 9), ("pipelined", 6), ("retried", 0)]);
+    assert_eq!(server.requests(), [4; 3]);
+}
+
 #[test]
 fn responses_that_come_together_or_in_pieces_go_to_their_requests() {
     let server = Server::start(|client, _| {
@@ -144,6 +166,26 @@ fn a_server_that_loses_pipelined_requests_is_remembered_and_gets_one_at_a_time()
         }
     });
     fetch_all(&server, 20, &["-p", "4", "--timeout", "20"], &[("retried", 3)]);
+}
+
+#[test]
+fn a_connection_that_owes_an_answer_gets_no_further_request() {
+    let server = Server::start(|client, number| {
+        answer_one(client)?;
+        while number == 0 && client.waiting() < 2 {
+            client.receive()?;
+        }
+        answer_one(client)?;
+        if number == 0 {
+            // The second of the two stays unanswered.
+            while client.request()?.is_some() {}
+            return Ok(());
+        }
+        client.echo(9)
+    });
+    fetch_all(&server, 6, &["-p", "2", "--timeout", "12"], &[("retried", 1), ("opened", 2)]);
+    let heads = server.heads();
+    assert_eq!(heads[0].len(), 3, "{heads:?}");
 }
 
 #[test]

@@ -34,9 +34,12 @@ impl Run {
         let line = self.out.lines().last().unwrap_or_else(|| panic!("no report; {}", self.err));
         let report = Json::parse(line).unwrap_or_else(|| panic!("not JSON: {line}"));
         let number = |key| report.number(key);
-        assert_eq!(number("responses") + number("failed"), number("requests"), "{line}\n{}", self.err);
+        let all = number("responses") + number("failed") + number("unfinished");
+        assert_eq!(all, number("requests"), "{line}\n{}", self.err);
         assert_eq!(report.sum("evicted") + number("kept"), number("opened"), "{line}\n{}", self.err);
-        assert_eq!(self.status, i32::from(number("failed") > 0.0), "{line}\n{}", self.err);
+        let failed = i32::from(number("failed") > 0.0);
+        let status = if number("unfinished") > 0.0 { 130 } else { failed };
+        assert_eq!(self.status, status, "{line}\n{}", self.err);
         report
     }
 
@@ -93,6 +96,13 @@ impl Running {
         };
         Run { status: self.child.wait().unwrap().code().expect("ended by a signal"), out, err }
     }
+}
+
+/// What Ctrl-C does.
+#[cfg(unix)]
+pub fn interrupt(child: &Child) {
+    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(done.success());
 }
 
 impl Drop for Running {

@@ -1,11 +1,12 @@
 //! By Unix-domain sockets.
 
 use crate::program::{FEW, TempDir, fetch};
-use crate::server::{Client, accept};
+use crate::server::{Client, accept, response};
 use rustls::{ServerConnection, StreamOwned};
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 use testing::certificates::Authority;
 
 type Seen = Arc<Mutex<Vec<Vec<String>>>>;
@@ -108,5 +109,43 @@ fn two_names_with_tls_at_one_path_never_share_a_connection() {
     for heads in seen.lock().unwrap().iter() {
         let host = if heads[0].contains("one.test") { "Host: one.test" } else { "Host: two.test" };
         assert!(heads.iter().all(|head| head.contains(host)), "{heads:?}");
+    }
+}
+
+/// The server answers four pipelined requests when it has read the beginning of the first. Their lengths differ from run
+/// to run, so that in some run the socket takes all but the last piece, which TLS holds.
+#[test]
+fn a_connection_is_kept_only_if_its_requests_were_sent_whole() {
+    let dir = TempDir::new("unix-early");
+    let path = socket_in(&dir);
+    let authority = Authority::new();
+    let config = Arc::new(authority.server(&rustls::version::TLS13));
+    let listener = UnixListener::bind(&path).unwrap();
+    let streams = std::iter::from_fn(move || {
+        let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+        Some(listener.accept().map(|(stream, _)| StreamOwned::new(session, stream)))
+    });
+    let (end, ended) = mpsc::channel::<()>();
+    let (arrive, arrived) = mpsc::channel();
+    let channels = Mutex::new((ended, arrive));
+    accept(streams, move |client, _| {
+        client.echo(1)?;
+        client.receive()?;
+        client.say(response("", "early").repeat(4))?;
+        let (ended, arrive) = &*channels.lock().unwrap();
+        let _ = ended.recv();
+        while client.receive().is_ok_and(|n| n > 0) {}
+        let _ = arrive.send(client.waiting());
+        Ok(())
+    });
+    let pem = format!("{}/authority.pem", dir.path());
+    std::fs::write(&pem, authority.pem()).unwrap();
+    for length in (50_000..74_000).step_by(2_000) {
+        let url = format!("https://localhost/{}", "x".repeat(length));
+        let run = fetch(&["-q", "-c", "1", "-n", "5", "-p", "4", "--unix", &path, "--cacert", &pem, &url]);
+        run.expect(&[("responses", 5), ("opened", 1)]);
+        end.send(()).unwrap();
+        let sent_whole = arrived.recv_timeout(Duration::from_secs(60)).unwrap() == 4;
+        assert_eq!(run.report().number("kept"), f64::from(u8::from(sent_whole)), "{length}");
     }
 }

@@ -1,5 +1,6 @@
 //! The TLS connection in a cache, against servers driven by hand.
 
+mod certificates;
 mod inactive;
 mod session;
 mod stream;

@@ -1,42 +1,16 @@
-//! Handshakes: who is believed, what is resumed, what is said when it fails.
+//! Handshakes: what is resumed, in what pieces they may come, what is said when they fail.
 
 use crate::support::*;
 use crate::wire::*;
 use conncache::{ConnState, Interner};
 use http::tls::TlsConnection;
 use http::trust::Trust;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ClientConfig, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ServerConnection};
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
-use testing::certificates::{Authority, HOST, server_config};
-
-/// How a handshake with `host` fails.
-fn failure(host: &str, config: &Arc<ClientConfig>, server: ServerConfig) -> String {
-    let bed: Bed = Bed::new();
-    let (client, socket) = bed.sockets();
-    let mut client = TlsConnection::plain(client);
-    client.start_tls(host, config).unwrap();
-    let mut server = Server { socket, tls: ServerConnection::new(Arc::new(server)).unwrap() };
-    let patience = Patience::new();
-    loop {
-        match client.handshake() {
-            Ok(done) => assert!(!done, "it succeeded"),
-            Err(error) => {
-                // The server gets to know it, too.
-                while server.receive().is_ok() {
-                    patience.spend();
-                }
-                return error.to_string();
-            }
-        }
-        server.shake_hands();
-        patience.spend();
-    }
-}
+use testing::certificates::{Authority, HOST};
 
 /// How a handshake with something that isn't a TLS server fails.
 fn failure_at(answer: &[u8]) -> String {
@@ -127,79 +101,6 @@ fn sessions_kept_as_private_data_come_back_and_can_be_resumed() {
     let sessions = private.downcast::<Arc<ClientConfig>>().unwrap();
     assert!(is_resumed(bed.connect(&sessions, &server).0.handshake_kind()));
     assert!(!is_resumed(bed.connect(&bed.config, &server).0.handshake_kind()));
-}
-
-#[test]
-fn a_certificate_of_a_known_authority_is_accepted_in_each_version() {
-    for version in [TLS13, TLS12] {
-        let mut bed = Bed::new();
-        let (id, mut server) = bed.open_to(bed.authority.server(version));
-        server.send();
-        bed.exchange(id, &mut server);
-    }
-}
-
-#[test]
-fn a_certificate_of_an_unknown_authority_is_refused() {
-    let expected = "tls with localhost: its certificate was issued by nobody who is trusted here";
-    for trust in [Trust::WebRoots, Authority::new().trust()] {
-        assert_eq!(failure(HOST, &trust.config().unwrap(), Authority::new().server(TLS13)), expected);
-    }
-}
-
-#[test]
-fn a_self_signed_certificate_is_accepted_by_those_who_have_it_unless_it_is_marked_as_an_authority_s() {
-    for marked in [false, true] {
-        let mut params = CertificateParams::new([HOST.to_owned()]).unwrap();
-        if marked {
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        }
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = PrivateKeyDer::try_from(issuer.key().serialize_der()).unwrap();
-        let server = server_config(TLS13, issuer.der().clone(), key);
-        let config = Trust::Authorities(issuer.pem().into_bytes()).config().unwrap();
-        if marked {
-            let why = failure(HOST, &config, server);
-            assert_eq!(why, "tls with localhost: its certificate is an authority's own, and not for a server");
-        } else {
-            let bed: Bed = Bed::new();
-            let (mut conn, mut far) = bed.connect(&config, &Arc::new(server));
-            far.say(b"hello");
-            hear(&mut conn, b"hello");
-        }
-    }
-}
-
-#[test]
-fn those_who_trust_anybody_accept_any_certificate_in_each_version() {
-    for version in [TLS13, TLS12] {
-        let bed: Bed = Bed::new();
-        let mut params = CertificateParams::new(["elsewhere.example".to_owned()]).unwrap();
-        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
-        let server = Authority::new().server_with(version, params);
-        let (mut conn, mut far) = bed.connect(&Trust::Anybody.config().unwrap(), &Arc::new(server));
-        far.say(b"hello");
-        hear(&mut conn, b"hello");
-    }
-}
-
-#[test]
-fn a_certificate_for_another_name_is_refused_and_both_names_are_told() {
-    let authority = Authority::new();
-    let why = failure("other.example", &authority.trust().config().unwrap(), authority.server(TLS13));
-    for part in ["tls with other.example: ", "not valid for name \"other.example\"", "\"localhost\""] {
-        assert!(why.contains(part), "{why}");
-    }
-}
-
-#[test]
-fn a_certificate_out_of_date_is_refused_with_its_date() {
-    let authority = Authority::new();
-    let mut params = CertificateParams::new([HOST.to_owned()]).unwrap();
-    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
-    let server = authority.server_with(TLS13, params);
-    let why = failure(HOST, &authority.trust().config().unwrap(), server);
-    assert!(why.contains("certificate expired") && why.contains("978307200"), "{why}");
 }
 
 #[test]
@@ -318,18 +219,4 @@ fn a_host_that_can_be_no_name_is_refused_and_tls_starts_once() {
     conn.start_tls("127.0.0.1", &config).unwrap();
     let error = conn.start_tls(HOST, &config).unwrap_err();
     assert_eq!(error.to_string(), "tls with localhost: the connection has TLS already");
-}
-
-#[test]
-fn a_file_without_authorities_is_refused() {
-    let (_, key) = Authority::new().issue();
-    let broken = Authority::new().pem().replace("MII", "???");
-    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
-    for pem in [String::new(), "hello".to_owned(), key, broken, no_certificate] {
-        let error = Trust::Authorities(pem.clone().into_bytes()).config().err().map(|error| error.to_string());
-        assert!(
-            error.as_ref().is_some_and(|error| error.starts_with("the authorities' certificates: ")),
-            "{error:?}: {pem}"
-        );
-    }
 }

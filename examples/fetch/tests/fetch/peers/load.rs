@@ -11,11 +11,13 @@ use testing::temp_dir::TempDir;
 
 /// Besides the one that is held.
 pub const REQUESTS: usize = 10_000;
+/// By which the program hears of SIGINT and SIGTERM.
+const SIGNALS_SOCKETS: usize = 3;
 /// Longer than the slowest server takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(280);
 
 /// Asks for `/held` and for ten thousand paths behind `url`, by eight connections at a time. While `/held` is being
-/// waited for, all others are answered, and the server closes the connections; then the process must have one socket
+/// waited for, all others are answered, and the server closes the connections; then the process must have one connection
 /// and one file open, those of `/held`. Each request has to be in the origin's log exactly once, and each body has to be its own.
 #[track_caller]
 pub fn ten_thousand(name: &str, origin: &Origin, url: &str, options: &[&str]) -> Json {
@@ -28,9 +30,10 @@ pub fn ten_thousand(name: &str, origin: &Origin, url: &str, options: &[&str]) ->
     args.extend(urls.iter().map(String::as_str));
     let mut fetch = start_fetch(&args);
     wait_for(&mut fetch, "all answers but one", |_| origin.nginx.log_so_far().0.len() >= REQUESTS);
-    let body_of_held = format!("{}/0", bodies.path());
-    wait_for(&mut fetch, "one open socket and one file alone", |open| {
-        open.len() == 2 && open.iter().any(|name| name.starts_with("socket:")) && open.contains(&body_of_held)
+    let body_of_held = format!("{}/0.part", bodies.path());
+    wait_for(&mut fetch, "one open connection and one file alone", |open| {
+        let sockets = open.iter().filter(|name| name.starts_with("socket:")).count();
+        sockets == 1 + SIGNALS_SOCKETS && open.len() == sockets + 1 && open.contains(&body_of_held)
     });
     origin.release();
     let run = fetch.end();

@@ -1,19 +1,15 @@
-//! Names to addresses and addresses to connections, Loopback only, but
-//! for the question about a name that can't exist.
+//! Names to addresses. Loopback only, but for the question about a name that can't exist.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use conncache::mio::net::TcpStream;
-use conncache::mio::{Events, Interest, Poll, Token, Waker};
-use http::connecting::{Attempts, connected};
+use conncache::mio::{Events, Poll, Token, Waker};
 use http::resolving::{Found, LookupId, Resolver, THREADS};
-use testing::nobody::{refusing, silent};
 
 /// Only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -182,98 +178,4 @@ fn a_resolver_can_go_while_its_threads_are_stuck() {
     drop(open);
     // All threads have let go of what they had.
     assert_eq!(ended.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
-}
-
-/// What a host does.
-fn drive(poll: &mut Poll, attempts: &mut Attempts) -> io::Result<TcpStream> {
-    loop {
-        let mut stream = attempts.connect()?;
-        poll.registry().register(&mut stream, Token(1), Interest::WRITABLE).unwrap();
-        loop {
-            wait_for_event(poll);
-            match connected(&stream) {
-                Ok(true) => return Ok(stream),
-                Ok(false) => {}
-                Err(error) => {
-                    attempts.failed(error);
-                    break;
-                }
-            }
-        }
-    }
-}
-
-#[track_caller]
-fn assert_connected(stream: &TcpStream, listener: &TcpListener) {
-    assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
-    let (_, peer) = listener.accept().unwrap();
-    assert_eq!(stream.local_addr().unwrap(), peer);
-}
-
-#[test]
-fn the_first_address_that_answers_is_taken() {
-    let mut poll = Poll::new().unwrap();
-    let (_refusing, refused) = refusing();
-    let listener = TcpListener::bind(loopback(0)).unwrap();
-    let unused = TcpListener::bind(loopback(0)).unwrap();
-    unused.set_nonblocking(true).unwrap();
-    let mut attempts = Attempts::new([refused, listener.local_addr().unwrap(), unused.local_addr().unwrap()]);
-    let stream = drive(&mut poll, &mut attempts).unwrap();
-    assert_connected(&stream, &listener);
-    let error = unused.accept().unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-    assert_eq!(attempts.untried(), 1);
-}
-
-#[test]
-fn when_all_fail_the_error_names_each_and_why() {
-    let mut poll = Poll::new().unwrap();
-    let (_one, one) = refusing();
-    let (_two, two) = refusing();
-    let error = drive(&mut poll, &mut Attempts::new([one, two])).unwrap_err();
-    let refused = io::Error::from_raw_os_error(111);
-    if cfg!(target_os = "linux") {
-        assert_eq!(error.to_string(), format!("{one}: {refused}; {two}: {refused}"));
-    }
-
-    let mut attempts = Attempts::new([one]);
-    let _stream = attempts.connect().unwrap();
-    attempts.failed(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-    attempts.failed(io::Error::other("it is told once"));
-    assert_eq!(attempts.connect().unwrap_err().to_string(), format!("{one}: no answer"));
-}
-
-#[test]
-fn no_address_is_an_error() {
-    assert_eq!(Attempts::new([]).connect().unwrap_err().to_string(), "no address to connect to");
-}
-
-/// No connection can be made to a group, and the system says so in the call already.
-#[test]
-#[cfg(target_os = "linux")]
-fn an_address_that_fails_at_once_is_passed_over() {
-    let group: SocketAddr = "224.0.0.1:9".parse().unwrap();
-    let error = Attempts::new([group, group]).connect().unwrap_err();
-    assert_eq!(error.to_string().matches("224.0.0.1:9: ").count(), 2);
-
-    let mut poll = Poll::new().unwrap();
-    let listener = TcpListener::bind(loopback(0)).unwrap();
-    let (_refusing, refused) = refusing();
-    let mut attempts = Attempts::new([group, refused, group, listener.local_addr().unwrap()]);
-    let stream = drive(&mut poll, &mut attempts).unwrap();
-    assert_connected(&stream, &listener);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_connection_under_way_is_neither_made_nor_failed() {
-    let mut poll = Poll::new().unwrap();
-    let (_full, silent) = silent();
-    let listener = TcpListener::bind(loopback(0)).unwrap();
-    let mut attempts = Attempts::new([silent, listener.local_addr().unwrap()]);
-    let stream = attempts.connect().unwrap();
-    assert!(!connected(&stream).unwrap());
-    attempts.failed(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-    let stream = drive(&mut poll, &mut attempts).unwrap();
-    assert_connected(&stream, &listener);
 }
