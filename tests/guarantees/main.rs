@@ -5,7 +5,9 @@
 mod common;
 
 mod g1_alive;
+mod g2_false_alarms;
 mod g2_watched;
+mod g3_leases;
 mod g3_one_owner;
 mod g4_leaves_once;
 mod g5_nothing_left;
