@@ -13,6 +13,7 @@ mod registering;
 mod settings;
 mod times;
 mod tokens;
+mod unchanged;
 
 use common::host::Host;
 use common::light::Light;
