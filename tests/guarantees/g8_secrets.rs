@@ -1,12 +1,13 @@
 //! G8: secrets never reach `Debug`, `Display`, an error or the log.
 
 use crate::common::scripted::{Far, Scripted};
+use crate::logger::listen;
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{
     AggressiveCache, ChannelBindingId, ConnState, Interner, Limits, Owner, ParkOptions, Peer, PrivateData,
     RestrictiveCache,
 };
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{Level, Record};
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -19,26 +20,13 @@ const SECRET: &str = "hunter2";
 struct Ticket(&'static str);
 
 thread_local! {
-    /// What this thread logs, if the test runs in it: the logger is the whole process's.
-    static LINES: RefCell<Option<Vec<(Level, String, String)>>> = const { RefCell::new(None) };
+    /// What this thread logs.
+    static LINES: RefCell<Vec<(Level, String, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-struct Capture;
-
-impl Log for Capture {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        LINES.with_borrow_mut(|lines| {
-            if let Some(lines) = lines {
-                lines.push((record.level(), record.target().to_owned(), record.args().to_string()));
-            }
-        });
-    }
-
-    fn flush(&self) {}
+fn hear(record: &Record<'_>) {
+    let line = (record.level(), record.target().to_owned(), record.args().to_string());
+    LINES.with_borrow_mut(|lines| lines.push(line));
 }
 
 fn ticket() -> PrivateData {
@@ -47,9 +35,7 @@ fn ticket() -> PrivateData {
 
 #[test]
 fn no_secret_is_ever_shown() {
-    LINES.set(Some(Vec::new()));
-    log::set_logger(&Capture).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    listen(hear);
     let mut shown = Vec::new();
     let mut show = |what: &dyn Debug| shown.push(format!("{what:?} {what:#?}"));
 
@@ -134,7 +120,7 @@ fn no_secret_is_ever_shown() {
     show(&restrictive.set_connection_state(now, id, &peer, state).unwrap());
     cache.close_all();
 
-    let lines = LINES.take().expect("set at the start");
+    let lines = LINES.take();
     let seen = |event: &str| lines.iter().any(|(_, _, line)| line.starts_with(&format!("event={event} ")));
     for event in ["insert", "park", "reuse", "leave", "readiness", "stale", "deregister_failed"] {
         assert!(seen(event), "{event} isn't logged, so that nothing is proved");

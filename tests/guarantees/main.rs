@@ -11,10 +11,12 @@ mod g3_leases;
 mod g3_one_owner;
 mod g4_leaves_once;
 mod g5_nothing_left;
+mod g5_panics;
 mod g6_allocations;
 mod g6_bounded;
 mod g7_no_panic;
 mod g8_secrets;
+mod logger;
 
 use common::host::Host;
 use common::scripted::{Scripted, Shared};
