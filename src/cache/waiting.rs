@@ -144,7 +144,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         for _ in 0..MOST_LOOKS {
             if let Some(line) = self.table.lines.first_ready() {
-                self.table.lines.drop_first_ready();
                 if let Some(grant) = self.reuse_for(now, line) {
                     return Some(grant);
                 }
@@ -340,24 +339,33 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Serves the head of this line by a connection that is there.
+    /// Serves the head of the first line that is ready by a connection that is there. The line is ready no longer.
     fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
-        let bucket = self.table.lines.line(line).bucket;
-        let slot = self.find_in(now, bucket)?;
-        if let Err(fault) = self.widen(slot) {
-            drop(self.evict_faulty(slot, fault));
-            return None;
+        let (bucket, before) = (self.table.lines.line(line).bucket, self.table.len());
+        // The host's code is called first: should it panic, the line stays ready.
+        let found = self.find_in(now, bucket);
+        let found = found.and_then(|slot| match self.widen(slot) {
+            Ok(()) => Some(slot),
+            Err(fault) => {
+                drop(self.evict_faulty(slot, fault));
+                None
+            }
+        });
+        self.table.lines.drop_first_ready();
+        if found.is_none() && self.table.len() < before {
+            self.table.may_serve(bucket);
         }
+        let slot = found?;
         let request = self.table.lines.head(line)?;
         let (peer, channel, owner, since) = self.asked(request);
         let waiter = self.table.lines.id(request);
         self.table.step_out(request);
         self.table.forget(request);
-        let found = self.hand_out(now, slot, owner);
-        self.end_promises(bucket);
         if self.table.waiting_in(bucket) > 0 {
             self.table.may_serve(bucket);
         }
+        let found = self.hand_out(now, slot, owner);
+        self.end_promises(bucket);
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted: Granted::Reuse(found) })
     }
 
@@ -374,6 +382,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (peer, channel, owner, since) = self.asked(request);
         let end = if until == Tick::NEVER { now.after(PLACE_TIME) } else { until };
         let place = self.place(waiter, &peer, channel, owner, end);
+        // The host's code may panic: then it is still this site's turn.
+        self.table.buckets.sites.look_again(site);
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
         self.table.take_turn(request, end);
         let granted = Granted::Open { place, evicted };

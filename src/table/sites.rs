@@ -83,7 +83,7 @@ impl Sites {
             if self.is_queued(site) {
                 return Some(site);
             }
-            self.queue.pop_front();
+            self.drop_first();
         }
         None
     }
@@ -99,8 +99,8 @@ impl Sites {
 
     /// Takes the first site out of the queue: it has to be looked at again when something happens.
     pub(crate) fn drop_first(&mut self) {
-        if let Some(site) = self.queue.pop_front() {
-            self.get_mut(site).queued = false;
+        if let Some(site) = self.queue.pop_front().and_then(|site| self.sites.get_mut(site as usize)) {
+            site.queued = false;
         }
     }
 

@@ -10,14 +10,15 @@ use crate::logger::listen;
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Registry, Token};
 use conncache::{
-    Cache, Candidate, ChannelBindingId, ConnId, ConnState, Connection, Counts, Owner, ParkOptions, Peer, Policy, Probe,
-    Requested, Verdict,
+    Cache, Candidate, ChannelBindingId, ConnId, ConnState, Connection, Counts, Limits, Owner, ParkOptions, Peer,
+    Policy, Probe, Requested, Verdict,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Once;
 use std::time::Instant;
 
 thread_local! {
@@ -95,19 +96,21 @@ fn peer(number: u16) -> Peer {
 }
 
 impl World {
-    fn new(random: &mut Random) -> World {
+    fn empty(limits: Limits) -> World {
         let (poll, mood) = (Poll::new().unwrap(), Rc::new(Cell::new(Verdict::Keep)));
-        let limits = limits(|l| {
+        let cache = Cache::with_policy(Mood(Rc::clone(&mood))).limits(limits).build(poll.registry()).unwrap();
+        World { _poll: poll, cache, mood, now: Instant::now(), wires: Vec::new() }
+    }
+
+    fn new(random: &mut Random) -> World {
+        let mut world = World::empty(limits(|l| {
             if random.one_in(2) {
                 (l.max_inactive, l.max_inactive_per_peer) = (Some(8), Some(3));
             }
             if random.one_in(2) {
                 (l.max_lifetime, l.idle_timeout) = (Some(100 * SECOND), Some(50 * SECOND));
             }
-        });
-        let builder = Cache::with_policy(Mood(Rc::clone(&mood))).limits(limits);
-        let cache = builder.build(poll.registry()).unwrap();
-        let mut world = World { _poll: poll, cache, mood, now: Instant::now(), wires: Vec::new() };
+        }));
         for number in 0..16 {
             let channel = ChannelBindingId(random.below(2) as u64);
             if number % 5 == 4 {
@@ -317,17 +320,24 @@ fn check(world: &World, at: &str) {
     assert_eq!(here, all.active + all.inactive, "{at}: somebody is lost");
 }
 
+/// Has this thread's logger be one of the host's functions, and spares the backtraces of panics that are wanted.
+fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let wanted = info.payload().downcast_ref::<String>().is_some_and(|text| text.contains("as the test wants"));
+            if !wanted {
+                hook(info);
+            }
+        }));
+    });
+    listen(|_| trip());
+}
+
 #[test]
 fn a_panic_of_the_hosts_code_leaves_nothing_half_done() {
-    // Backtraces of panics that are wanted take long.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let wanted = info.payload().downcast_ref::<String>().is_some_and(|text| text.contains("as the test wants"));
-        if !wanted {
-            hook(info);
-        }
-    }));
-    listen(|_| trip());
+    prepare();
     let mut panics = 0;
     for (name, operation) in OPERATIONS {
         for seed in 0..20 {
@@ -363,4 +373,34 @@ fn a_panic_of_the_hosts_code_leaves_nothing_half_done() {
     }
     assert!(panics > 1_000, "{panics}");
     println!("{panics} panics");
+}
+
+/// Whoever waits is served in spite of a panic while he was about to be.
+#[test]
+fn a_panic_in_a_grant_loses_no_wake_up() {
+    prepare();
+    for fuse in 1..20 {
+        for elsewhere in [false, true] {
+            let mut world = World::empty(limits(|l| l.max_connections = Some(1)));
+            let (now, conn, other) = (world.now, world.conn().0, Peer::direct("other", 1));
+            let id = world.cache.insert(now, conn, &peer(0), PLAIN, Owner(0)).unwrap();
+            let wanted = if elsewhere { &other } else { &peer(0) };
+            let waits = world.cache.request(now, wanted, PLAIN, Owner(1), None).unwrap();
+            assert!(matches!(waits, Requested::Wait(_)));
+            assert!(world.cache.checkin(now, id).unwrap().is_none());
+            FUSE.set(fuse);
+            let granted = catch_unwind(AssertUnwindSafe(|| world.cache.grant(now)));
+            FUSE.set(0);
+            let at = format!("call {fuse}, elsewhere: {elsewhere}");
+            check(&world, &at);
+            if granted.is_ok_and(|grant| grant.is_some()) {
+                break;
+            }
+            // What it was about to get may have been handed out, and the news of it lost with the panic.
+            if world.cache.counts().waiting > 0 {
+                assert!(world.cache.next_deadline().is_some_and(|due| due <= now), "{at}: nothing is due");
+                assert!(world.cache.grant(now).is_some(), "{at}: it waits for ever");
+            }
+        }
+    }
 }

@@ -216,3 +216,16 @@ fn an_aggressive_cache_keeps_what_nobody_waits_for_any_more() {
     host.nothing_to_grant();
     assert!(host.reuse(1).id.same_connection(id));
 }
+
+#[test]
+fn whoever_comes_after_one_who_withdrew_is_served() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(2));
+    let ids = [host.open(1), host.open(1)];
+    let waiter = host.wait(1);
+    host.cache.withdraw(waiter).unwrap();
+    host.nothing_to_grant();
+    let waiter = host.wait(1);
+    drop(host.cache.close_connection(ids[0]).unwrap());
+    let (served, _place) = host.granted_place();
+    assert_eq!(served, waiter);
+}
