@@ -63,10 +63,12 @@ pub(crate) struct Buckets {
 
 impl Buckets {
     pub(crate) fn new(capacity: usize, mixer: Mixer) -> Buckets {
+        // A connection that moves has two for a moment.
+        let buckets = if capacity > 0 { capacity + 1 } else { 0 };
         Buckets {
-            buckets: Slab::with_capacity(capacity),
-            sites: Sites::with_capacity(capacity),
-            living: Living::with_capacity(capacity),
+            buckets: Slab::with_capacity(buckets),
+            sites: Sites::with_capacity(buckets),
+            living: Living::with_capacity(buckets),
             by_key: Heads::with_room(capacity),
             by_peer: Heads::with_room(capacity),
             closed: List::EMPTY,
@@ -104,7 +106,7 @@ impl Buckets {
         if let Some(found) = self.find(peer, channel) {
             return found;
         }
-        if self.buckets.len() == self.by_key.room() {
+        if self.buckets.len() > self.by_key.room() {
             self.make_room(2 * self.buckets.len());
         }
         let site = self.site_of(peer).unwrap_or_else(|| self.sites.add(most));

@@ -1,49 +1,11 @@
-//! G6: once warm, the cache's cycle allocates nothing. The allocator of this crate counts, each thread for itself.
+//! G6: once warm, the cache's cycle allocates nothing.
 
+use crate::allocator::allocations;
 use crate::common::PLAIN;
 use crate::common::light::Light;
 use conncache::mio::Poll;
 use conncache::{AggressiveCache, ConnId, ConnState, Owner, Peer, RestrictiveCache};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::{Duration, Instant};
-
-struct Counting;
-
-thread_local! {
-    /// Of this thread alone: cargo's harness has one that allocates whenever it likes.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-}
-
-// SAFETY: all is the system's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn allocations(mut work: impl FnMut()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
 
 const CYCLES: u64 = 100_000;
 
@@ -93,5 +55,5 @@ fn once_warm_nothing_is_allocated() {
         }
     };
     come_and_go();
-    assert_eq!(allocations(come_and_go), 0, "an owner's or a peer's entry stayed behind");
+    assert_eq!(allocations(&mut come_and_go), 0, "an owner's or a peer's entry stayed behind");
 }

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod allocator;
 mod g1_alive;
 mod g2_false_alarms;
 mod g2_watched;
@@ -14,6 +15,7 @@ mod g5_nothing_left;
 mod g5_panics;
 mod g6_allocations;
 mod g6_bounded;
+mod g6_capacity;
 mod g7_no_panic;
 mod g8_secrets;
 mod logger;
