@@ -8,7 +8,7 @@ use crate::common::scripted::{Far, Scripted};
 use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::scripted;
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ConnState, Limits, Peer, Reason};
+use conncache::{AggressiveCache, ChannelBindingId, ConnState, Limits, Peer, Reason};
 use std::time::Instant;
 
 #[test]
@@ -103,4 +103,18 @@ fn a_connection_is_not_handed_out_for_another_peer_or_channel() {
     }
     assert!(host.cache.checkout(host.now, &host.peer, TLS, ME).is_none());
     assert!(host.cache.checkout(host.now, &"127.0.0.1:80".parse().unwrap(), PLAIN, ME).is_some());
+}
+
+/// Channel bindings have 64 bits, all of which count.
+#[test]
+fn channels_that_differ_in_any_bit_are_different() {
+    let mut host = Host::new(Limits::default());
+    let channel = ChannelBindingId(0x0123_4567_89ab_cdef);
+    let id = host.cache.insert(host.now, Light, &host.peer, channel, ME).unwrap();
+    assert!(host.cache.checkin(host.now, id).unwrap().is_none());
+    for bit in 0..64 {
+        let other = ChannelBindingId(channel.0 ^ (1 << bit));
+        assert!(host.cache.checkout(host.now, &host.peer, other, ME).is_none(), "bit {bit}");
+    }
+    assert!(host.cache.checkout(host.now, &host.peer, channel, ME).is_some());
 }

@@ -5,8 +5,9 @@ use crate::common::light::Light;
 use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::{host, keep_many};
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ConnId, ConnState, Limits, Peer, Reason};
+use conncache::{Aggressive, AggressiveCache, Cache, ConnId, ConnState, KeepResidents, Limits, Peer, Policy, Reason};
 use std::io;
+use std::time::Instant;
 
 #[test]
 fn what_a_lowered_limit_condemns_comes_from_expire_and_is_not_handed_out() {
@@ -130,4 +131,107 @@ fn lowering_max_inactive_spares_the_healthy_while_those_of_a_closed_peer_go() {
         assert_eq!(gone.iter().filter(|(_, reason)| *reason == Reason::PeerClosed).count(), 5, "{gone:?}");
         assert_eq!((gone.len(), host.cache.counts().inactive, healthy.len()), (5, 5, 5));
     }
+}
+
+#[test]
+fn lowering_max_inactive_alone_is_no_error_and_the_smaller_number_counts() {
+    let mut host = host(|l| (l.max_inactive, l.max_inactive_per_peer) = (Some(100), Some(10)));
+    let all = keep_many(&mut host, 5);
+    let mut emergency = host.cache.limits().clone();
+    emergency.max_inactive = Some(2);
+    host.cache.set_limits(emergency).unwrap();
+    assert_eq!(host.expire_all(), [0, 1, 2].map(|at| (all[at], Reason::MaxInactive)));
+    let newcomer = host.insert(Light);
+    assert_eq!(host.checkin(newcomer), Some((all[3], Reason::MaxInactive)));
+}
+
+#[test]
+fn what_is_condemned_is_counted_apart() {
+    let mut host = host(|_| ());
+    keep_many(&mut host, 5);
+    host.cache.set_limits(limits(|l| l.max_inactive = Some(3))).unwrap();
+    let seen = |host: &Host<Light>| {
+        let each: Vec<_> = host.cache.peers().map(|(_, _, counts)| counts).collect();
+        assert_eq!(each, [host.cache.counts()]);
+        assert_eq!(host.cache.counts_of(&host.peer, PLAIN), host.cache.counts());
+        (host.cache.counts().inactive, host.cache.counts().condemned)
+    };
+    assert_eq!(seen(&host), (5, 2));
+    assert!(host.expire().is_some());
+    assert_eq!(seen(&host), (4, 1));
+    assert!(host.cache.shed().is_some());
+    assert_eq!(seen(&host), (3, 0));
+}
+
+/// A host that changes its limits all the time and doesn't call `expire`.
+#[test]
+fn condemned_ones_do_not_build_up_without_expire() {
+    let most = |most: usize| limits(|l| l.max_inactive = Some(most));
+    for peak in [10, 100] {
+        let mut host = Host::new(most(peak));
+        keep_many(&mut host, peak);
+        for turn in 0..1_000 {
+            host.cache.set_limits(most(if turn % 3 == 0 { 10 } else { 1_000 })).unwrap();
+            let before = host.cache.counts();
+            let id = host.insert(Light);
+            let gone = host.checkin(id);
+            assert!(before.condemned == 0 || gone.is_some_and(|(gone, _)| gone != id), "each checkin evicts one");
+        }
+        // As many as there were at the peak, and those let in between two times of lowering.
+        assert!(host.cache.counts().inactive <= peak + 2, "{:?}", host.cache.counts());
+    }
+}
+
+#[test]
+fn for_room_one_that_has_run_out_goes_before_a_live_one() {
+    for per_peer in [false, true] {
+        let mut host = host(|l| if per_peer { l.max_inactive_per_peer = Some(3) } else { l.max_inactive = Some(3) });
+        let oldest = host.keep(Light);
+        let ending = host.insert(Light);
+        assert!(host.cache.checkin_until(host.now, ending, host.now + SECOND).unwrap().is_none());
+        let third = host.keep(Light);
+        let early = host.insert(Light);
+        host.now += SECOND;
+        assert_eq!(host.checkin(early), Some((ending, Reason::Deadline)), "per peer: {per_peer}");
+        let late = host.insert(Light);
+        let reason = if per_peer { Reason::MaxInactivePerPeer } else { Reason::MaxInactive };
+        assert_eq!(host.checkin(late), Some((oldest, reason)), "none has run out");
+        assert!([third, early, late].iter().all(|&id| host.cache.get(id).is_some()));
+    }
+}
+
+/// One that is condemned and has run out makes no room by going: the limit holds all the same.
+#[test]
+fn one_condemned_that_has_run_out_makes_no_room() {
+    let mut host = host(|_| ());
+    let ending = host.insert(Light);
+    assert!(host.cache.checkin_until(host.now, ending, host.now + SECOND).unwrap().is_none());
+    let kept = keep_many(&mut host, 2);
+    host.cache.set_limits(limits(|l| l.max_inactive = Some(2))).unwrap();
+    host.now += SECOND;
+    let newcomer = host.insert(Light);
+    assert_eq!(host.checkin(newcomer), Some((ending, Reason::MaxInactive)));
+    assert_eq!([(); 3].map(|()| host.reuse()), [Some(Same(newcomer)), Some(Same(kept[1])), None]);
+}
+
+/// A host that goes through more peers in turns than it keeps.
+#[test]
+fn a_cycle_through_too_many_peers_reuses_none_but_the_residents() {
+    const PEERS: u16 = 2_000;
+    const KEPT: usize = 500;
+    let go_around = |policy: Box<dyn Policy>, limits: Limits| {
+        let poll = Poll::new().unwrap();
+        let mut cache: Cache<Light, _> = Cache::with_policy(policy).limits(limits).build(poll.registry()).unwrap();
+        let now = Instant::now();
+        for port in (0..4).flat_map(|_| 0..PEERS) {
+            let peer = Peer::direct("host", port);
+            let found = cache.checkout(now, &peer, PLAIN, ME).map(|found| found.id);
+            let id = found.unwrap_or_else(|| cache.insert(now, Light, &peer, PLAIN, ME).unwrap());
+            drop(cache.checkin(now, id).unwrap());
+        }
+        (cache.stats().handed_out, cache.counts().inactive)
+    };
+    let limited = limits(|l| l.max_inactive = Some(KEPT));
+    assert_eq!(go_around(Box::new(Aggressive), limited), (0, KEPT));
+    assert_eq!(go_around(Box::new(KeepResidents(KEPT)), Limits::default()), (3 * KEPT as u64, KEPT));
 }

@@ -5,6 +5,7 @@ mod common;
 
 mod clock;
 mod errors;
+mod histories;
 mod ids;
 mod lowered_limits;
 mod numbers;

@@ -3,7 +3,7 @@
 use crate::common::light::Light;
 use crate::common::{ME, PLAIN, Same, TLS, counts};
 use crate::{host, keep_many};
-use conncache::{Cause, ConnState, Counts, ParkOptions, Peer, Reason};
+use conncache::{Cause, ChannelBindingId, ConnState, Counts, ParkOptions, Peer, Reason};
 
 #[test]
 fn recording_the_peer_that_is_recorded_already_changes_nothing() {
@@ -67,4 +67,36 @@ fn a_drain_keeps_nothing_and_takes_nothing_back() {
     let late = host.insert(Light);
     assert_eq!(host.checkin(late), Some((late, Reason::Drained)));
     assert_eq!((host.expire(), host.cache.next_deadline()), (None, None));
+}
+
+#[test]
+fn a_closed_channel_is_closed_for_all_peers_but_not_for_newcomers() {
+    let mut host = host(|_| ());
+    let others: Vec<Peer> = (1..4).map(|port| Peer::direct("other", port)).collect();
+    let mut revoked = Vec::new();
+    for peer in &others {
+        let id = host.cache.insert(host.now, Light, peer, TLS, ME).unwrap();
+        assert_eq!(host.checkin(id), None);
+        revoked.push(id);
+    }
+    let active = host.cache.insert(host.now, Light, &others[0], TLS, ME).unwrap();
+    let (plain, wanted) = (host.keep(Light), ChannelBindingId(7));
+    host.cache.close_channel(TLS);
+    for peer in &others {
+        assert!(host.cache.checkout(host.now, peer, TLS, ME).is_none());
+        assert!(host.cache.find_inactive_connection(host.now, peer, TLS).is_err());
+    }
+    let changed = host.cache.set_connection_state(host.now, revoked[0], &others[0], ConnState::Active(ME)).unwrap();
+    assert_eq!(changed.evicted.map(|evicted| evicted.reason), Some(Reason::ChannelClosed));
+    assert!(host.cache.next_deadline().is_some_and(|due| due <= host.now), "they are due");
+    let mut expired = host.expire_all();
+    expired.sort_unstable_by_key(|&(id, _)| id);
+    assert_eq!(expired, [1, 2].map(|at| (revoked[at], Reason::ChannelClosed)));
+    // Neither under another name nor under another channel does an active one come back.
+    let changed = host.cache.set_connection_state(host.now, active, &host.peer, ConnState::inactive(wanted)).unwrap();
+    assert_eq!(changed.evicted.map(|evicted| evicted.reason), Some(Reason::ChannelClosed));
+    assert_eq!((host.reuse(), host.cache.stats().left(Reason::ChannelClosed)), (Some(Same(plain)), 4));
+    let newcomer = host.cache.insert(host.now, Light, &others[0], TLS, ME).unwrap();
+    assert_eq!(host.checkin(newcomer), None);
+    assert!(host.cache.checkout(host.now, &others[0], TLS, ME).is_some_and(|found| found.id.same_connection(newcomer)));
 }

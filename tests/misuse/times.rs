@@ -183,3 +183,31 @@ fn jitter_of_one_seed_is_the_same_in_every_cache() {
     }
     assert_ne!(ends(1), ends(2));
 }
+
+/// As from a clock that begins with something silly, before it is set.
+#[test]
+fn after_a_first_time_in_the_remote_past_limits_end_early_rather_than_never() {
+    for limited in [true, false] {
+        let mut host = host(|l| l.idle_timeout = limited.then_some(SECOND));
+        let now = host.now;
+        let Some(past) = now.checked_sub(Duration::from_secs(1 << 40)) else { return };
+        assert!(host.cache.expire(past).is_none());
+        let id = host.insert(Light);
+        let kept = host.checkin(id);
+        host.now += 2 * SECOND;
+        let gone = kept.or_else(|| host.expire());
+        assert_eq!(gone, limited.then_some((id, Reason::IdleTimeout)));
+        assert_eq!(host.reuse(), (!limited).then_some(Same(id)));
+    }
+}
+
+#[test]
+fn a_deadline_beyond_all_numbers_is_announced_before_it_comes() {
+    let mut host = host(|_| ());
+    let id = host.insert(Light);
+    let Some(remote) = host.now.checked_add(Duration::from_secs(1 << 40)) else { return };
+    assert!(host.cache.checkin_until(host.now, id, remote).unwrap().is_none());
+    assert!(host.cache.next_deadline().is_some_and(|due| due < remote && due > host.now));
+    host.now = remote;
+    assert_eq!(host.expire(), Some((id, Reason::Deadline)));
+}

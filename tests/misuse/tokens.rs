@@ -102,3 +102,36 @@ fn a_token_of_the_cache_is_refused_by_take() {
     assert!(matches!(error.cause, Cause::TokenOfCache(t) if t == token) && error.into_evicted().is_none());
     assert_eq!((host.cache.stats().handed_out, host.reuse()), (0, Some(Same(id))));
 }
+
+#[test]
+fn a_range_that_a_living_cache_has_is_refused_and_both_are_named() {
+    let poll = Poll::new().unwrap();
+    let build = |range| AggressiveCache::<Light>::builder().tokens(range).build(poll.registry());
+    let first = build(3_000..4_000).unwrap();
+    for range in [3_000..4_000, 2_500..3_001, 3_999..4_500, 3_400..3_500, 2_000..5_000] {
+        let text = build(range.clone()).unwrap_err().to_string();
+        assert!(text.contains(&format!("{range:?}")) && text.contains("3000..4000"), "{text}");
+    }
+    let (_below, _above) = (build(2_000..3_000).unwrap(), build(4_000..5_000).unwrap());
+    drop(first);
+    assert!(build(3_000..4_000).is_ok(), "it went with its cache");
+}
+
+/// Eight caches take turns: their connections' ids are eight apart in each of them, their tokens are not.
+#[test]
+fn caches_in_lockstep_tell_as_many_connections_apart_as_one_alone() {
+    let (poll, peer, now) = (Poll::new().unwrap(), Peer::direct("a", 1), Instant::now());
+    let mut caches: Vec<AggressiveCache<Light>> = (0..8)
+        .map(|at| 10_000 + at * 1_000..11_000 + at * 1_000)
+        .map(|range| AggressiveCache::builder().tokens(range).build(poll.registry()).unwrap())
+        .collect();
+    let mut tokens = std::collections::HashSet::new();
+    for _ in 0..8 {
+        for cache in &mut caches {
+            let id = cache.insert(now, Light, &peer, PLAIN, ME).unwrap();
+            assert!(tokens.insert(cache.token(id).unwrap()), "too soon");
+            drop(cache.close_connection(id).unwrap());
+        }
+    }
+    assert_eq!(tokens.len(), 64);
+}
