@@ -55,3 +55,34 @@ pub(crate) fn since(epoch: u64, caches: [u32; 2], peer: &Peer, channel: ChannelB
         Closed::Channel(closed) => (*closed == channel).then_some(Reason::ChannelClosed),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All in one test, since the process has but one memory.
+    #[test]
+    fn the_latest_closings_are_remembered_and_what_is_older_counts_as_closed() {
+        let (ours, theirs, channel) = (u32::MAX - 1, u32::MAX, ChannelBindingId(3));
+        let [closed, open] = ["closed", "open"].map(|host| Peer::direct(host, 1));
+        let start = epoch();
+        assert_eq!(since(start, [ours, ours], &closed, channel), None);
+        remember(ours, Closed::Peer(closed.clone()));
+        assert_eq!(since(start, [ours, theirs], &closed, channel), Some(Reason::PeerClosed));
+        assert_eq!(since(start, [theirs, ours], &closed, channel), Some(Reason::PeerClosed));
+        assert_eq!(since(start, [theirs, 0], &closed, channel), None, "another cache's");
+        assert_eq!(since(start, [ours, ours], &open, channel), None);
+        assert_eq!(since(epoch(), [ours, ours], &closed, channel), None, "it came later");
+        remember(ours, Closed::Channel(channel));
+        assert_eq!(since(start, [ours, ours], &open, channel), Some(Reason::ChannelClosed));
+        assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), None);
+        for _ in 2..REMEMBERED {
+            remember(theirs, Closed::Channel(channel));
+        }
+        assert_eq!(since(start, [ours, ours], &closed, ChannelBindingId(4)), Some(Reason::PeerClosed));
+        assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), None, "the oldest is remembered");
+        remember(theirs, Closed::Channel(channel));
+        assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), Some(Reason::PeerClosed), "too old to tell");
+        assert_eq!(LATEST.lock().unwrap().len(), REMEMBERED);
+    }
+}

@@ -333,17 +333,25 @@ mod tests {
 
     #[test]
     fn chains_stay_short_whatever_the_channels_numbers() {
-        let (peer, mut buckets) = (Peer::direct("host", 1), buckets());
-        for channel in 0..1_000 {
-            let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel << 16), 9);
-            buckets.get_mut(bucket).active = 1;
-        }
-        assert!(buckets.by_key.room() >= 1_000);
-        let chain = |channel: u64| {
-            let first = buckets.by_key.first(buckets.mixer.key_hash(&peer, ChannelBindingId(channel << 16)));
-            let next = |&at: &u32| Some(buckets.get(at).links.older).filter(|&at| at != NONE);
-            std::iter::successors(Some(first), next).count()
+        let longest = |mixer: Mixer, channels: &[u64]| {
+            let (peer, mut buckets) = (Peer::direct("host", 1), Buckets::new(0, mixer));
+            for &channel in channels {
+                let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel), 9);
+                buckets.get_mut(bucket).active = 1;
+            }
+            assert!(buckets.by_key.room() >= 1_000);
+            let chain = |&channel: &u64| {
+                let first = buckets.by_key.first(buckets.mixer.key_hash(&peer, ChannelBindingId(channel)));
+                let next = |&at: &u32| Some(buckets.get(at).links.older).filter(|&at| at != NONE);
+                std::iter::successors(Some(first), next).count()
+            };
+            channels.iter().map(chain).max()
         };
-        assert!((0..1_000).map(chain).max() < Some(12));
+        let shifted: Vec<u64> = (0..1_000).map(|channel| channel << 16).collect();
+        assert!(longest(Mixer::new(1), &shifted) < Some(12));
+        // Chosen so that they share a chain in one cache, they share none in another.
+        let chosen = Mixer::new(1).colliding(1_000);
+        assert_eq!(longest(Mixer::new(1), &chosen), Some(1_000));
+        assert!(longest(Mixer::new(2), &chosen) < Some(12));
     }
 }

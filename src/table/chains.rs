@@ -60,6 +60,14 @@ impl Mixer {
 }
 
 #[cfg(test)]
+impl Mixer {
+    /// So many numbers that share a chain of a table with room for 2,048.
+    pub(crate) fn colliding(self, numbers: usize) -> Vec<u64> {
+        (0..).filter(|&number| self.mix(number) & 2_047 == 0).take(numbers).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;

@@ -155,6 +155,26 @@ mod tests {
         assert!((0..1_000).map(chain).max() < Some(12));
     }
 
+    /// 1,000 numbers chosen so that they share a chain in one cache share none in another.
+    #[test]
+    fn chains_stay_short_whatever_numbers_are_chosen() {
+        let chosen = Mixer::new(1).colliding(1_000);
+        let longest = |mixer: Mixer| {
+            let (mut slots, mut owners) = (Slots::new(), Owners::new(chosen.len(), mixer));
+            for &number in &chosen {
+                let slot = slots.insert(Record::new((), Owner(number))) as u32;
+                owners.add(&mut slots, Owner(number), slot);
+            }
+            let chain = |&owner: &u64| {
+                let next = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
+                std::iter::successors(Some(owners.heads.first(owners.hash(Owner(owner)))), next).count()
+            };
+            chosen.iter().map(chain).max()
+        };
+        assert_eq!(longest(Mixer::new(1)), Some(1_000));
+        assert!(longest(Mixer::new(2)) < Some(12));
+    }
+
     #[test]
     fn the_table_grows_by_those_there_at_once_not_by_those_who_came() {
         let (mut slots, mut owners) = (Slots::new(), owners());
