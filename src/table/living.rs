@@ -54,8 +54,10 @@ impl Living {
 
     /// The highest number.
     pub(crate) fn last(&self) -> Option<u32> {
-        let word = self.levels[0].iter().rposition(|&word| word != 0)?;
-        Some((word * 64 + self.levels[0][word].ilog2() as usize) as u32)
+        let top = &self.levels[LEVELS - 1];
+        let highest = top.iter().rposition(|&word| word != 0)?;
+        let last = self.levels.iter().rev().fold(highest, |word, level| word * 64 + level[word].ilog2() as usize);
+        Some(last as u32)
     }
 
     /// Gives back the memory behind the highest number.

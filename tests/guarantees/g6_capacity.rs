@@ -81,11 +81,10 @@ fn fill_and_empty(many: usize) {
     let until = now + SECOND;
     let mut back = |from: usize, to: usize| {
         allocations(|| {
-            for at in from..to {
-                let interest = Interest::READABLE;
-                let taken = cache.take(now, &peers[at], TLS, Token(at), interest).unwrap().unwrap();
+            for peer in &peers[from..to] {
+                let taken = cache.take(now, peer, TLS, Token(7), Interest::READABLE).unwrap().unwrap();
                 let options = ParkOptions::default().history(taken.history).until(until);
-                assert!(cache.park(now, taken.conn, &peers[at], PLAIN, options).unwrap().evicted.is_none());
+                assert!(cache.park(now, taken.conn, peer, PLAIN, options).unwrap().evicted.is_none());
             }
         })
     };

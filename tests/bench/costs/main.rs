@@ -6,6 +6,7 @@ mod cycle;
 mod fixtures;
 mod measure;
 mod memory;
+mod peak;
 mod report;
 mod scale;
 mod sockets;
@@ -28,6 +29,7 @@ fn main() -> std::io::Result<()> {
     sockets::c2(&mut report, effort)?;
     memory::bytes(&mut report);
     scale::operations(&mut report, effort);
+    peak::costs(&mut report, effort);
     sockets::c4(&mut report, effort)?;
     cycle::c5(&mut report, effort);
     sockets::c5(&mut report, effort)?;
