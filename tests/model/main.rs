@@ -11,7 +11,9 @@ use common::random::{Random, for_seeds};
 use common::scripted::Scripted;
 use conncache::Limits;
 use naive::Size;
-use run::{Policies, Run, ms};
+use run::{Policies, Run, Tried, ms};
+use std::cell::RefCell;
+use std::ops::Range;
 use std::time::Duration;
 
 const STEPS: usize = 1_500;
@@ -20,46 +22,53 @@ fn few(crowd: usize) -> Size {
     Size { peers: 3, channels: 2, owners: 3, crowd }
 }
 
-fn play(seed: u64, mut random: Random, limits: Limits, probing: bool, policies: Policies, tokens: bool) {
+/// Runs the test with each seed, and says how much was tried.
+fn tally(seeds: Range<u64>, run: impl Fn(u64) -> Tried) {
+    let sum = RefCell::new(Tried::default());
+    for_seeds(seeds, |seed| sum.borrow_mut().add(run(seed)));
+    println!("{}", sum.into_inner());
+}
+
+fn play(seed: u64, mut random: Random, limits: Limits, probing: bool, policies: Policies, tokens: bool) -> Tried {
     // A third of the runs is at home with few connections, a third with many.
     let crowd = [6, 14, 40][seed as usize % 3];
     let mut run = Run::new(&mut random, few(crowd), limits, probing, policies, tokens);
     for step in 0..STEPS {
         run.step(&mut random, step);
     }
-    run.end(&mut random);
+    run.end(&mut random)
 }
 
 #[test]
 fn without_limits_the_cache_does_what_the_reference_does() {
-    for_seeds(0..60, |seed| play(seed, Random::new(seed), Limits::default(), true, Policies::Keep, false));
+    tally(0..60, |seed| play(seed, Random::new(seed), Limits::default(), true, Policies::Keep, false));
 }
 
 #[test]
 fn within_small_limits_the_cache_does_what_the_reference_does() {
-    for_seeds(1_000..1_100, |seed| {
+    tally(1_000..1_100, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
-        play(seed, random, limits, true, Policies::Keep, false);
+        play(seed, random, limits, true, Policies::Keep, false)
     });
 }
 
 #[test]
 fn under_a_moody_policy_the_cache_does_what_the_reference_does() {
-    for_seeds(2_000..2_060, |seed| {
+    tally(2_000..2_060, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
-        play(seed, random, limits, true, Policies::Moody, false);
+        play(seed, random, limits, true, Policies::Moody, false)
     });
 }
 
 #[test]
 fn with_few_tokens_and_no_probe_the_cache_does_what_the_reference_does() {
-    for_seeds(3_000..3_040, |seed| {
+    tally(3_000..3_040, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
         let probing = random.one_in(2);
-        play(seed, random, limits, probing, Policies::Moody, true);
+        play(seed, random, limits, probing, Policies::Moody, true)
     });
 }
 
@@ -67,7 +76,7 @@ fn with_few_tokens_and_no_probe_the_cache_does_what_the_reference_does() {
 #[test]
 fn with_many_peers_and_owners_the_cache_does_what_the_reference_does() {
     let many = Size { peers: 40, channels: 3, owners: 100, crowd: 150 };
-    for_seeds(5_000..5_012, |seed| {
+    tally(5_000..5_012, |seed| {
         let mut random = Random::new(seed);
         let limits = run::some_limits(&mut random);
         let limits = if seed % 2 == 0 { conncache::Limits::default() } else { limits };
@@ -75,7 +84,7 @@ fn with_many_peers_and_owners_the_cache_does_what_the_reference_does() {
         for step in 0..STEPS {
             run.step(&mut random, step);
         }
-        run.end(&mut random);
+        run.end(&mut random)
     });
 }
 

@@ -18,6 +18,7 @@ use conncache::ConnId;
 use conncache::mio::net::{TcpStream, UnixStream};
 use far::{Far, Near};
 use host::{Connect, Host};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,7 @@ fn descriptors() -> usize {
 fn play<C: Near>(seeds: std::ops::Range<u64>, connections: u64, make: fn() -> Connect<C>) {
     let _alone = alone();
     let share = connections.div_ceil(seeds.end - seeds.start);
+    let (opened, exchanged) = (Cell::new(0), Cell::new(0));
     for_seeds(seeds, |seed| {
         let before = descriptors();
         let mut random = Random::new(seed);
@@ -55,9 +57,12 @@ fn play<C: Near>(seeds: std::ops::Range<u64>, connections: u64, make: fn() -> Co
         assert!(host.exchanged > host.opened + share / 10, "hardly any was used again: {}", host.exchanged);
         let kinds = host.evicted.iter().filter(|&&count| count > 0).count();
         assert!(kinds > 3, "{:?}", host.evicted);
+        opened.set(opened.get() + host.opened);
+        exchanged.set(exchanged.get() + host.exchanged);
         host.end();
         assert_eq!(descriptors(), before, "descriptors are left over");
     });
+    println!("{} connections, {} exchanges", opened.get(), exchanged.get());
 }
 
 fn tcp() -> impl FnMut() -> (TcpStream, Far) {

@@ -4,6 +4,7 @@ mod calls;
 mod choices;
 mod compare;
 mod events;
+mod tried;
 
 use crate::common::random::Random;
 use crate::common::scripted::{PROBES, Scripted, Shared};
@@ -17,6 +18,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+pub use tried::Tried;
 
 const MS: Time = 1_000_000;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -98,6 +101,7 @@ pub struct Run {
     probes_before: u64,
     outside: Vec<Outside>,
     secrets: u64,
+    steps: u64,
 }
 
 pub fn ms(ms: u64) -> Duration {
@@ -186,10 +190,12 @@ impl Run {
             probes_before: PROBES.get(),
             outside: Vec::new(),
             secrets: 0,
+            steps: 0,
         }
     }
 
     pub fn step(&mut self, random: &mut Random, step: usize) {
+        self.steps += 1;
         DROPPED.with_borrow_mut(Vec::clear);
         self.mood(random);
         match random.below(100) {
@@ -239,8 +245,9 @@ impl Run {
     }
 
     /// All that is left goes with the cache, or with `close_all`.
-    pub fn end(mut self, random: &mut Random) {
+    pub fn end(mut self, random: &mut Random) -> Tried {
         DROPPED.with_borrow_mut(Vec::clear);
+        let tried = Tried::of(&self);
         let closed = random.one_in(2);
         let inside: Vec<u64> = self.naive.conns.iter().filter_map(|c| c.waiting().and_then(|w| w.private)).collect();
         if closed {
@@ -264,5 +271,6 @@ impl Run {
         self.outside.clear();
         assert!(self.wires.iter().all(|wire| wire.borrow().dropped == 1), "each is closed once");
         drop(self.poll);
+        tried
     }
 }
