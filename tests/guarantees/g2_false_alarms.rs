@@ -3,8 +3,9 @@
 use crate::common::host::Host;
 use crate::common::scripted::{PROBES, Scripted};
 use crate::common::{SECOND, Same};
-use conncache::{ConnId, Handled, Limits, Reason};
-use std::time::Duration;
+use conncache::mio::Poll;
+use conncache::{AggressiveCache, ConnId, Handled, Limits, Peer, Reason};
+use std::time::{Duration, Instant};
 
 /// How many false alarms are let pass at once.
 const AT_ONCE: usize = 64;
@@ -110,4 +111,14 @@ fn an_active_connection_may_wake_the_loop_as_often_as_it_likes() {
     }
     assert_eq!(host.checkin(id), None);
     assert_eq!(alarm(&mut host, id, AT_ONCE), None);
+}
+
+/// A level-triggered loop tells again and again of what isn't read: that is no fault of the connection.
+#[test]
+fn in_a_level_triggered_loop_nothing_is_counted() {
+    let poll = Poll::new().unwrap();
+    let cache = AggressiveCache::builder().level_triggered(true).build(poll.registry()).unwrap();
+    let mut host = Host { poll, cache, peer: Peer::direct("host", 80), now: Instant::now() };
+    let id = host.keep(Scripted::new(0).0);
+    assert_eq!(alarm(&mut host, id, 1_000), None);
 }

@@ -25,7 +25,7 @@ fn few(crowd: usize) -> Size {
 /// Runs the test with each seed, and says how much was tried.
 fn tally(seeds: Range<u64>, run: impl Fn(u64) -> Tried) {
     let sum = RefCell::new(Tried::default());
-    for_seeds(seeds, |seed| sum.borrow_mut().add(run(seed)));
+    for_seeds(seeds, |seed| *sum.borrow_mut() += run(seed));
     println!("{}", sum.into_inner());
 }
 

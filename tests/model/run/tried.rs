@@ -3,6 +3,7 @@
 use super::Run;
 use conncache::Reason;
 use std::fmt;
+use std::ops::AddAssign;
 
 #[derive(Default)]
 pub struct Tried {
@@ -35,8 +36,10 @@ impl Tried {
             left,
         }
     }
+}
 
-    pub fn add(&mut self, other: Tried) {
+impl AddAssign for Tried {
+    fn add_assign(&mut self, other: Tried) {
         let Tried { runs, steps, inserted, handed_out, found_dead, stale_events, over, closings, left } = other;
         self.runs += runs;
         self.steps += steps;
