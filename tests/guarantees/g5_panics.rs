@@ -379,8 +379,8 @@ fn a_panic_of_the_hosts_code_leaves_nothing_half_done() {
 #[test]
 fn a_panic_in_a_grant_loses_no_wake_up() {
     prepare();
-    for fuse in 1..20 {
-        for elsewhere in [false, true] {
+    for elsewhere in [false, true] {
+        for fuse in 1.. {
             let mut world = World::empty(limits(|l| l.max_connections = Some(1)));
             let (now, conn, other) = (world.now, world.conn().0, Peer::direct("other", 1));
             let id = world.cache.insert(now, conn, &peer(0), PLAIN, Owner(0)).unwrap();
@@ -389,11 +389,12 @@ fn a_panic_in_a_grant_loses_no_wake_up() {
             assert!(matches!(waits, Requested::Wait(_)));
             assert!(world.cache.checkin(now, id).unwrap().is_none());
             FUSE.set(fuse);
-            let granted = catch_unwind(AssertUnwindSafe(|| world.cache.grant(now)));
+            let granted = catch_unwind(AssertUnwindSafe(|| world.cache.grant(now).is_some()));
             FUSE.set(0);
             let at = format!("call {fuse}, elsewhere: {elsewhere}");
             check(&world, &at);
-            if granted.is_ok_and(|grant| grant.is_some()) {
+            if let Ok(granted) = granted {
+                assert!(granted && fuse > 2, "{at}: hardly anything could panic");
                 break;
             }
             // What it was about to get may have been handed out, and the news of it lost with the panic.
