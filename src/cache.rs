@@ -14,7 +14,6 @@ use crate::table::Table;
 use crate::table::clock::{Clock, Tick};
 use crate::table::slots::Record;
 use mio::Token;
-use std::time::Duration;
 
 pub use builder::Builder;
 
@@ -83,9 +82,10 @@ pub struct Cache<C: Connection, P: Policy> {
     /// Where the next [`sweep`](Cache::sweep) goes on.
     pub(crate) swept: u32,
     pub(crate) stats: Stats,
-    pub(crate) probing: bool,
     pub(crate) draining: bool,
-    pub(crate) probe_after: Duration,
+    /// For how many nanoseconds a connection has to have been inactive to be probed at its hand-out; `u64::MAX` if none
+    /// is probed.
+    pub(crate) probe_after: u64,
     pub(crate) oldest_first: bool,
     /// How often connections served their own lines since one was closed to make room for another peer's.
     pub(crate) passes: u32,

@@ -6,7 +6,7 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
-use crate::state::{ConnId, Owner, PrivateData};
+use crate::state::{ConnId, Owner};
 use crate::table::age::Ages;
 use crate::table::buckets::{Bucket, Buckets};
 use crate::table::chains::Mixer;
@@ -92,39 +92,34 @@ impl<C> Table<C> {
         slot
     }
 
-    /// Makes an inactive connection active: since when it was inactive, and its private data.
+    /// Makes an inactive connection active.
     #[inline]
-    pub(crate) fn activate(&mut self, slot: u32, owner: Owner) -> (Tick, PrivateData) {
+    pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
         self.owners.make_room_for_one(&mut self.slots);
+        let owners_links = self.owners.push(owner, slot);
         let record = &mut self.slots[slot as usize];
-        let (since, private) = match std::mem::replace(&mut record.state, State::Active { owner }) {
-            State::Inactive { since, private, .. } => (since, private),
-            State::Active { .. } => unreachable!("only an inactive connection is made active"),
-        };
+        debug_assert!(record.is_inactive());
+        record.state = State::Active { owner };
         let (at, standing) = (record.bucket, record.flags.standing);
-        let links = std::mem::replace(&mut record.links, self.owners.push(owner, slot));
-        let owners_links = record.links;
+        let links = std::mem::replace(&mut record.links, owners_links);
         if standing == Standing::Condemned {
             (record.flags.standing, record.flags.doomed) = (Standing::Kept, None);
         }
         self.buckets.get_mut(at).active += 1;
         self.leave_lists(slot, at, standing, links);
         self.owners.link(&mut self.slots, slot, owners_links);
-        (since, private)
     }
 
     /// Makes an active connection inactive; it is the newest from now on.
     #[inline]
-    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, private: PrivateData, standing: Standing) {
+    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
         let record = &mut self.slots[slot as usize];
         if record.flags.timed || record.flags.connecting {
             self.end_activity(slot);
         }
         let record = &mut self.slots[slot as usize];
-        let owner = match std::mem::replace(&mut record.state, State::Inactive { since, until, private }) {
-            State::Active { owner } => owner,
-            State::Inactive { .. } => unreachable!("only an active connection is made inactive"),
-        };
+        let State::Active { owner } = record.state else { unreachable!("only an active connection is made inactive") };
+        record.state = State::Inactive { since, until };
         record.alarms = 0;
         record.flags.standing = standing;
         let (at, due) = (record.bucket, until.min(record.lifetime_end));
@@ -278,7 +273,7 @@ impl<C> Table<C> {
     /// Condemns the inactive ones that have had `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
         let kept = |record: &Record<C>| {
-            matches!(record.state, State::Inactive { .. }) && record.flags.standing != Standing::Condemned
+            record.is_inactive() && record.flags.standing != Standing::Condemned
         };
         let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
         for slot in used.map(|(slot, _)| slot).collect::<Vec<_>>() {
@@ -417,10 +412,10 @@ mod tests {
     fn only_what_can_run_out_stands_among_the_deadlines() {
         let (mut table, peer, channel) = (Table::new(0, 1), Peer::direct("host", 1), ChannelBindingId::PLAIN);
         let lasting = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
-        table.deactivate(lasting, Tick(1), Tick::NEVER, None, Standing::Kept);
+        table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
         assert_eq!(table.first_deadline(), None);
         let ending = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
-        table.deactivate(ending, Tick(1), Tick(5), None, Standing::Kept);
+        table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));
         assert_eq!(table.first_deadline(), None);

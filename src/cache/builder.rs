@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::table::Table;
-use crate::table::clock::Clock;
+use crate::table::clock::{Clock, nanos};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -268,9 +268,8 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             level_triggered: self.level_triggered,
             swept: 0,
             stats: Stats::default(),
-            probing: self.probe,
             draining: false,
-            probe_after: self.probe_after,
+            probe_after: if self.probe { nanos(self.probe_after) } else { u64::MAX },
             oldest_first: self.oldest_first,
             passes: 0,
         })

@@ -16,7 +16,7 @@ use crate::table::clock::Tick;
 use crate::table::slots::{Flags, Record, Standing, State};
 use log::debug;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// # In and out
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -173,7 +173,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         match self.table.leased(id).ok_or(StateError::NotFound)?.state {
             State::Active { .. } => match self.give_back(now, id.slot, None, &mut None, until) {
                 None => Ok(None),
-                Some(gone) => Ok(Some(self.evict_gone(gone))),
+                Some(gone) => Ok(Some(self.evict_faulty(gone.slot, gone.fault))),
             },
             State::Inactive { .. } => Err(StateError::AlreadyInactive),
         }
@@ -182,11 +182,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Makes an inactive connection, found fit, active.
     #[inline]
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
-        let (since, private) = self.table.activate(slot, owner);
         let record = self.table.at_mut(slot);
         record.uses += 1;
+        let inactive_for = record.inactive_since().map_or(Duration::ZERO, |since| now.since(since));
+        let found = Found { id: record.id(slot), inactive_for, uses: record.uses, private: record.private.take() };
+        self.table.activate(slot, owner);
         self.stats.handed_out += 1;
-        let found = Found { id: record.id(slot), inactive_for: now.since(since), uses: record.uses, private };
         debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
         found
     }
@@ -207,7 +208,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         let (record, home) = self.table.pair(slot);
-        let (bucket, was_inactive) = (record.bucket, matches!(record.state, State::Inactive { .. }));
+        let (bucket, was_inactive) = (record.bucket, record.is_inactive());
         let is_known_well = record.flags.connected && !record.flags.read_closed && !EDGE_IS_EMULATED;
         let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since: tick, until };
@@ -227,22 +228,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
         // From here on, nothing but the tables' own code until they are right again.
-        let mut displaced = None;
         if was_inactive {
-            displaced = self.table.activate(slot, Owner(0)).1;
+            self.table.activate(slot, Owner(0));
         }
         if let Some((peer, channel, most)) = to {
             self.table.move_to(slot, peer, channel, most);
+            std::mem::swap(private, &mut self.table.at_mut(slot).private);
         }
-        let new = std::mem::replace(private, displaced);
         match kept {
             Ok(until) => {
                 let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-                self.table.deactivate(slot, tick, until, new, standing);
+                self.table.deactivate(slot, tick, until, standing);
                 let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
-                self.make_room(tick, bucket).map(|(slot, reason)| Gone { slot, fault: (reason, None), private: None })
+                self.make_room(tick, bucket).map(|(slot, reason)| Gone { slot, fault: (reason, None) })
             }
-            Err(fault) => Some(Gone { slot, fault, private: new }),
+            Err(fault) => Some(Gone { slot, fault }),
         }
     }
 
@@ -264,7 +264,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Result<Tick, Reason> {
         let record = self.table.at(slot);
         let home = self.table.buckets.get(record.bucket);
-        let itself = usize::from(matches!(record.state, State::Inactive { .. }));
+        let itself = usize::from(record.is_inactive());
         let inactive = target.map_or(0, |at| self.table.buckets.get(at).inactive() as usize);
         let (peer, channel) = to.map_or((&home.peer, home.channel), |(peer, channel, _)| (peer, channel));
         let candidate = Candidate {

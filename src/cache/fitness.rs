@@ -9,8 +9,7 @@ use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Standing, State};
-use std::time::Duration;
+use crate::table::slots::{NONE, Record, Standing, State};
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
@@ -54,7 +53,15 @@ impl Rules {
         }
     }
 
-    /// Whether nothing speaks against a connection of this age and use. If this says no, there may still be no reason.
+    /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
+    /// may still be no reason.
+    #[inline]
+    fn like<C>(&self, now: Tick, record: &Record<C>) -> bool {
+        let State::Inactive { since, until } = record.state else { return false };
+        record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
+    }
+
+    /// Whether nothing speaks against a connection of this age and use.
     #[inline]
     fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
         uses < self.most_uses && end > now && now.0.wrapping_sub(since.0) < self.idle && now < Tick::LAST
@@ -69,20 +76,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
     pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
         let bucket = self.table.buckets.find(peer, channel)?;
-        if self.table.waiting_in(bucket) > 0 {
+        if self.table.buckets.get(bucket).line != NONE {
             return None;
         }
         self.find_in(now, bucket)
     }
 
-    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead.
+    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead. The
+    /// bucket isn't a closed one.
+    #[inline]
     pub(crate) fn find_in(&mut self, now: Tick, bucket: u32) -> Option<u32> {
         let mut next = self.table.first_in(bucket, self.oldest_first);
         let (mut dead, mut passed) = (0, 0);
         while dead < MOST_DEAD && passed < MOST_PASSED {
             let slot = next?;
             // Those that have run out come from `expire`. The ones behind may have a later deadline.
-            if self.unfit(slot, now).is_some() {
+            if !self.rules.like(now, self.table.at(slot)) && self.unfit(slot, now).is_some() {
                 next = self.table.next_in(slot, self.oldest_first);
                 passed += 1;
                 continue;
@@ -96,8 +105,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Probes an inactive connection that is about to be handed out.
+    #[inline]
     pub(super) fn look(&mut self, slot: u32, now: Tick) -> Result<(), Fault> {
-        if !self.probing || !self.probe_after.is_zero() && self.inactive_for(slot, now) < self.probe_after {
+        let record = self.table.at_mut(slot);
+        if record.inactive_since().is_some_and(|since| now.0.wrapping_sub(since.0) < self.probe_after) {
             return Ok(());
         }
         let looked = self.probe(slot);
@@ -109,12 +120,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
-        let State::Inactive { since, until, .. } = record.state else { return None };
-        let is_open = record.flags.doomed.is_none() && self.table.buckets.get(record.bucket).closed.is_none();
-        if is_open && self.rules.allow(now, since, record.uses, record.lifetime_end.min(until)) {
-            return None;
-        }
-        self.why_unfit(slot, now)
+        let is_fit = self.table.buckets.get(record.bucket).closed.is_none() && self.rules.like(now, record);
+        if is_fit { None } else { self.why_unfit(slot, now) }
     }
 
     #[cold]
@@ -228,10 +235,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let oldest = self.table.ages.oldest(Standing::Kept)?;
             Some((oldest, self.unfit(oldest, now).unwrap_or(Reason::MadeRoom)))
         })
-    }
-
-    fn inactive_for(&self, slot: u32, now: Tick) -> Duration {
-        self.table.at(slot).inactive_since().map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// The inactive connection whose own deadline or lifetime ended first, and why it must go.

@@ -8,18 +8,16 @@ use crate::history::History;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
 use crate::reason::Reason;
-use crate::state::PrivateData;
 use crate::table::Left;
 use crate::table::clock::Tick;
-use crate::table::slots::{Record, State};
+use crate::table::slots::Record;
 use log::{debug, warn};
 use std::time::Instant;
 
-/// A connection that has to go instead of being kept, and the private data that was to be kept with it.
+/// A connection that has to go: one that isn't kept, or one that makes room.
 pub(crate) struct Gone {
     pub(crate) slot: u32,
     pub(crate) fault: Fault,
-    pub(crate) private: PrivateData,
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -44,19 +42,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let (history, inactive_since) = (self.history(&record), record.inactive_since());
         let inactive_since = inactive_since.map(|since| self.instant(since));
-        let private = match record.state {
-            State::Inactive { private, .. } => private,
-            State::Active { .. } => None,
-        };
-        let conn = record.conn;
+        let Record { conn, private, .. } = record;
         Evicted { id, reason, conn, peer, channel, private, history, inactive_since, error: None }
-    }
-
-    #[cold]
-    pub(crate) fn evict_gone(&mut self, gone: Gone) -> Evicted<C> {
-        let mut evicted = self.evict_faulty(gone.slot, gone.fault);
-        evicted.private = evicted.private.or(gone.private);
-        evicted
     }
 
     #[cold]

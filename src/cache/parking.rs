@@ -14,10 +14,10 @@ use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Left;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Flags, Record, Standing, State};
+use crate::table::slots::{Flags, Record, Standing};
 use log::debug;
 use mio::{Interest, Token};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// # Hosts with a table of their own
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -85,10 +85,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { connected: true, read_only: true, ..Flags::default() };
-        let record = Record { uses, opened, lifetime_end, flags, ..Record::new(conn, Owner(0)) };
+        let private = options.private;
+        let record = Record { uses, opened, lifetime_end, flags, private, ..Record::new(conn, Owner(0)) };
         let slot = self.table.insert(record, peer, channel, most);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-        self.table.deactivate(slot, since, until, options.private, standing);
+        self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;
         let record = self.table.at(slot);
         let (id, bucket) = (record.id(slot), record.bucket);
@@ -159,7 +160,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let Left { mut record, .. } = self.leave(slot, Reason::Taken);
         record.uses += 1;
         let history = self.history(&record);
-        let State::Inactive { since, private, .. } = record.state else { unreachable!("only inactive ones are found") };
-        Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, history }))
+        let inactive_for = record.inactive_since().map_or(Duration::ZERO, |since| now.since(since));
+        Ok(Some(Taken { conn: record.conn, inactive_for, private: record.private, history }))
     }
 }

@@ -45,6 +45,7 @@ impl Watcher {
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Looks at an inactive connection.
+    #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
         self.stats.probes += 1;
         verdict_of(self.table.at_mut(slot).conn.probe())
@@ -60,8 +61,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Registers a connection that is about to become active for writing, too, if it isn't.
+    #[inline]
     pub(crate) fn widen(&mut self, slot: u32) -> Result<(), Fault> {
-        self.register_for(slot, BOTH)
+        if self.table.at(slot).flags.read_only { self.register_for(slot, BOTH) } else { Ok(()) }
     }
 
     /// Registers a connection that is about to become inactive for reading alone, where the loop would otherwise tell
@@ -70,6 +72,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.level_triggered || EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
     }
 
+    #[cold]
     fn register_for(&mut self, slot: u32, interest: Interest) -> Result<(), Fault> {
         let (record, read_only) = (self.table.at_mut(slot), interest == Interest::READABLE);
         if record.flags.read_only == read_only {
@@ -92,6 +95,7 @@ pub(crate) fn look<C: Connection>(conn: &mut C, known_connected: bool) -> Result
     if EDGE_IS_EMULATED { verdict_of(conn.probe()) } else { Ok(()) }
 }
 
+#[inline]
 pub(crate) fn verdict_of(probe: Probe) -> Result<(), Fault> {
     match probe {
         Probe::Quiet => Ok(()),

@@ -86,7 +86,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 }
                 let mut private = new;
                 let gone = self.give_back(now, slot, Some((peer, channel, most)), &mut private, until);
-                let evicted = gone.map(|gone| self.evict_gone(gone));
+                let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
                 Ok(StateChange { id, private, evicted })
             }
         }
@@ -110,10 +110,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.find(clock.advance(now), peer, channel).ok_or(NotFound)?;
         self.clock = clock;
         let record = self.table.at(slot);
-        match &record.state {
-            State::Inactive { private, .. } => Ok((record.id(slot), private.as_deref())),
-            State::Active { .. } => Err(NotFound),
-        }
+        Ok((record.id(slot), record.private.as_deref()))
     }
 
     /// Whether as many connections lead to this peer as may.

@@ -4,7 +4,6 @@ use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
-use crate::table::slots::State;
 
 /// How many places without an inactive connection one sweep passes for each probe it may make.
 const MOST_PASSED: usize = 16;
@@ -28,9 +27,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             places -= 1;
             let slot = self.swept;
             self.swept = if (slot as usize) + 1 < end { slot + 1 } else { 0 };
-            let Some(State::Inactive { .. }) = self.table.try_at_mut(slot).map(|record| &record.state) else {
+            if !self.table.try_at_mut(slot).is_some_and(|record| record.is_inactive()) {
                 continue;
-            };
+            }
             probes -= 1;
             if let Err(fault) = self.probe(slot) {
                 return Some(self.evict_faulty(slot, fault));

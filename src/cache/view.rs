@@ -108,12 +108,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     fn state_of<'a>(&'a self, record: &'a Record<C>) -> ConnStateRef<'a> {
-        match &record.state {
-            State::Active { owner } => ConnStateRef::Active(*owner),
-            State::Inactive { until, private, .. } => ConnStateRef::Inactive {
+        match record.state {
+            State::Active { owner } => ConnStateRef::Active(owner),
+            State::Inactive { until, .. } => ConnStateRef::Inactive {
                 channel: self.table.buckets.get(record.bucket).channel,
-                private: private.as_deref(),
-                until: self.clock.instant(*until),
+                private: record.private.as_deref(),
+                until: self.clock.instant(until),
             },
         }
     }

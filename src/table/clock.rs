@@ -47,12 +47,19 @@ impl Clock {
     /// The tick of the host's `now`, or the latest one seen if that is later.
     #[inline]
     pub(crate) fn advance(&mut self, now: Instant) -> Tick {
+        if self.now != Some(now) {
+            self.look_at(now);
+        }
+        self.latest
+    }
+
+    #[inline(never)]
+    fn look_at(&mut self, now: Instant) {
         if self.now.is_none_or(|latest| now > latest) {
             self.now = Some(now);
             self.base.get_or_insert(now);
             self.latest = self.tick(now);
         }
-        self.latest
     }
 
     /// The latest `now` seen.
@@ -89,7 +96,8 @@ impl Clock {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// As far as they can be counted.
+pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 

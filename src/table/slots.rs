@@ -19,6 +19,8 @@ pub(crate) struct Record<C> {
     pub(crate) uses: u32,
     pub(crate) bucket: u32,
     pub(crate) state: State,
+    /// What is kept with an inactive one.
+    pub(crate) private: PrivateData,
     /// Its place in a list: its owner's while active, its bucket's while inactive.
     pub(crate) links: Links,
     pub(crate) opened: Tick,
@@ -31,9 +33,10 @@ pub(crate) struct Record<C> {
     pub(crate) conn: C,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) enum State {
     Active { owner: Owner },
-    Inactive { since: Tick, until: Tick, private: PrivateData },
+    Inactive { since: Tick, until: Tick },
 }
 
 /// What is known of a connection besides. Eight bytes: a record has no more to spare.
@@ -112,6 +115,7 @@ impl<C> Record<C> {
             uses: 1,
             bucket: NONE,
             state: State::Active { owner },
+            private: None,
             links: Links { newer: NONE, older: NONE },
             opened: Tick::FIRST,
             lifetime_end: Tick::NEVER,
@@ -125,6 +129,11 @@ impl<C> Record<C> {
     #[inline]
     pub(crate) fn id(&self, slot: u32) -> ConnId {
         ConnId { generation: self.generation, slot, lease: self.uses }
+    }
+
+    #[inline]
+    pub(crate) fn is_inactive(&self) -> bool {
+        matches!(self.state, State::Inactive { .. })
     }
 
     pub(crate) fn inactive_since(&self) -> Option<Tick> {
