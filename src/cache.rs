@@ -79,6 +79,8 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) registry: Watcher,
     /// Inactive connections are registered for reading alone.
     pub(crate) level_triggered: bool,
+    /// That, or something has to be done for each connection that becomes inactive since edges are emulated.
+    pub(crate) narrows: bool,
     /// Where the next [`sweep`](Cache::sweep) goes on.
     pub(crate) swept: u32,
     pub(crate) stats: Stats,

@@ -105,18 +105,32 @@ impl<C> Table<C> {
         if standing == Standing::Condemned {
             (record.flags.standing, record.flags.doomed) = (Standing::Kept, None);
         }
-        self.buckets.get_mut(at).active += 1;
-        self.leave_lists(slot, at, standing, links);
+        let bucket = self.buckets.get_mut(at);
+        bucket.active += 1;
+        if standing == Standing::Kept && bucket.closed.is_none() {
+            bucket.kept -= 1;
+            bucket.list.take_out(&mut self.slots, slot, links);
+            self.ages.remove(slot, Standing::Kept);
+        } else {
+            self.leave_lists(slot, at, standing, links);
+        }
         self.owners.link(&mut self.slots, slot, owners_links);
     }
 
     /// Makes an active connection inactive; it is the newest from now on.
-    #[inline]
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
-        let record = &mut self.slots[slot as usize];
-        if record.flags.timed || record.flags.connecting {
-            self.end_activity(slot);
+        self.set_time(slot, Tick::NEVER);
+        self.established(slot);
+        self.shelve(slot, since, until, standing);
+        if self.lines.waiting() > 0 {
+            self.may_serve(self.at(slot).bucket);
         }
+    }
+
+    /// Makes an active connection inactive that is established, and whose owner has no time set: how many are kept in
+    /// its bucket then.
+    #[inline]
+    pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
         let record = &mut self.slots[slot as usize];
         let State::Active { owner } = record.state else { unreachable!("only an active connection is made inactive") };
         record.state = State::Inactive { since, until };
@@ -134,6 +148,7 @@ impl<C> Table<C> {
             Standing::Promised => bucket.promised += 1,
             _ => bucket.kept += 1,
         }
+        let kept = bucket.kept;
         let next = bucket.list.newest;
         let links = std::mem::replace(&mut record.links, Links { newer: NONE, older: next });
         bucket.list.newest = slot;
@@ -143,16 +158,7 @@ impl<C> Table<C> {
         }
         self.owners.remove(&mut self.slots, owner, links);
         self.ages.push_newest(slot, standing);
-        if self.lines.waiting() > 0 {
-            self.may_serve(at);
-        }
-    }
-
-    /// An active connection that is about to become inactive is established, and its owner's time is over.
-    #[cold]
-    fn end_activity(&mut self, slot: u32) {
-        self.set_time(slot, Tick::NEVER);
-        self.established(slot);
+        kept
     }
 
     /// Records an active connection under another peer and channel. `most` is how many connections may lead to a peer
@@ -223,7 +229,6 @@ impl<C> Table<C> {
     }
 
     /// Takes an inactive connection of this bucket, standing and links out of the lists it stands in.
-    #[inline]
     fn leave_lists(&mut self, slot: u32, bucket: u32, standing: Standing, links: Links) {
         let it = self.buckets.get_mut(bucket);
         match standing {
@@ -326,13 +331,6 @@ impl<C> Table<C> {
     /// The earliest deadline entry. Never later than the earliest deadline of an inactive connection.
     pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
         self.deadlines.first()
-    }
-
-    /// A connection's record and its bucket.
-    #[inline]
-    pub(crate) fn pair(&self, slot: u32) -> (&Record<C>, &Bucket) {
-        let record = &self.slots[slot as usize];
-        (record, self.buckets.get(record.bucket))
     }
 
     /// The connection's record, as long as this is its latest lease.

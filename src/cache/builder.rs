@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
-use crate::cache::registering::Watcher;
+use crate::cache::registering::{EDGE_IS_EMULATED, Watcher};
 use crate::cache::tokens::Tokens;
 use crate::connection::Connection;
 use crate::error::ConfigError;
@@ -266,6 +266,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             tokens,
             registry: Watcher(None),
             level_triggered: self.level_triggered,
+            narrows: self.level_triggered || EDGE_IS_EMULATED,
             swept: 0,
             stats: Stats::default(),
             draining: false,

@@ -13,7 +13,7 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::{Flags, Record, Standing, State};
+use crate::table::slots::{Flags, Record, Standing};
 use log::debug;
 use std::io;
 use std::time::{Duration, Instant};
@@ -170,13 +170,47 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         id: ConnId,
         until: Option<Instant>,
     ) -> Result<Option<Evicted<C>>, StateError> {
-        match self.table.leased(id).ok_or(StateError::NotFound)?.state {
-            State::Active { .. } => match self.give_back(now, id.slot, None, &mut None, until) {
-                None => Ok(None),
-                Some(gone) => Ok(Some(self.evict_faulty(gone.slot, gone.fault))),
-            },
-            State::Inactive { .. } => Err(StateError::AlreadyInactive),
+        let Some(record) = self.table.leased(id) else { return Err(StateError::NotFound) };
+        if record.is_inactive() {
+            return Err(StateError::AlreadyInactive);
         }
+        let tick = self.clock.advance(now);
+        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+        let home = self.table.buckets.get(record.bucket);
+        let nobody_waits = self.table.lines.waiting() == 0;
+        let is_usual = record.flags.is_usual() && home.closed.is_none() && nobody_waits && !self.narrows;
+        if !is_usual || !self.rules.allow_keeping(tick, record.uses, until.min(record.lifetime_end)) {
+            return Ok(self.checkin_unusual(tick, id.slot, until));
+        }
+        // The short way of `give_back`.
+        let candidate = Candidate {
+            now: self.clock.now().expect("the clock has been told"),
+            peer: &home.peer,
+            channel: home.channel,
+            uses: record.uses,
+            inactive: self.table.inactive(),
+            inactive_to_peer: home.inactive() as usize,
+            waiting: 0,
+        };
+        match verdict(&mut self.policy, &self.clock, &candidate, until) {
+            Ok(until) => {
+                let kept = self.table.shelve(id.slot, tick, until, Standing::Kept);
+                if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, id.slot)) }
+            }
+            Err(reason) => Ok(Some(self.evict(id.slot, reason))),
+        }
+    }
+
+    #[cold]
+    fn checkin_unusual(&mut self, now: Tick, slot: u32, until: Tick) -> Option<Evicted<C>> {
+        let gone = self.give_back(now, slot, None, &mut None, until)?;
+        Some(self.evict_faulty(gone.slot, gone.fault))
+    }
+
+    #[cold]
+    fn evict_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
+        let (slot, reason) = self.let_go(now, self.table.at(slot).bucket)?;
+        Some(self.evict(slot, reason))
     }
 
     /// Makes an inactive connection, found fit, active.
@@ -196,18 +230,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// may lead there) and channel binding; what has to go. `private` is exchanged for what was kept with it before.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
-    #[inline(always)]
     pub(super) fn give_back(
         &mut self,
-        now: Instant,
+        tick: Tick,
         slot: u32,
         to: Option<(&Peer, ChannelBindingId, u32)>,
         private: &mut PrivateData,
-        until: Option<Instant>,
+        until: Tick,
     ) -> Option<Gone> {
-        let tick = self.clock.advance(now);
-        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-        let (record, home) = self.table.pair(slot);
+        let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
         let (bucket, was_inactive) = (record.bucket, record.is_inactive());
         let is_known_well = record.flags.connected && !record.flags.read_closed && !EDGE_IS_EMULATED;
         let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
@@ -253,7 +284,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.
-    #[inline(always)]
     fn ask(
         &mut self,
         slot: u32,

@@ -61,6 +61,12 @@ impl Rules {
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
 
+    /// Whether nothing speaks against keeping a connection that ends then.
+    #[inline]
+    pub(crate) fn allow_keeping(&self, now: Tick, uses: u32, end: Tick) -> bool {
+        self.keeps && self.allow(now, now, uses, end)
+    }
+
     /// Whether nothing speaks against a connection of this age and use.
     #[inline]
     fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
@@ -188,15 +194,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// long as more are to go, each call names one of them.
     #[inline]
     pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
+        if self.is_within(self.table.buckets.get(bucket).kept) { None } else { self.let_go(now, bucket) }
+    }
+
+    /// Whether all limits on numbers of inactive connections are met, with so many kept in the bucket concerned.
+    #[inline]
+    pub(crate) fn is_within(&self, kept_in_bucket: u32) -> bool {
         let ages = &self.table.ages;
-        let is_within = ages.len(Standing::Condemned) == 0
+        ages.len(Standing::Condemned) == 0
             && ages.len(Standing::Kept) <= self.rules.max_inactive
-            && self.table.buckets.get(bucket).kept <= self.rules.max_inactive_per_peer;
-        if is_within { None } else { self.let_go(now, bucket) }
+            && kept_in_bucket <= self.rules.max_inactive_per_peer
     }
 
     #[cold]
-    fn let_go(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
+    pub(crate) fn let_go(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
         self.surplus(now, bucket).or_else(|| {
             self.condemn_surplus(bucket);
             let slot = self.table.ages.oldest(Standing::Condemned)?;

@@ -8,6 +8,7 @@ use crate::outcome::StateChange;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
+use crate::table::clock::Tick;
 use crate::table::slots::State;
 use std::any::Any;
 use std::time::Instant;
@@ -85,7 +86,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                     }
                 }
                 let mut private = new;
-                let gone = self.give_back(now, slot, Some((peer, channel, most)), &mut private, until);
+                let tick = self.clock.advance(now);
+                let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+                let gone = self.give_back(tick, slot, Some((peer, channel, most)), &mut private, until);
                 let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
                 Ok(StateChange { id, private, evicted })
             }

@@ -61,6 +61,14 @@ pub(crate) struct Flags {
     pub(crate) doomed: Option<Reason>,
 }
 
+impl Flags {
+    /// Whether nothing has to be done or asked for an active connection that is about to become inactive.
+    #[inline]
+    pub(crate) fn is_usual(&self) -> bool {
+        self.connected && !self.connecting && !self.read_closed && !self.timed && self.doomed.is_none()
+    }
+}
+
 /// What an inactive connection is kept for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
