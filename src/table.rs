@@ -93,7 +93,7 @@ impl<C> Table<C> {
     }
 
     /// Makes an inactive connection active.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
         self.owners.make_room_for_one(&mut self.slots);
         let owners_links = self.owners.push(owner, slot);
@@ -129,7 +129,7 @@ impl<C> Table<C> {
 
     /// Makes an active connection inactive that is established, and whose owner has no time set: how many are kept in
     /// its bucket then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
         let record = &mut self.slots[slot as usize];
         let State::Active { owner } = record.state else { unreachable!("only an active connection is made inactive") };
@@ -353,6 +353,14 @@ impl<C> Table<C> {
 
     pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {
         self.buckets.get(self.slots[slot as usize].bucket)
+    }
+
+    /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits.
+    #[inline]
+    pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
+        let bucket = self.buckets.get(self.buckets.find(peer, channel)?);
+        let first = if oldest { bucket.list.oldest } else { bucket.list.newest };
+        (bucket.line == NONE && first != NONE).then_some(first)
     }
 
     /// The newest connection of a bucket, or the oldest.

@@ -100,14 +100,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "a connection found is active from now on"]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
-        if let Some(slot) = self.find(now, peer, channel) {
-            match self.widen(slot) {
-                Ok(()) => return Some(self.hand_out(now, slot, owner)),
-                Err(fault) => drop(self.evict_faulty(slot, fault)),
+        if let Some(slot) = self.table.first_for(peer, channel, self.oldest_first) {
+            let record = self.table.at(slot);
+            if self.rules.like(now, record) && !record.flags.read_only {
+                return match self.look(slot, now) {
+                    Ok(()) => Some(self.hand_out(now, slot, owner)),
+                    Err(fault) => {
+                        drop(self.evict_faulty(slot, fault));
+                        self.search(now, peer, channel, owner, 1)
+                    }
+                };
             }
         }
-        self.stats.missed += 1;
-        None
+        self.search(now, peer, channel, owner, 0)
     }
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
@@ -164,6 +169,26 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(self.evict(slot, Reason::Closed))
     }
 
+    /// The long way of a checkout, in which so many connections were found dead already.
+    #[cold]
+    fn search(
+        &mut self,
+        now: Tick,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+        dead: u32,
+    ) -> Option<Found> {
+        if let Some(slot) = self.find(now, peer, channel, dead) {
+            match self.widen(slot) {
+                Ok(()) => return Some(self.hand_out(now, slot, owner)),
+                Err(fault) => drop(self.evict_faulty(slot, fault)),
+            }
+        }
+        self.stats.missed += 1;
+        None
+    }
+
     fn checkin_any(
         &mut self,
         now: Instant,
@@ -214,7 +239,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Makes an inactive connection, found fit, active.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let record = self.table.at_mut(slot);
         record.uses += 1;

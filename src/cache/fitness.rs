@@ -56,7 +56,7 @@ impl Rules {
     /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
     /// may still be no reason.
     #[inline]
-    fn like<C>(&self, now: Tick, record: &Record<C>) -> bool {
+    pub(crate) fn like<C>(&self, now: Tick, record: &Record<C>) -> bool {
         let State::Inactive { since, until } = record.state else { return false };
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
@@ -80,24 +80,23 @@ fn most_uses(limits: &Limits) -> u32 {
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
-    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
+    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, dead: u32) -> Option<u32> {
         let bucket = self.table.buckets.find(peer, channel)?;
         if self.table.buckets.get(bucket).line != NONE {
             return None;
         }
-        self.find_in(now, bucket)
+        self.find_in(now, bucket, dead)
     }
 
-    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead. The
-    /// bucket isn't a closed one.
-    #[inline]
-    pub(crate) fn find_in(&mut self, now: Tick, bucket: u32) -> Option<u32> {
+    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead;
+    /// `dead` were found so before.
+    pub(crate) fn find_in(&mut self, now: Tick, bucket: u32, mut dead: u32) -> Option<u32> {
         let mut next = self.table.first_in(bucket, self.oldest_first);
-        let (mut dead, mut passed) = (0, 0);
+        let mut passed = 0;
         while dead < MOST_DEAD && passed < MOST_PASSED {
             let slot = next?;
             // Those that have run out come from `expire`. The ones behind may have a later deadline.
-            if !self.rules.like(now, self.table.at(slot)) && self.unfit(slot, now).is_some() {
+            if self.unfit(slot, now).is_some() {
                 next = self.table.next_in(slot, self.oldest_first);
                 passed += 1;
                 continue;

@@ -251,7 +251,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether there is a connection to reuse; hands it out.
     fn reuse(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let bucket = self.table.buckets.find(peer, channel)?;
-        let slot = self.find_in(now, bucket)?;
+        let slot = self.find_in(now, bucket, 0)?;
         match self.widen(slot) {
             Ok(()) => Some(self.hand_out(now, slot, owner)),
             Err(fault) => {
@@ -343,7 +343,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
         let (bucket, before) = (self.table.lines.line(line).bucket, self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket);
+        let found = self.find_in(now, bucket, 0);
         let found = found.and_then(|slot| match self.widen(slot) {
             Ok(()) => Some(slot),
             Err(fault) => {
