@@ -95,16 +95,13 @@ impl<C> Table<C> {
     /// Makes an inactive connection active.
     #[inline(always)]
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
-        self.owners.make_room_for_one(&mut self.slots);
-        let owners_links = self.owners.push(owner, slot);
+        let head = self.owners.head(owner);
         let record = &mut self.slots[slot as usize];
         debug_assert!(record.is_inactive());
         record.state = State::Active { owner };
-        let (at, standing) = (record.bucket, record.flags.standing);
-        let links = std::mem::replace(&mut record.links, owners_links);
-        if standing == Standing::Condemned {
-            (record.flags.standing, record.flags.doomed) = (Standing::Kept, None);
-        }
+        let (at, standing, older) = (record.bucket, record.flags.standing, *head);
+        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older });
+        *head = slot;
         let bucket = self.buckets.get_mut(at);
         bucket.active += 1;
         if standing == Standing::Kept && bucket.closed.is_none() {
@@ -113,8 +110,16 @@ impl<C> Table<C> {
             self.ages.remove(slot, Standing::Kept);
         } else {
             self.leave_lists(slot, at, standing, links);
+            self.end_condemnation(slot);
         }
-        self.owners.link(&mut self.slots, slot, owners_links);
+        self.owners.link(&mut self.slots, slot, older);
+    }
+
+    fn end_condemnation(&mut self, slot: u32) {
+        let flags = &mut self.slots[slot as usize].flags;
+        if flags.standing == Standing::Condemned {
+            (flags.standing, flags.doomed) = (Standing::Kept, None);
+        }
     }
 
     /// Makes an active connection inactive; it is the newest from now on.

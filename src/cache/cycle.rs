@@ -202,14 +202,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         let home = self.table.buckets.get(record.bucket);
-        let nobody_waits = self.table.lines.waiting() == 0;
-        let is_usual = record.flags.is_usual() && home.closed.is_none() && nobody_waits && !self.narrows;
-        if !is_usual || !self.rules.allow_keeping(tick, record.uses, until.min(record.lifetime_end)) {
+        if self.table.lines.waiting() > 0 || !self.rules.keep(tick, record, home, until) {
             return Ok(self.checkin_unusual(tick, id.slot, until));
         }
         // The short way of `give_back`.
         let candidate = Candidate {
-            now: self.clock.now().expect("the clock has been told"),
+            now: self.clock.now().unwrap_or(now),
             peer: &home.peer,
             channel: home.channel,
             uses: record.uses,
@@ -247,7 +245,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let found = Found { id: record.id(slot), inactive_for, uses: record.uses, private: record.private.take() };
         self.table.activate(slot, owner);
         self.stats.handed_out += 1;
-        debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
+        if log::max_level() >= log::LevelFilter::Debug {
+            log_reuse(found.id, owner);
+        }
         found
     }
 
@@ -333,4 +333,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         verdict(&mut self.policy, &self.clock, &candidate, facts.until)
     }
+}
+
+/// Apart, so that what is handed out need not be in memory for the log to read it.
+#[cold]
+fn log_reuse(id: ConnId, owner: Owner) {
+    debug!(target: "conncache", "event=reuse id={id} owner={}", owner.0);
 }

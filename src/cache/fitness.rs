@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
+use crate::table::buckets::Bucket;
 use crate::table::clock::{Clock, Tick};
 use crate::table::slots::{NONE, Record, Standing, State};
 
@@ -37,17 +38,24 @@ pub(crate) struct Rules {
     most_uses: u32,
     /// Whether anything may be inactive at all that nobody waits for.
     keeps: bool,
+    /// [`most_uses`](Rules::most_uses), or none if something has to be asked besides before any connection is kept.
+    most_uses_if_usual: u32,
     max_inactive: usize,
     max_inactive_per_peer: u32,
 }
 
 impl Rules {
-    pub(crate) fn new(limits: &Limits, draining: bool) -> Rules {
+    /// `narrows`: whether something has to be done for each connection that becomes inactive.
+    pub(crate) fn new(limits: &Limits, draining: bool, narrows: bool) -> Rules {
         let max_inactive_per_peer = limits.max_inactive_per_peer.unwrap_or(usize::MAX);
+        let idle = limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0);
+        let most_uses = if draining { 0 } else { most_uses(limits) };
+        let keeps = limits.max_inactive != Some(0) && max_inactive_per_peer > 0;
         Rules {
-            idle: limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0),
-            most_uses: if draining { 0 } else { most_uses(limits) },
-            keeps: limits.max_inactive != Some(0) && max_inactive_per_peer > 0,
+            idle,
+            most_uses,
+            keeps,
+            most_uses_if_usual: if keeps && idle > 0 && !narrows { most_uses } else { 0 },
             max_inactive: limits.max_inactive.unwrap_or(usize::MAX),
             max_inactive_per_peer: u32::try_from(max_inactive_per_peer).unwrap_or(u32::MAX),
         }
@@ -61,10 +69,15 @@ impl Rules {
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
 
-    /// Whether nothing speaks against keeping a connection that ends then.
+    /// Whether nothing speaks against keeping an active connection that ends then, as long as nobody waits. If this says
+    /// no, there may still be no reason.
     #[inline]
-    pub(crate) fn allow_keeping(&self, now: Tick, uses: u32, end: Tick) -> bool {
-        self.keeps && self.allow(now, now, uses, end)
+    pub(crate) fn keep<C>(&self, now: Tick, record: &Record<C>, home: &Bucket, until: Tick) -> bool {
+        record.flags.is_usual()
+            && home.closed.is_none()
+            && record.uses < self.most_uses_if_usual
+            && record.lifetime_end.min(until) > now
+            && now < Tick::LAST
     }
 
     /// Whether nothing speaks against a connection of this age and use.
