@@ -241,7 +241,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let record = self.table.at_mut(slot);
         record.uses += 1;
-        let inactive_for = record.inactive_since().map_or(Duration::ZERO, |since| now.since(since));
+        let inactive_for = record.inactive_since().map_or(0, |since| now.nanos_since(since));
+        let inactive_for = Duration::from_nanos(inactive_for);
         let found = Found { id: record.id(slot), inactive_for, uses: record.uses, private: record.private.take() };
         self.table.activate(slot, owner);
         self.stats.handed_out += 1;

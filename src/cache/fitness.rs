@@ -83,7 +83,7 @@ impl Rules {
     /// Whether nothing speaks against a connection of this age and use.
     #[inline]
     fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
-        uses < self.most_uses && end > now && now.0.wrapping_sub(since.0) < self.idle && now < Tick::LAST
+        uses < self.most_uses && end > now && now.nanos_since(since) < self.idle && now < Tick::LAST
     }
 }
 
@@ -126,7 +126,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(super) fn look(&mut self, slot: u32, now: Tick) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
-        if record.inactive_since().is_some_and(|since| now.0.wrapping_sub(since.0) < self.probe_after) {
+        if record.inactive_since().is_some_and(|since| now.nanos_since(since) < self.probe_after) {
             return Ok(());
         }
         let looked = self.probe(slot);

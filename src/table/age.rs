@@ -26,11 +26,16 @@ impl Ages {
     #[inline]
     pub(crate) fn push_newest(&mut self, slot: u32, standing: Standing) {
         if self.links.len() <= slot as usize {
-            self.links.resize(slot as usize + 1, Links { newer: NONE, older: NONE });
+            self.make_room_for(slot);
         }
         let order = &mut self.orders[standing as usize];
         order.list.push_newest(&mut self.links, slot);
         order.len += 1;
+    }
+
+    #[cold]
+    fn make_room_for(&mut self, slot: u32) {
+        self.links.resize(slot as usize + 1, Links { newer: NONE, older: NONE });
     }
 
     /// Takes out a slot that is here; its standing is for the caller to remember.
