@@ -15,7 +15,8 @@ use crate::table::deadlines::Deadlines;
 use crate::table::lines::Lines;
 use crate::table::living::Living;
 use crate::table::owners::Owners;
-use crate::table::slots::{Links, NONE, Record, Slots, Standing, State};
+use crate::table::slots::{Links, NONE, Record, Remarks, Slots, Standing, State};
+
 pub(crate) mod age;
 pub(crate) mod buckets;
 pub(crate) mod chains;
@@ -85,7 +86,7 @@ impl<C> Table<C> {
         let site = bucket.site;
         let site = self.buckets.sites.get_mut(site);
         site.total += 1;
-        site.connecting += u32::from(record.flags.connecting);
+        site.connecting += u32::from(record.flags.remarks.has(Remarks::CONNECTING));
         let slot = self.slots.insert(record) as u32;
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
@@ -138,16 +139,16 @@ impl<C> Table<C> {
     pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
         let record = &mut self.slots[slot as usize];
         let State::Active { owner } = record.state else { unreachable!("only an active connection is made inactive") };
+        let bucket = self.buckets.get_mut(record.bucket);
         record.state = State::Inactive { since, until };
         record.alarms = 0;
         record.flags.standing = standing;
-        let (at, due) = (record.bucket, until.min(record.lifetime_end));
+        let due = until.min(record.lifetime_end);
         // The entry of one that is armed is never later than the end of its lifetime.
         if due != Tick::NEVER && !(record.flags.armed && until == Tick::NEVER) {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, due);
         }
-        let bucket = self.buckets.get_mut(at);
         bucket.active -= 1;
         match standing {
             Standing::Promised => bucket.promised += 1,
@@ -173,7 +174,7 @@ impl<C> Table<C> {
         let bucket = self.buckets.get_mut(from);
         let flags = &mut self.slots[slot as usize].flags;
         flags.doomed = flags.doomed.or(bucket.closed);
-        let connecting = u32::from(flags.connecting);
+        let connecting = u32::from(flags.remarks.has(Remarks::CONNECTING));
         bucket.active -= 1;
         let old = bucket.site;
         let to = self.buckets.find_or_add(peer, channel, most);
@@ -194,7 +195,8 @@ impl<C> Table<C> {
     /// A connection counts no longer as one that is being opened.
     pub(crate) fn established(&mut self, slot: u32) {
         let record = &mut self.slots[slot as usize];
-        if std::mem::take(&mut record.flags.connecting) {
+        if record.flags.remarks.has(Remarks::CONNECTING) {
+            record.flags.remarks.set(Remarks::CONNECTING, false);
             let site = self.buckets.get(record.bucket).site;
             self.buckets.sites.get_mut(site).connecting -= 1;
             self.buckets.sites.look_again(site);
@@ -282,9 +284,7 @@ impl<C> Table<C> {
 
     /// Condemns the inactive ones that have had `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
-        let kept = |record: &Record<C>| {
-            record.is_inactive() && record.flags.standing != Standing::Condemned
-        };
+        let kept = |record: &Record<C>| record.is_inactive() && record.flags.standing != Standing::Condemned;
         let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
         for slot in used.map(|(slot, _)| slot).collect::<Vec<_>>() {
             self.condemn(slot, Reason::MaxUses);
@@ -321,7 +321,7 @@ impl<C> Table<C> {
 
     /// Sets until when the owner of an active connection wants to have done with it.
     pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
-        self.slots[slot as usize].flags.timed = at != Tick::NEVER;
+        self.slots[slot as usize].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
         match at {
             Tick::NEVER => self.times.remove(slot),
             at => self.times.set(slot, at),

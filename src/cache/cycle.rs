@@ -13,7 +13,7 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::{Flags, Record, Standing};
+use crate::table::slots::{Flags, Record, Remarks, Standing};
 use log::debug;
 use std::io;
 use std::time::{Duration, Instant};
@@ -79,7 +79,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let mut jitter = self.jitter;
         let lifetime_end = self.lifetime_end(opened, &mut jitter);
         self.jitter = jitter;
-        let flags = Flags { connecting: true, ..Flags::default() };
+        let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
+        let flags = Flags { remarks, ..Flags::default() };
         let record = Record { opened, lifetime_end, flags, ..Record::new(conn, owner) };
         let slot = self.table.insert(record, peer, channel, most);
         self.stats.inserted += 1;
@@ -130,6 +131,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
+    #[inline]
     pub fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
         self.checkin_any(now, id, None)
     }
@@ -171,14 +173,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The long way of a checkout, in which so many connections were found dead already.
     #[cold]
-    fn search(
-        &mut self,
-        now: Tick,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        owner: Owner,
-        dead: u32,
-    ) -> Option<Found> {
+    fn search(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, owner: Owner, dead: u32) -> Option<Found> {
         if let Some(slot) = self.find(now, peer, channel, dead) {
             match self.widen(slot) {
                 Ok(()) => return Some(self.hand_out(now, slot, owner)),
@@ -189,6 +184,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
+    #[inline(always)]
     fn checkin_any(
         &mut self,
         now: Instant,
@@ -201,6 +197,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+        // Looked up again: what is known of it from before the clock moved is forgotten by the compiler.
+        let record = self.table.at(id.slot);
         let home = self.table.buckets.get(record.bucket);
         if self.table.lines.waiting() > 0 || !self.rules.keep(tick, record, home, until) {
             return Ok(self.checkin_unusual(tick, id.slot, until));
@@ -266,7 +264,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Option<Gone> {
         let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
         let (bucket, was_inactive) = (record.bucket, record.is_inactive());
-        let is_known_well = record.flags.connected && !record.flags.read_closed && !EDGE_IS_EMULATED;
+        let remarks = record.flags.remarks;
+        let is_known_well = !remarks.has(Remarks::UNCONNECTED.and(Remarks::READ_CLOSED)) && !EDGE_IS_EMULATED;
         let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since: tick, until };
         let target = match to {

@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::outcome::Handled;
 use crate::policy::Policy;
 use crate::reason::Reason;
-use crate::table::slots::State;
+use crate::table::slots::{Remarks, State};
 use log::trace;
 use mio::Token;
 use mio::event::Event;
@@ -46,7 +46,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot));
         if let State::Active { owner } = record.state {
-            record.flags.read_closed |= read_closed;
+            if read_closed {
+                record.flags.remarks.set(Remarks::READ_CLOSED, true);
+            }
             return Handled::Active { id: record.id(slot), owner };
         }
         match self.probe(slot) {

@@ -10,7 +10,7 @@ use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
 use crate::table::buckets::Bucket;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{NONE, Record, Standing, State};
+use crate::table::slots::{NONE, Record, Remarks, Standing, State};
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
@@ -73,7 +73,8 @@ impl Rules {
     /// no, there may still be no reason.
     #[inline]
     pub(crate) fn keep<C>(&self, now: Tick, record: &Record<C>, home: &Bucket, until: Tick) -> bool {
-        record.flags.is_usual()
+        record.flags.remarks == Remarks::NONE
+            && record.flags.doomed.is_none()
             && home.closed.is_none()
             && record.uses < self.most_uses_if_usual
             && record.lifetime_end.min(until) > now
@@ -213,9 +214,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn is_within(&self, kept_in_bucket: u32) -> bool {
         let ages = &self.table.ages;
-        ages.len(Standing::Condemned) == 0
+        kept_in_bucket <= self.rules.max_inactive_per_peer
             && ages.len(Standing::Kept) <= self.rules.max_inactive
-            && kept_in_bucket <= self.rules.max_inactive_per_peer
+            && ages.len(Standing::Condemned) == 0
     }
 
     #[cold]

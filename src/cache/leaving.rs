@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::table::Left;
 use crate::table::clock::Tick;
-use crate::table::slots::Record;
+use crate::table::slots::{Record, Remarks};
 use log::{debug, warn};
 use std::time::Instant;
 
@@ -57,7 +57,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             opened: self.instant(record.opened),
             uses: record.uses,
             lifetime_end: Some(self.clock.instant(record.lifetime_end)),
-            connected: record.flags.connected,
+            connected: !record.flags.remarks.has(Remarks::UNCONNECTED),
             cache: self.tokens.serial(),
             epoch: closings::epoch(),
         }

@@ -84,7 +84,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
         (self.clock, self.jitter) = (clock, jitter);
-        let flags = Flags { connected: true, read_only: true, ..Flags::default() };
+        let flags = Flags { read_only: true, ..Flags::default() };
         let private = options.private;
         let record = Record { uses, opened, lifetime_end, flags, private, ..Record::new(conn, Owner(0)) };
         let slot = self.table.insert(record, peer, channel, most);

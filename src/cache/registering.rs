@@ -5,6 +5,7 @@ use crate::connection::{Connection, Probe};
 use crate::error::Fault;
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::table::slots::Remarks;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io;
@@ -55,9 +56,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// wants that.
     pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
-        look(&mut record.conn, record.flags.connected)?;
-        record.flags.connected = true;
-        if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
+        let remarks = &mut record.flags.remarks;
+        look(&mut record.conn, !remarks.has(Remarks::UNCONNECTED))?;
+        remarks.set(Remarks::UNCONNECTED, false);
+        if remarks.has(Remarks::READ_CLOSED) { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
 
     /// Registers a connection that is about to become active for writing, too, if it isn't.

@@ -39,33 +39,47 @@ pub(crate) enum State {
     Inactive { since: Tick, until: Tick },
 }
 
-/// What is known of a connection besides. Eight bytes: a record has no more to spare.
+/// What is known of a connection besides. At most eight bytes: a record has no more to spare.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags {
-    /// The connecting is over: it needn't be asked again.
-    pub(crate) connected: bool,
-    /// It counts as one that is being opened.
-    pub(crate) connecting: bool,
-    /// Its read side was reported closed while it was active.
-    pub(crate) read_closed: bool,
+    /// What has to be seen to when it becomes inactive.
+    pub(crate) remarks: Remarks,
     /// Registered for reading alone, as connections from a host's own table are while parked; and all inactive ones
     /// where edges are emulated.
     pub(crate) read_only: bool,
     /// It has an entry among the deadlines of inactive connections, at the end of its lifetime or earlier.
     pub(crate) armed: bool,
-    /// It has an entry among the deadlines of active connections.
-    pub(crate) timed: bool,
     pub(crate) standing: Standing,
     /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that
     /// it went by; or it is condemned.
     pub(crate) doomed: Option<Reason>,
 }
 
-impl Flags {
-    /// Whether nothing has to be done or asked for an active connection that is about to become inactive.
-    #[inline]
-    pub(crate) fn is_usual(&self) -> bool {
-        self.connected && !self.connecting && !self.read_closed && !self.timed && self.doomed.is_none()
+/// What has to be seen to when a connection becomes inactive: nothing, for most. A set, so that one comparison tells.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Remarks(u8);
+
+impl Remarks {
+    pub(crate) const NONE: Remarks = Remarks(0);
+    /// It may still be connecting: it has to be asked.
+    pub(crate) const UNCONNECTED: Remarks = Remarks(1);
+    /// It counts as one that is being opened.
+    pub(crate) const CONNECTING: Remarks = Remarks(2);
+    /// Its read side was reported closed while it was active.
+    pub(crate) const READ_CLOSED: Remarks = Remarks(4);
+    /// It has an entry among the deadlines of active connections.
+    pub(crate) const TIMED: Remarks = Remarks(8);
+
+    pub(crate) fn has(self, remark: Remarks) -> bool {
+        self.0 & remark.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, remark: Remarks, yes: bool) {
+        self.0 = if yes { self.0 | remark.0 } else { self.0 & !remark.0 };
+    }
+
+    pub(crate) const fn and(self, other: Remarks) -> Remarks {
+        Remarks(self.0 | other.0)
     }
 }
 
