@@ -12,7 +12,7 @@ use crate::state::ConnId;
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::Record;
+use crate::table::record::Record;
 use mio::Token;
 
 pub use builder::Builder;
@@ -100,7 +100,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.leased(id).map(|_| id.slot)
     }
 
-    fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
+    fn record(&self, id: ConnId) -> Result<&Record, NotFound> {
         self.table.leased(id).ok_or(NotFound)
     }
 

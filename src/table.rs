@@ -15,7 +15,9 @@ use crate::table::deadlines::Deadlines;
 use crate::table::lines::Lines;
 use crate::table::living::Living;
 use crate::table::owners::Owners;
-use crate::table::slots::{Links, NONE, Record, Remarks, Slots, Standing, State};
+use crate::table::record::{Record, Remarks, Rest, Standing, State};
+use crate::table::slots::{Links, NONE, Slots};
+use std::num::NonZeroU32;
 
 pub(crate) mod age;
 pub(crate) mod buckets;
@@ -25,6 +27,7 @@ pub(crate) mod deadlines;
 pub(crate) mod lines;
 pub(crate) mod living;
 pub(crate) mod owners;
+pub(crate) mod record;
 pub(crate) mod sites;
 pub(crate) mod slots;
 mod waiting;
@@ -40,12 +43,13 @@ pub(crate) struct Table<C> {
     /// Until when owners want to have done with their active connections.
     times: Deadlines,
     pub(crate) lines: Lines,
-    next_serial: u32,
+    next_serial: NonZeroU32,
 }
 
 /// What a connection leaves behind.
 pub(crate) struct Left<C> {
-    pub(crate) record: Record<C>,
+    pub(crate) record: Record,
+    pub(crate) rest: Rest<C>,
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,
 }
@@ -59,27 +63,34 @@ impl<C> Table<C> {
             slots: Slots::with_capacity(capacity),
             living: Living::with_capacity(capacity),
             buckets: Buckets::new(capacity, mixer),
-            ages: Ages::with_capacity(capacity),
+            ages: Ages::default(),
             owners: Owners::new(capacity, mixer),
             deadlines: Deadlines::with_capacity(capacity),
             times: Deadlines::with_capacity(capacity),
             lines: Lines::default(),
-            next_serial: 0,
+            next_serial: NonZeroU32::MIN,
         }
     }
 
     /// The slot and serial number that the next connection inserted will have; `None` if no slot number is left.
     pub(crate) fn next_name(&self) -> Option<(u32, u32)> {
         let slot = u32::try_from(self.slots.vacant_key()).ok()?;
-        Some((slot, self.next_serial))
+        Some((slot, self.next_serial.get()))
     }
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name). `most` is how many
     /// connections may lead to a peer that is new here.
-    pub(crate) fn insert(&mut self, mut record: Record<C>, peer: &Peer, channel: ChannelBindingId, most: u32) -> u32 {
-        let State::Active { owner } = record.state else { unreachable!("connections come in active") };
-        record.serial = self.next_serial;
-        self.next_serial = self.next_serial.wrapping_add(1);
+    pub(crate) fn insert(
+        &mut self,
+        mut record: Record,
+        mut rest: Rest<C>,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        most: u32,
+    ) -> u32 {
+        let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
+        rest.serial = self.next_serial;
+        self.next_serial = self.next_serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         record.bucket = self.buckets.find_or_add(peer, channel, most);
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.active += 1;
@@ -87,7 +98,7 @@ impl<C> Table<C> {
         let site = self.buckets.sites.get_mut(site);
         site.total += 1;
         site.connecting += u32::from(record.flags.remarks.has(Remarks::CONNECTING));
-        let slot = self.slots.insert(record) as u32;
+        let slot = self.slots.insert(record, rest);
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
         slot
@@ -97,9 +108,9 @@ impl<C> Table<C> {
     #[inline(always)]
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
         let head = self.owners.head(owner);
-        let record = &mut self.slots[slot as usize];
+        let record = &mut self.slots[slot];
         debug_assert!(record.is_inactive());
-        record.state = State::Active { owner };
+        record.set_state(State::Active { owner });
         let (at, standing, older) = (record.bucket, record.flags.standing, *head);
         let links = std::mem::replace(&mut record.links, Links { newer: NONE, older });
         *head = slot;
@@ -108,7 +119,7 @@ impl<C> Table<C> {
         if standing == Standing::Kept && bucket.closed.is_none() {
             bucket.kept -= 1;
             bucket.list.take_out(&mut self.slots, slot, links);
-            self.ages.remove(slot, Standing::Kept);
+            self.ages.remove(&mut self.slots, slot, Standing::Kept);
         } else {
             self.leave_lists(slot, at, standing, links);
             self.end_condemnation(slot);
@@ -117,7 +128,7 @@ impl<C> Table<C> {
     }
 
     fn end_condemnation(&mut self, slot: u32) {
-        let flags = &mut self.slots[slot as usize].flags;
+        let flags = &mut self.slots[slot].flags;
         if flags.standing == Standing::Condemned {
             (flags.standing, flags.doomed) = (Standing::Kept, None);
         }
@@ -127,6 +138,7 @@ impl<C> Table<C> {
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
         self.set_time(slot, Tick::NEVER);
         self.established(slot);
+        self.rest_mut(slot).alarms = 0;
         self.shelve(slot, since, until, standing);
         if self.lines.waiting() > 0 {
             self.may_serve(self.at(slot).bucket);
@@ -137,11 +149,12 @@ impl<C> Table<C> {
     /// its bucket then.
     #[inline(always)]
     pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
-        let record = &mut self.slots[slot as usize];
-        let State::Active { owner } = record.state else { unreachable!("only an active connection is made inactive") };
+        let record = &mut self.slots[slot];
+        let State::Active { owner } = record.state() else {
+            unreachable!("only an active connection is made inactive")
+        };
         let bucket = self.buckets.get_mut(record.bucket);
-        record.state = State::Inactive { since, until };
-        record.alarms = 0;
+        record.set_state(State::Inactive { since, until });
         record.flags.standing = standing;
         let due = until.min(record.lifetime_end);
         // The entry of one that is armed is never later than the end of its lifetime.
@@ -160,19 +173,19 @@ impl<C> Table<C> {
         bucket.list.newest = slot;
         match next {
             NONE => bucket.list.oldest = slot,
-            next => self.slots[next as usize].links.newer = slot,
+            next => self.slots[next].links.newer = slot,
         }
         self.owners.remove(&mut self.slots, owner, links);
-        self.ages.push_newest(slot, standing);
+        self.ages.push_newest(&mut self.slots, slot, standing);
         kept
     }
 
     /// Records an active connection under another peer and channel. `most` is how many connections may lead to a peer
     /// that is new here.
     pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId, most: u32) {
-        let from = self.slots[slot as usize].bucket;
+        let from = self.slots[slot].bucket;
         let bucket = self.buckets.get_mut(from);
-        let flags = &mut self.slots[slot as usize].flags;
+        let flags = &mut self.slots[slot].flags;
         flags.doomed = flags.doomed.or(bucket.closed);
         let connecting = u32::from(flags.remarks.has(Remarks::CONNECTING));
         bucket.active -= 1;
@@ -188,13 +201,13 @@ impl<C> Table<C> {
             }
             self.buckets.sites.look_again(old);
         }
-        self.slots[slot as usize].bucket = to;
+        self.slots[slot].bucket = to;
         self.buckets.release_if_empty(from);
     }
 
     /// A connection counts no longer as one that is being opened.
     pub(crate) fn established(&mut self, slot: u32) {
-        let record = &mut self.slots[slot as usize];
+        let record = &mut self.slots[slot];
         if record.flags.remarks.has(Remarks::CONNECTING) {
             record.flags.remarks.set(Remarks::CONNECTING, false);
             let site = self.buckets.get(record.bucket).site;
@@ -206,16 +219,16 @@ impl<C> Table<C> {
     /// Takes a connection out, whatever its state.
     pub(crate) fn remove(&mut self, slot: u32) -> Left<C> {
         self.established(slot);
-        let at = self.slots[slot as usize].bucket;
-        match self.slots[slot as usize].state {
+        let at = self.slots[slot].bucket;
+        match self.slots[slot].state() {
             State::Active { owner } => {
-                let links = self.slots[slot as usize].links;
+                let links = self.slots[slot].links;
                 self.owners.remove(&mut self.slots, owner, links);
                 self.buckets.get_mut(at).active -= 1;
             }
             State::Inactive { .. } => self.unlist(slot),
         }
-        let record = self.slots.remove(slot as usize);
+        let (record, rest) = self.slots.remove(slot);
         self.living.remove(slot);
         self.deadlines.remove(slot);
         self.times.remove(slot);
@@ -226,12 +239,12 @@ impl<C> Table<C> {
             self.may_serve(at);
         }
         self.buckets.release_if_empty(at);
-        Left { record, peer, channel }
+        Left { record, rest, peer, channel }
     }
 
     /// Takes an inactive connection out of the lists it stands in.
     fn unlist(&mut self, slot: u32) {
-        let record = &self.slots[slot as usize];
+        let record = &self.slots[slot];
         self.leave_lists(slot, record.bucket, record.flags.standing, record.links);
     }
 
@@ -249,7 +262,7 @@ impl<C> Table<C> {
                 self.buckets.forget_if_emptied(bucket);
             }
         }
-        self.ages.remove(slot, standing);
+        self.ages.remove(&mut self.slots, slot, standing);
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept.
@@ -284,7 +297,7 @@ impl<C> Table<C> {
 
     /// Condemns the inactive ones that have had `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
-        let kept = |record: &Record<C>| record.is_inactive() && record.flags.standing != Standing::Condemned;
+        let kept = |record: &Record| record.is_inactive() && record.flags.standing != Standing::Condemned;
         let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
         for slot in used.map(|(slot, _)| slot).collect::<Vec<_>>() {
             self.condemn(slot, Reason::MaxUses);
@@ -293,10 +306,10 @@ impl<C> Table<C> {
 
     pub(crate) fn condemn(&mut self, slot: u32, reason: Reason) {
         self.unlist(slot);
-        let record = &mut self.slots[slot as usize];
+        let record = &mut self.slots[slot];
         (record.flags.standing, record.flags.doomed) = (Standing::Condemned, Some(reason));
         self.buckets.get_mut(record.bucket).condemned += 1;
-        self.ages.push_newest(slot, Standing::Condemned);
+        self.ages.push_newest(&mut self.slots, slot, Standing::Condemned);
     }
 
     /// The inactive connection to go first: one condemned, else the one inactive for longest.
@@ -307,8 +320,8 @@ impl<C> Table<C> {
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
     pub(crate) fn rearm(&mut self, slot: u32) {
-        let record = &mut self.slots[slot as usize];
-        let due = match record.state {
+        let record = &mut self.slots[slot];
+        let due = match record.state() {
             State::Active { .. } => Tick::NEVER,
             State::Inactive { until, .. } => until.min(record.lifetime_end),
         };
@@ -321,7 +334,7 @@ impl<C> Table<C> {
 
     /// Sets until when the owner of an active connection wants to have done with it.
     pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
-        self.slots[slot as usize].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
+        self.slots[slot].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
         match at {
             Tick::NEVER => self.times.remove(slot),
             at => self.times.set(slot, at),
@@ -340,24 +353,47 @@ impl<C> Table<C> {
 
     /// The connection's record, as long as this is its latest lease.
     #[inline]
-    pub(crate) fn leased(&self, id: ConnId) -> Option<&Record<C>> {
-        self.slots.get(id.slot as usize).filter(|record| record.generation == id.generation && record.uses == id.lease)
+    pub(crate) fn leased(&self, id: ConnId) -> Option<&Record> {
+        self.slots.get(id.slot).filter(|record| record.generation == id.generation && record.uses == id.lease)
     }
 
-    pub(crate) fn at(&self, slot: u32) -> &Record<C> {
-        &self.slots[slot as usize]
+    #[inline]
+    pub(crate) fn at(&self, slot: u32) -> &Record {
+        &self.slots[slot]
     }
 
-    pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record<C> {
-        &mut self.slots[slot as usize]
+    #[inline]
+    pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record {
+        &mut self.slots[slot]
     }
 
-    pub(crate) fn try_at_mut(&mut self, slot: u32) -> Option<&mut Record<C>> {
-        self.slots.get_mut(slot as usize)
+    #[inline]
+    pub(crate) fn rest(&self, slot: u32) -> &Rest<C> {
+        self.slots.rest(slot)
+    }
+
+    #[inline]
+    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest<C> {
+        self.slots.rest_mut(slot)
+    }
+
+    /// The rest, if there is a connection.
+    pub(crate) fn try_rest(&self, slot: u32) -> Option<&Rest<C>> {
+        self.slots.try_rest(slot)
+    }
+
+    /// Whether there is an inactive connection.
+    pub(crate) fn is_inactive(&self, slot: u32) -> bool {
+        self.slots.get(slot).is_some_and(Record::is_inactive)
+    }
+
+    /// One more than the highest slot that ever was taken.
+    pub(crate) fn slots_end(&self) -> usize {
+        self.slots.end()
     }
 
     pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {
-        self.buckets.get(self.slots[slot as usize].bucket)
+        self.buckets.get(self.slots[slot].bucket)
     }
 
     /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits.
@@ -380,11 +416,16 @@ impl<C> Table<C> {
         if towards_newest { list.newer(&self.slots, slot) } else { list.older(&self.slots, slot) }
     }
 
+    /// All inactive ones of this standing, oldest first.
+    pub(crate) fn by_age(&self, standing: Standing) -> impl Iterator<Item = u32> {
+        self.ages.iter(&self.slots, standing)
+    }
+
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
         self.owners.iter(&self.slots, owner)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<C>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
         self.living.iter().map(|slot| (slot, self.at(slot)))
     }
 
@@ -396,10 +437,9 @@ impl<C> Table<C> {
     /// Gives back the memory that isn't needed for what is there.
     pub(crate) fn shrink_to_fit(&mut self) {
         let end = self.living.last().map_or(0, |last| last as usize + 1);
-        self.slots.shrink_to_fit();
+        self.slots.shrink_to_fit(end);
         self.living.shrink_to_fit();
         self.buckets.shrink_to_fit();
-        self.ages.shrink_to_fit(end);
         self.owners.shrink_to_fit(&mut self.slots);
         self.deadlines.shrink_to_fit(end);
         self.times.shrink_to_fit(end);
@@ -422,10 +462,10 @@ mod tests {
     #[test]
     fn only_what_can_run_out_stands_among_the_deadlines() {
         let (mut table, peer, channel) = (Table::new(0, 1), Peer::direct("host", 1), ChannelBindingId::PLAIN);
-        let lasting = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
+        let lasting = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), &peer, channel, 9);
         table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
         assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
+        let ending = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), &peer, channel, 9);
         table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));

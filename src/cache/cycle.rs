@@ -13,7 +13,7 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::{Flags, Record, Remarks, Standing};
+use crate::table::record::{Flags, Record, Remarks, Rest, Standing};
 use log::debug;
 use std::io;
 use std::time::{Duration, Instant};
@@ -81,8 +81,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.jitter = jitter;
         let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
         let flags = Flags { remarks, ..Flags::default() };
-        let record = Record { opened, lifetime_end, flags, ..Record::new(conn, owner) };
-        let slot = self.table.insert(record, peer, channel, most);
+        let record = Record { lifetime_end, flags, ..Record::new(owner) };
+        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, most);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
@@ -241,7 +241,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         record.uses += 1;
         let inactive_for = record.inactive_since().map_or(0, |since| now.nanos_since(since));
         let inactive_for = Duration::from_nanos(inactive_for);
-        let found = Found { id: record.id(slot), inactive_for, uses: record.uses, private: record.private.take() };
+        let (id, uses) = (record.id(slot), record.uses);
+        let rest = self.table.rest_mut(slot);
+        rest.alarms = 0;
+        let found = Found { id, inactive_for, uses, private: rest.private.take() };
         self.table.activate(slot, owner);
         self.stats.handed_out += 1;
         if log::max_level() >= log::LevelFilter::Debug {
@@ -289,7 +292,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         if let Some((peer, channel, most)) = to {
             self.table.move_to(slot, peer, channel, most);
-            std::mem::swap(private, &mut self.table.at_mut(slot).private);
+            std::mem::swap(private, &mut self.table.rest_mut(slot).private);
         }
         match kept {
             Ok(until) => {

@@ -10,7 +10,8 @@ use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
 use crate::table::buckets::Bucket;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{NONE, Record, Remarks, Standing, State};
+use crate::table::record::{Record, Remarks, Standing, State};
+use crate::table::slots::NONE;
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
@@ -64,15 +65,15 @@ impl Rules {
     /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
     /// may still be no reason.
     #[inline]
-    pub(crate) fn like<C>(&self, now: Tick, record: &Record<C>) -> bool {
-        let State::Inactive { since, until } = record.state else { return false };
+    pub(crate) fn like(&self, now: Tick, record: &Record) -> bool {
+        let State::Inactive { since, until } = record.state() else { return false };
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
 
     /// Whether nothing speaks against keeping an active connection that ends then, as long as nobody waits. If this says
     /// no, there may still be no reason.
     #[inline]
-    pub(crate) fn keep<C>(&self, now: Tick, record: &Record<C>, home: &Bucket, until: Tick) -> bool {
+    pub(crate) fn keep(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
         record.flags.remarks == Remarks::NONE
             && record.flags.doomed.is_none()
             && home.closed.is_none()
@@ -146,7 +147,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[cold]
     fn why_unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
-        let State::Inactive { since, until, .. } = record.state else { return None };
+        let State::Inactive { since, until, .. } = record.state() else { return None };
         let (doomed, is_condemned) = (record.flags.doomed, record.flags.standing == Standing::Condemned);
         let closed = self.table.buckets.get(record.bucket).closed.or(doomed.filter(|_| !is_condemned));
         let condemned = doomed.filter(|_| is_condemned);

@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::table::Left;
 use crate::table::clock::Tick;
-use crate::table::slots::{Record, Remarks};
+use crate::table::record::{Record, Remarks, Rest};
 use log::{debug, warn};
 use std::time::Instant;
 
@@ -34,15 +34,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Takes a connection out of the table and of the host's `Poll`. That goes on if deregistering fails.
     pub(crate) fn evict(&mut self, slot: u32, reason: Reason) -> Evicted<C> {
-        let Left { mut record, peer, channel } = self.leave(slot, reason);
+        let Left { record, mut rest, peer, channel } = self.leave(slot, reason);
         let id = record.id(slot);
-        if let Err(error) = self.registry.deregister(&mut record.conn) {
+        if let Err(error) = self.registry.deregister(&mut rest.conn) {
             self.stats.deregister_failures += 1;
             warn!(target: "conncache", "event=deregister_failed id={id} error={:?}", error.kind());
         }
-        let (history, inactive_since) = (self.history(&record), record.inactive_since());
+        let (history, inactive_since) = (self.history(&record, &rest), record.inactive_since());
         let inactive_since = inactive_since.map(|since| self.instant(since));
-        let Record { conn, private, .. } = record;
+        let Rest { conn, private, .. } = rest;
         Evicted { id, reason, conn, peer, channel, private, history, inactive_since, error: None }
     }
 
@@ -52,9 +52,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// What a connection that has left brings along when it comes back.
-    pub(crate) fn history(&self, record: &Record<C>) -> History {
+    pub(crate) fn history(&self, record: &Record, rest: &Rest<C>) -> History {
         History {
-            opened: self.instant(record.opened),
+            opened: self.instant(rest.opened),
             uses: record.uses,
             lifetime_end: Some(self.clock.instant(record.lifetime_end)),
             connected: !record.flags.remarks.has(Remarks::UNCONNECTED),

@@ -14,7 +14,7 @@ use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Left;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Flags, Record, Standing};
+use crate::table::record::{Flags, Record, Rest, Standing};
 use log::debug;
 use mio::{Interest, Token};
 use std::time::{Duration, Instant};
@@ -85,9 +85,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { read_only: true, ..Flags::default() };
-        let private = options.private;
-        let record = Record { uses, opened, lifetime_end, flags, private, ..Record::new(conn, Owner(0)) };
-        let slot = self.table.insert(record, peer, channel, most);
+        let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
+        let rest = Rest { private: options.private, ..Rest::new(conn, opened) };
+        let slot = self.table.insert(record, rest, peer, channel, most);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;
@@ -151,16 +151,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.stats.missed += 1;
             return Ok(None);
         };
-        if let Err(error) = self.registry.reregister(&mut self.table.at_mut(slot).conn, token, interest) {
+        if let Err(error) = self.registry.reregister(&mut self.table.rest_mut(slot).conn, token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError::new(Cause::Registry(error), evicted));
         }
         self.stats.handed_out += 1;
-        let Left { mut record, .. } = self.leave(slot, Reason::Taken);
+        let Left { mut record, rest, .. } = self.leave(slot, Reason::Taken);
         record.uses += 1;
-        let history = self.history(&record);
+        let history = self.history(&record, &rest);
         let inactive_for = record.inactive_since().map_or(Duration::ZERO, |since| now.since(since));
-        Ok(Some(Taken { conn: record.conn, inactive_for, private: record.private, history }))
+        Ok(Some(Taken { conn: rest.conn, inactive_for, private: rest.private, history }))
     }
 }

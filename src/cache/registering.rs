@@ -5,7 +5,7 @@ use crate::connection::{Connection, Probe};
 use crate::error::Fault;
 use crate::policy::Policy;
 use crate::reason::Reason;
-use crate::table::slots::Remarks;
+use crate::table::record::Remarks;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io;
@@ -49,15 +49,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
         self.stats.probes += 1;
-        verdict_of(self.table.at_mut(slot).conn.probe())
+        verdict_of(self.table.rest_mut(slot).conn.probe())
     }
 
     /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform
     /// wants that.
     pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
-        let record = self.table.at_mut(slot);
-        let remarks = &mut record.flags.remarks;
-        look(&mut record.conn, !remarks.has(Remarks::UNCONNECTED))?;
+        let known_connected = !self.table.at(slot).flags.remarks.has(Remarks::UNCONNECTED);
+        look(&mut self.table.rest_mut(slot).conn, known_connected)?;
+        let remarks = &mut self.table.at_mut(slot).flags.remarks;
         remarks.set(Remarks::UNCONNECTED, false);
         if remarks.has(Remarks::READ_CLOSED) { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
@@ -76,15 +76,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     #[cold]
     fn register_for(&mut self, slot: u32, interest: Interest) -> Result<(), Fault> {
-        let (record, read_only) = (self.table.at_mut(slot), interest == Interest::READABLE);
-        if record.flags.read_only == read_only {
+        let read_only = interest == Interest::READABLE;
+        if self.table.at(slot).flags.read_only == read_only {
             return Ok(());
         }
-        let token = self.tokens.token(slot, record.serial).expect("it was registered under it");
+        let rest = self.table.rest_mut(slot);
+        let token = self.tokens.token(slot, rest.serial.get()).expect("it was registered under it");
         self.registry
-            .reregister(&mut record.conn, Token(token), interest)
+            .reregister(&mut rest.conn, Token(token), interest)
             .map_err(|error| (Reason::Failed, Some(error)))?;
-        record.flags.read_only = read_only;
+        self.table.at_mut(slot).flags.read_only = read_only;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
 use crate::table::clock::Tick;
-use crate::table::slots::State;
+use crate::table::record::State;
 use std::any::Any;
 use std::time::Instant;
 
@@ -46,7 +46,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         let bucket = self.table.bucket_of(slot);
         let (same_peer, channel) = (bucket.peer == *peer, bucket.channel);
-        let owner = match self.table.at(slot).state {
+        let owner = match self.table.at(slot).state() {
             State::Active { owner } => Some(owner),
             State::Inactive { .. } => None,
         };
@@ -113,7 +113,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.find(clock.advance(now), peer, channel, 0).ok_or(NotFound)?;
         self.clock = clock;
         let record = self.table.at(slot);
-        Ok((record.id(slot), record.private.as_deref()))
+        Ok((record.id(slot), self.table.rest(slot).private.as_deref()))
     }
 
     /// Whether as many connections lead to this peer as may.

@@ -20,14 +20,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// inactive ones by more than that, a round takes more calls.
     #[must_use = "what is returned has left the cache; there may be more"]
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
-        let end = self.table.ages.slots_end();
+        let end = self.table.slots_end();
         let mut probes = most.min(self.table.inactive());
         let mut places = probes.saturating_mul(1 + MOST_PASSED).min(end);
         while probes > 0 && places > 0 {
             places -= 1;
             let slot = self.swept;
             self.swept = if (slot as usize) + 1 < end { slot + 1 } else { 0 };
-            if !self.table.try_at_mut(slot).is_some_and(|record| record.is_inactive()) {
+            if !self.table.is_inactive(slot) {
                 continue;
             }
             probes -= 1;

@@ -7,7 +7,8 @@ use crate::state::Owner;
 use crate::table::Table;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Request};
-use crate::table::slots::{NONE, Standing, State};
+use crate::table::record::{Standing, State};
+use crate::table::slots::NONE;
 use crate::waiting::WaiterId;
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
@@ -164,19 +165,18 @@ impl<C> Table<C> {
 
     /// A connection that was promised to somebody who waits no longer is for whoever comes, and newly inactive.
     pub(crate) fn end_promise(&mut self, slot: u32, now: Tick, end: Tick) {
-        self.ages.remove(slot, Standing::Promised);
-        self.ages.push_newest(slot, Standing::Kept);
-        let record = &mut self.slots[slot as usize];
+        self.ages.remove(&mut self.slots, slot, Standing::Promised);
+        self.ages.push_newest(&mut self.slots, slot, Standing::Kept);
+        let record = &mut self.slots[slot];
         record.flags.standing = Standing::Kept;
-        if let State::Inactive { since, until, .. } = &mut record.state {
-            *since = now;
-            *until = end.min(*until);
+        if let State::Inactive { until, .. } = record.state() {
+            record.set_state(State::Inactive { since: now, until: end.min(until) });
         }
         if end != Tick::NEVER {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, end);
         }
-        let record = &self.slots[slot as usize];
+        let record = &self.slots[slot];
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.promised -= 1;
         bucket.kept += 1;
