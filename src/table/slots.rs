@@ -27,6 +27,11 @@ pub(crate) trait Linked {
     fn links_mut(&mut self, slot: u32) -> &mut Links;
 }
 
+/// By how many a table that is full grows.
+pub(crate) fn more_for(len: usize) -> usize {
+    (len / 4).max(4)
+}
+
 /// The places in the order of age, rather than in the lists of owners and buckets.
 pub(crate) struct ByAge<'a>(&'a mut [Record]);
 
@@ -53,12 +58,23 @@ impl<C> Slots<C> {
     }
 
     pub(crate) fn insert(&mut self, record: Record, rest: Rest<C>) -> u32 {
+        if self.rest.len() == self.rest.capacity() {
+            self.make_room();
+        }
         let slot = self.rest.insert(rest);
         if self.records.len() <= slot {
             self.records.resize(slot + 1, Record::VACANT);
         }
         self.records[slot] = record;
         slot as u32
+    }
+
+    /// By a quarter: a table that doubles takes twice what it needs after each growth.
+    #[cold]
+    fn make_room(&mut self) {
+        let more = more_for(self.rest.len());
+        self.rest.reserve_exact(more);
+        self.records.reserve_exact(self.rest.capacity() - self.records.len());
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> (Record, Rest<C>) {

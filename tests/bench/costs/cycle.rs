@@ -1,23 +1,13 @@
 //! C1 and C5: the bookkeeping of a cycle, beside a bare map's.
 
-use crate::fixtures::{BareMap, Dense, Fast, Ours, Pool, Settings, order};
+use crate::fixtures::{ALL_LIMITS, BareMap, Dense, Fast, NO_LIMITS, Ours, Pool, order};
 use crate::measure::{Spread, allocations, in_turns, nanos};
 use crate::report::{Effort, Report};
 use std::hash::RandomState;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const CONNECTIONS: [(usize, usize); 9] =
     [(1, 1), (1, 16), (1, 1_000), (100, 1), (100, 16), (100, 1_000), (10_000, 1), (10_000, 16), (10_000, 1_000)];
-
-const PLAIN: Settings = |builder| builder;
-
-const ALL_LIMITS: Settings = |builder| {
-    let (minute, many) = (Duration::from_secs(60), 20_000_000);
-    let builder = builder.idle_timeout(minute).max_lifetime(60 * minute).lifetime_jitter(minute);
-    let builder = builder.max_uses(u32::MAX).max_inactive(many).max_inactive_per_peer(many);
-    let builder = builder.max_connections(many).max_connections_per_peer(many);
-    builder.max_connecting_per_peer(many).max_waiting(many)
-};
 
 pub fn c1(report: &mut Report, effort: Effort) {
     report.heading(
@@ -48,7 +38,7 @@ pub fn c1(report: &mut Report, effort: Effort) {
         for _ in 0..if many { 1 } else { effort.of(1, 5) } {
             let (mut map, mut fast) = (BareMap::<RandomState>::new(peers, each), BareMap::<Fast>::new(peers, each));
             let (mut dense, mut ours) =
-                (Dense::new(peers, each), [PLAIN, ALL_LIMITS].map(|settings| Ours::new(peers, each, settings)));
+                (Dense::new(peers, each), [NO_LIMITS, ALL_LIMITS].map(|settings| Ours::new(peers, each, settings)));
             for _ in 0..2 {
                 map.cycle(&order);
                 fast.cycle(&order);
@@ -133,7 +123,7 @@ pub fn c5(report: &mut Report, effort: Effort) {
     let many = effort.of(100, 1_000);
     report.heading("C5  the ratio of C1 with 1,000,000 inactive connections, against that with 1,000", "at most 2");
     let order = order(effort.of(20_000, 100_000), PEERS);
-    let mut sizes = [1, many].map(|each| (BareMap::<RandomState>::new(PEERS, each), Ours::new(PEERS, each, PLAIN)));
+    let mut sizes = [1, many].map(|each| (BareMap::<RandomState>::new(PEERS, each), Ours::new(PEERS, each, NO_LIMITS)));
     let ratios = in_turns(&mut sizes, effort.of(4, 32), |(map, ours)| {
         let map = nanos(order.len(), || map.cycle(&order));
         nanos(order.len(), || ours.cycle(&order)) / map

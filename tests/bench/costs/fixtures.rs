@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::TcpListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 pub const ME: Owner = Owner(7);
@@ -44,6 +44,16 @@ impl Connection for Scripted {
 
 pub type ScriptedCache = AggressiveCache<Scripted>;
 pub type Settings = fn(Builder<Scripted, conncache::Aggressive>) -> Builder<Scripted, conncache::Aggressive>;
+
+pub const NO_LIMITS: Settings = |builder| builder;
+
+pub const ALL_LIMITS: Settings = |builder| {
+    let (minute, many) = (Duration::from_secs(60), 20_000_000);
+    let builder = builder.idle_timeout(minute).max_lifetime(60 * minute).lifetime_jitter(minute);
+    let builder = builder.max_uses(u32::MAX).max_inactive(many).max_inactive_per_peer(many);
+    let builder = builder.max_connections(many).max_connections_per_peer(many);
+    builder.max_connecting_per_peer(many).max_waiting(many)
+};
 
 /// A cache of scripted connections, `each` to every one of `peers`.
 pub struct Ours {

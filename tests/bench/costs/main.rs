@@ -35,7 +35,7 @@ fn main() -> std::io::Result<()> {
         sockets::c2(&mut report, effort)?;
     }
     if chosen("c3") {
-        memory::bytes(&mut report);
+        memory::bytes(&mut report, effort);
         scale::operations(&mut report, effort);
     }
     if chosen("c4") {
