@@ -254,9 +254,10 @@ impl<C> Table<C> {
         match standing {
             Standing::Kept => it.kept -= 1,
             Standing::Promised => it.promised -= 1,
-            Standing::Condemned => it.condemned -= 1,
+            Standing::Condemned => self.buckets.more_mut(bucket).condemned -= 1,
         }
         if standing != Standing::Condemned {
+            let it = self.buckets.get_mut(bucket);
             it.list.take_out(&mut self.slots, slot, links);
             if it.closed.is_some() {
                 self.buckets.forget_if_emptied(bucket);
@@ -308,7 +309,7 @@ impl<C> Table<C> {
         self.unlist(slot);
         let record = &mut self.slots[slot];
         (record.flags.standing, record.flags.doomed) = (Standing::Condemned, Some(reason));
-        self.buckets.get_mut(record.bucket).condemned += 1;
+        self.buckets.more_mut(record.bucket).condemned += 1;
         self.ages.push_newest(&mut self.slots, slot, Standing::Condemned);
     }
 

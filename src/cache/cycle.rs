@@ -210,7 +210,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             channel: home.channel,
             uses: record.uses,
             inactive: self.table.inactive(),
-            inactive_to_peer: home.inactive() as usize,
+            inactive_to_peer: self.table.buckets.inactive(record.bucket) as usize,
             waiting: 0,
         };
         match verdict(&mut self.policy, &self.clock, &candidate, until) {
@@ -323,7 +323,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = self.table.at(slot);
         let home = self.table.buckets.get(record.bucket);
         let itself = usize::from(record.is_inactive());
-        let inactive = target.map_or(0, |at| self.table.buckets.get(at).inactive() as usize);
+        let inactive = target.map_or(0, |at| self.table.buckets.inactive(at) as usize);
         let (peer, channel) = to.map_or((&home.peer, home.channel), |(peer, channel, _)| (peer, channel));
         let candidate = Candidate {
             now: self.clock.now().expect("the clock has been told"),

@@ -72,7 +72,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             channel,
             uses,
             inactive: self.table.inactive(),
-            inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.get(at).inactive() as usize),
+            inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.inactive(at) as usize),
             waiting: waiting as usize,
         };
         let Some(victim) = self.room(since, peer, None, most) else {

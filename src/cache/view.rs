@@ -135,7 +135,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     fn counts_in(&self, bucket: u32) -> Counts {
-        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.get(bucket).counts() }
+        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.counts(bucket) }
     }
 
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {

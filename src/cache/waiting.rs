@@ -442,7 +442,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 channel: home.channel,
                 uses: record.uses,
                 inactive: self.table.inactive() - 1,
-                inactive_to_peer: home.inactive() as usize - 1,
+                inactive_to_peer: self.table.buckets.inactive(bucket) as usize - 1,
                 waiting: 0,
             };
             let now = self.clock.latest();

@@ -118,9 +118,8 @@ impl<C> Table<C> {
     }
 
     fn count_place(&mut self, bucket: u32) {
-        let it = self.buckets.get_mut(bucket);
-        it.places += 1;
-        let site = it.site;
+        self.buckets.more_mut(bucket).places += 1;
+        let site = self.buckets.get(bucket).site;
         let site = self.buckets.sites.get_mut(site);
         site.total += 1;
         site.connecting += 1;
@@ -133,9 +132,8 @@ impl<C> Table<C> {
     }
 
     fn free_place(&mut self, bucket: u32) {
-        let it = self.buckets.get_mut(bucket);
-        it.places -= 1;
-        let at = it.site;
+        self.buckets.more_mut(bucket).places -= 1;
+        let at = self.buckets.get(bucket).site;
         let site = self.buckets.sites.get_mut(at);
         site.total -= 1;
         site.connecting -= 1;
@@ -245,11 +243,8 @@ impl<C> Table<C> {
         }
         let other = sites.lines(site, &self.lines.lines).find(|&other| other != line);
         if let Some(other) = other.filter(|_| here_full) {
-            let connections = |bucket: u32| {
-                let bucket = self.buckets.get(bucket);
-                bucket.active + bucket.inactive() + bucket.places
-            };
-            let (ours, theirs) = (connections(bucket), connections(self.lines.line(other).bucket));
+            let buckets = &self.buckets;
+            let (ours, theirs) = (buckets.connections(bucket), buckets.connections(self.lines.line(other).bucket));
             let passes = &mut self.buckets.sites.get_mut(site).passes;
             *passes += 1;
             if *passes > QUANTUM && (theirs == 0 || ours >= theirs + 2) {
