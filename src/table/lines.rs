@@ -121,9 +121,12 @@ impl Lines {
     /// Takes a request out of its line.
     pub(crate) fn step_out(&mut self, request: u32) {
         let At::Line(line) = self.at(request).at else { unreachable!("it waits") };
-        self.lines[line as usize].list.remove(&mut self.requests, request);
-        self.lines[line as usize].waiting -= 1;
-        self.waiting -= 1;
+        let it = &mut self.lines[line as usize];
+        it.list.remove(&mut self.requests, request);
+        if it.bucket != NONE {
+            it.waiting -= 1;
+            self.waiting -= 1;
+        }
     }
 
     /// Gives a request a place, until then at the latest.
@@ -189,9 +192,10 @@ impl Lines {
         }
     }
 
-    /// Has everybody in this line refused.
+    /// Has everybody in this line refused: from now on they don't wait, they are to be told.
     pub(crate) fn refuse(&mut self, line: u32) {
         let it = &mut self.lines[line as usize];
+        self.waiting -= std::mem::take(&mut it.waiting) as usize;
         (it.bucket, it.ready) = (NONE, false);
         self.refused.push_back(line);
     }
@@ -214,7 +218,8 @@ impl Lines {
 
     /// The longest that one of those at the heads of the lines has been waiting. O(lines).
     pub(crate) fn longest_since(&self) -> Option<Tick> {
-        self.lines.iter().filter_map(|(line, _)| self.head(line as u32)).map(|head| self.at(head).since).min()
+        let waiting = self.lines.iter().filter(|(_, line)| line.waiting > 0);
+        waiting.filter_map(|(line, _)| self.head(line as u32)).map(|head| self.at(head).since).min()
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {

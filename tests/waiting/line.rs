@@ -115,6 +115,23 @@ fn a_request_ends_once_served_timed_out_withdrawn_or_refused() {
 }
 
 #[test]
+fn those_refused_wait_no_longer_though_they_have_not_been_told() {
+    let mut host = host(|l| (l.max_connections, l.max_waiting) = (Some(1), Some(2)));
+    let _id = host.open(1);
+    let waiters = [host.wait(1), host.wait(1)];
+    host.now += SECOND;
+    host.nothing_to_grant();
+    assert_eq!(host.cache.longest_wait(), SECOND);
+    host.cache.refuse(&peer(1));
+    let counts = (host.cache.counts().waiting, host.cache.counts_of_peer(&peer(1)).waiting);
+    assert_eq!((counts, host.cache.stats().waiting, host.cache.longest_wait()), ((0, 0), 0, Duration::ZERO));
+    let later = host.wait(2);
+    assert_eq!([(); 2].map(|()| host.grant().unwrap().waiter), waiters);
+    assert_eq!(host.cache.withdraw(later), Ok(()));
+    host.nothing_to_grant();
+}
+
+#[test]
 fn a_drain_refuses_all_and_takes_no_more() {
     let mut host = host(|l| l.max_connections = Some(1));
     let id = host.open(1);
