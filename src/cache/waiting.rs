@@ -154,7 +154,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             if !self.is_room_in_all() {
                 return None;
             }
-            self.table.buckets.sites.drop_first();
+            self.table.buckets.sites.drop(site);
             if let Some(grant) = self.open_for(now, site) {
                 return Some(grant);
             }
@@ -208,7 +208,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
             || self.table.lines.is_any_ready()
-            || self.table.buckets.sites.is_any_queued() && self.is_room_in_all()
+            || self.table.buckets.sites.first().is_some() && self.is_room_in_all()
     }
 
     /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.

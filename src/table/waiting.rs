@@ -59,11 +59,10 @@ impl<C> Table<C> {
         let line = it.line;
         self.lines.enter(line, request, at_the_head);
         let sites = &mut self.buckets.sites;
-        sites.get_mut(site).waiting += 1;
+        sites.add_waiting(site, 1);
         if self.lines.line(line).waiting == 1 {
             sites.get_mut(site).turns.push_newest(&mut self.lines.lines, line);
         }
-        sites.look_again(site);
         if !self.buckets.get(bucket).list.is_empty() {
             self.lines.look_at(line);
         }
@@ -78,10 +77,9 @@ impl<C> Table<C> {
             // Refused as a whole: its site doesn't know it any more.
             return;
         }
-        let it = self.buckets.sites.get_mut(site);
-        it.waiting -= 1;
+        self.buckets.sites.remove_waiting(site, 1);
         if self.lines.line(line).waiting == 0 {
-            it.turns.remove(&mut self.lines.lines, line);
+            self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
             self.lines.remove_line(line);
             self.buckets.get_mut(bucket).line = NONE;
             self.buckets.release_if_empty(bucket);
@@ -199,9 +197,8 @@ impl<C> Table<C> {
             return;
         }
         let (site, waiting) = (self.lines.line(line).site, self.lines.line(line).waiting);
-        let it = self.buckets.sites.get_mut(site);
-        it.turns.remove(&mut self.lines.lines, line);
-        it.waiting -= waiting;
+        self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
+        self.buckets.sites.remove_waiting(site, waiting);
         self.lines.refuse(line);
         self.buckets.release_if_empty(bucket);
     }
@@ -229,7 +226,7 @@ impl<C> Table<C> {
     /// instead, which was passed over often enough.
     pub(crate) fn has_to_yield(&mut self, bucket: u32, most_in_all: usize, passes: &mut u32) -> bool {
         let (site, line) = (self.buckets.get(bucket).site, self.buckets.get(bucket).line);
-        let sites = &mut self.buckets.sites;
+        let sites = &self.buckets.sites;
         let here = sites.get(site);
         let (here_total, here_full) = (here.total, here.total >= here.most);
         let is_full = self.slots.len() + self.lines.places() >= most_in_all;

@@ -233,3 +233,15 @@ fn an_aggressive_cache_keeps_what_nobody_waits_for_any_more() {
     host.nothing_to_grant();
     assert!(host.reuse(1).id.same_connection(id));
 }
+
+#[test]
+fn a_line_that_was_left_empty_for_a_while_is_not_forgotten() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let first = host.wait(1);
+    host.cache.withdraw(first).unwrap();
+    host.nothing_to_grant();
+    let second = host.wait(1);
+    drop(host.cache.close_connection(id).unwrap());
+    assert_eq!(host.granted_place().0, second);
+}
