@@ -111,8 +111,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.end_place(&place);
     }
 
-    /// Puts the request that has this place at the head of its line, to be granted another one: for a host that can't
-    /// open the connection at the moment, as on `EMFILE`. Its time runs on.
+    /// Puts the request that has this place back at the head of its line, to be granted another one: for a host that
+    /// can't open the connection at the moment, as on `EMFILE`. Its time runs on. If several are put back, they stand in
+    /// the order in which they came. O(those of them that came before).
     ///
     /// # Errors
     ///

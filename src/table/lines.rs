@@ -104,18 +104,23 @@ impl Lines {
         self.requests.insert(Request { number, owner, since, until, at, links }) as u32
     }
 
-    /// Puts a request into a line, at its end or at its head.
-    pub(crate) fn enter(&mut self, line: u32, request: u32, at_the_head: bool) {
+    /// Puts a request into a line, at its end. One that had a place goes to the head again, behind those alone that came
+    /// before it and were put back, too.
+    pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) {
+        let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
         self.requests[request as usize].at = At::Line(line);
-        let list = &mut self.lines[line as usize].list;
-        if at_the_head {
-            list.push_oldest(&mut self.requests, request);
-        } else {
-            list.push_newest(&mut self.requests, request);
-        }
-        self.lines[line as usize].waiting += 1;
+        let it = &mut self.lines[line as usize];
+        it.list.insert(&mut self.requests, request, older);
+        it.waiting += 1;
         self.waiting += 1;
         self.set_deadline(request, self.at(request).until);
+    }
+
+    /// The last in this line of those who came before this request, or [`NONE`].
+    fn last_before(&self, request: u32, line: u32) -> u32 {
+        let (list, number) = (&self.line(line).list, self.at(request).number);
+        let all = std::iter::successors(self.head(line), |&other| list.newer(&self.requests, other));
+        all.take_while(|&other| self.at(other).number < number).last().unwrap_or(NONE)
     }
 
     /// Takes a request out of its line.

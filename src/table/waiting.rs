@@ -50,14 +50,14 @@ impl<C> Table<C> {
         self.lines.id(request)
     }
 
-    fn enter(&mut self, bucket: u32, request: u32, at_the_head: bool) {
+    fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
         let it = self.buckets.get_mut(bucket);
         let site = it.site;
         if it.line == NONE {
             it.line = self.lines.add_line(it.peer.clone(), it.channel, site, bucket);
         }
         let line = it.line;
-        self.lines.enter(line, request, at_the_head);
+        self.lines.enter(line, request, put_back);
         let sites = &mut self.buckets.sites;
         sites.add_waiting(site, 1);
         if self.lines.line(line).waiting == 1 {
@@ -141,7 +141,7 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(bucket);
     }
 
-    /// Puts a request that has a place at the head of its line instead.
+    /// Puts a request that has a place back into its line.
     pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) {
         // As long as it has its place, the peer is known.
         let bucket = self.buckets.find_or_add(peer, channel, 0);
