@@ -435,10 +435,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 inactive_to_peer: home.inactive() as usize - 1,
                 waiting: 0,
             };
-            let now = self.clock.latest();
             match verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER) {
                 Ok(until) => {
-                    self.table.end_promise(slot, now, until);
+                    self.table.end_promise(slot, until);
                     self.condemn_surplus(bucket);
                 }
                 Err(reason) => self.table.condemn(slot, reason),

@@ -160,14 +160,16 @@ impl<C> Table<C> {
         }
     }
 
-    /// A connection that was promised to somebody who waits no longer is for whoever comes, and newly inactive.
-    pub(crate) fn end_promise(&mut self, slot: u32, now: Tick, end: Tick) {
+    /// A connection that was promised to somebody who waits no longer is for whoever comes, until then at the latest.
+    /// O(connections that have become inactive since it did).
+    pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
+        let since = self.at(slot).inactive_since();
+        let older = self.ages.newest_first(Standing::Kept).find(|&other| self.at(other).inactive_since() <= since);
         self.ages.remove(slot, Standing::Promised);
-        self.ages.push_newest(slot, Standing::Kept);
+        self.ages.insert(slot, Standing::Kept, older.unwrap_or(NONE));
         let record = &mut self.slots[slot as usize];
         record.flags.standing = Standing::Kept;
-        if let State::Inactive { since, until, .. } = &mut record.state {
-            *since = now;
+        if let State::Inactive { until, .. } = &mut record.state {
             *until = end.min(*until);
         }
         if end != Tick::NEVER {

@@ -245,3 +245,22 @@ fn a_line_that_was_left_empty_for_a_while_is_not_forgotten() {
     drop(host.cache.close_connection(id).unwrap());
     assert_eq!(host.granted_place().0, second);
 }
+
+#[test]
+fn a_connection_that_waited_for_its_waiter_in_vain_has_been_inactive_all_the_time() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.idle_timeout) = (Some(1), Some(2 * SECOND)));
+    let id = host.open(1);
+    let other = host.open(2);
+    let Requested::Wait(_) = host.request(1, Some(SECOND)) else { panic!() };
+    assert!(host.checkin(id));
+    host.now += SECOND;
+    assert!(host.checkin(other));
+    assert!(matches!(host.grant().unwrap().granted, Granted::TimedOut));
+    assert!(host.grant().is_none());
+    let ages: Vec<_> = host.cache.iter_inactive().map(|entry| entry.inactive_since).collect();
+    assert_eq!(ages, [Some(host.now - SECOND), Some(host.now)]);
+    assert_eq!(host.cache.next_deadline(), Some(host.now + SECOND));
+    host.now += SECOND;
+    let gone = host.cache.expire(host.now).expect("its idle time is over");
+    assert_eq!((gone.id, gone.reason), (id, Reason::IdleTimeout));
+}
