@@ -376,7 +376,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let end = if until == Tick::NEVER { now.after(PLACE_TIME) } else { until };
         let place = self.place(waiter, &peer, channel, owner, end);
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
-        self.table.take_turn(request, end);
+        let bucket = self.table.take_turn(request, end);
+        self.end_promises(bucket);
         let granted = Granted::Open { place, evicted };
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted })
     }

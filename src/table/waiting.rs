@@ -91,8 +91,9 @@ impl<C> Table<C> {
         self.lines.remove(request)
     }
 
-    /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
-    pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
+    /// Gives a place to a request that waits: the bucket where it counts. Its line is the last of its peer to get another
+    /// one.
+    pub(crate) fn take_turn(&mut self, request: u32, end: Tick) -> u32 {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
         let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
         let waiting = self.lines.line(line).waiting;
@@ -105,6 +106,7 @@ impl<C> Table<C> {
             turns.push_newest(&mut self.lines.lines, line);
         }
         self.buckets.sites.look_again(site);
+        bucket
     }
 
     /// Gives a place to a request that is in no line.

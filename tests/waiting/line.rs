@@ -264,3 +264,23 @@ fn a_connection_that_waited_for_its_waiter_in_vain_has_been_inactive_all_the_tim
     let gone = host.cache.expire(host.now).expect("its idle time is over");
     assert_eq!((gone.id, gone.reason), (id, Reason::IdleTimeout));
 }
+
+#[test]
+fn a_connection_kept_for_a_waiter_who_got_another_is_kept_no_longer() {
+    let poll = Poll::new().unwrap();
+    let mut cache: RestrictiveCache<Light> =
+        RestrictiveCache::builder().max_connections_per_peer(1).idle_timeout(SECOND).build(poll.registry()).unwrap();
+    let (now, to) = (Instant::now(), peer(1));
+    let id = cache.insert(now, Light, &to, PLAIN, ME).unwrap();
+    let Requested::Wait(waiter) = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    cache
+        .set_limits(crate::common::limits(|l| (l.idle_timeout, l.max_connections_per_peer) = (Some(SECOND), Some(2))))
+        .unwrap();
+    // It has run out, hence another one is opened.
+    let grant = cache.grant(now + SECOND).unwrap();
+    assert!(grant.waiter == waiter && matches!(grant.granted, Granted::Open { .. }));
+    cache.set_limits(Limits::default()).unwrap();
+    let gone = cache.expire(now).expect("nobody waits for it");
+    assert_eq!((gone.id, gone.reason), (id, Reason::Policy));
+}
