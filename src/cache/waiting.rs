@@ -183,8 +183,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Has all who wait for `peer` refused, whatever their channel binding: for a server that is known to be down. They
     /// come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
     pub fn refuse(&mut self, peer: &Peer) {
-        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
+        let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
+        lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
     }
 
     /// A connection that was inserted is established: it counts no longer for

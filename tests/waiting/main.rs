@@ -6,6 +6,7 @@ mod common;
 mod fairness;
 mod limits;
 mod line;
+mod model;
 mod overdue;
 mod places;
 
