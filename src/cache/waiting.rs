@@ -113,14 +113,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Puts the request that has this place back at the head of its line, to be granted another one: for a host that
     /// can't open the connection at the moment, as on `EMFILE`. Its time runs on. If several are put back, they stand in
-    /// the order in which they came. O(those of them that came before).
+    /// the order in which they came. O(those of them that came before). While the cache drains, it is refused.
     ///
     /// # Errors
     ///
     /// [`NotFound`] if the place's time was over.
     pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
         let request = self.held(&place).ok_or(NotFound)?;
-        self.table.put_back(&place.peer, place.channel, request);
+        let bucket = self.table.put_back(&place.peer, place.channel, request);
+        if self.draining {
+            self.refuse_line(bucket);
+        }
         Ok(place.waiter)
     }
 

@@ -143,13 +143,14 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(bucket);
     }
 
-    /// Puts a request that has a place back into its line.
-    pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) {
+    /// Puts a request that has a place back into its line: the bucket whose line that is.
+    pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) -> u32 {
         // As long as it has its place, the peer is known.
         let bucket = self.buckets.find_or_add(peer, channel, 0);
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
         self.enter(bucket, request, true);
         self.free_place(old);
+        bucket
     }
 
     /// To be called when a connection of this bucket became inactive, or left.

@@ -69,6 +69,18 @@ fn those_put_back_stand_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn a_place_put_back_while_the_cache_drains_is_refused() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let place = host.place(1);
+    host.cache.drain();
+    let waiter = host.cache.put_back(place).unwrap();
+    let grant = host.grant().unwrap();
+    assert!(grant.waiter == waiter && matches!(grant.granted, Granted::Refused));
+    host.nothing_to_grant();
+    assert_eq!(host.cache.peers().count(), 0);
+}
+
+#[test]
 fn a_place_of_another_cache_is_none_here() {
     let (mut one, mut two) = (host(|_| ()), host(|_| ()));
     let place = one.place(1);
