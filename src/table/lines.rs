@@ -176,6 +176,16 @@ impl Lines {
         }
     }
 
+    /// The same of all lines whose bucket is as `which` says.
+    pub(crate) fn look_at_all(&mut self, which: impl Fn(u32) -> bool) {
+        for (line, it) in self.lines.iter_mut() {
+            if it.waiting > 0 && !it.ready && which(it.bucket) {
+                it.ready = true;
+                self.ready.push_back(line as u32);
+            }
+        }
+    }
+
     pub(crate) fn is_any_ready(&self) -> bool {
         !self.ready.is_empty()
     }

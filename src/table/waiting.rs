@@ -163,6 +163,12 @@ impl<C> Table<C> {
         }
     }
 
+    /// To be called when what had run out may be fit again. O(lines).
+    pub(crate) fn look_at_all_lines(&mut self) {
+        let buckets = &self.buckets;
+        self.lines.look_at_all(|bucket| !buckets.get(bucket).list.is_empty());
+    }
+
     /// A connection that was promised to somebody who waits no longer is for whoever comes, until then at the latest.
     /// O(connections that have become inactive since it did).
     pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {

@@ -284,3 +284,15 @@ fn a_connection_kept_for_a_waiter_who_got_another_is_kept_no_longer() {
     let gone = cache.expire(now).expect("nobody waits for it");
     assert_eq!((gone.id, gone.reason), (id, Reason::Policy));
 }
+
+#[test]
+fn a_connection_that_may_be_inactive_for_longer_now_serves_those_who_wait() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.idle_timeout) = (Some(1), Some(SECOND)));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    assert!(host.checkin(id));
+    host.now += SECOND;
+    assert!(host.grant().is_none(), "it has run out");
+    host.cache.set_limits(crate::common::limits(|l| l.max_connections_per_peer = Some(1))).unwrap();
+    assert_eq!(host.granted_reuse().0, waiter);
+}
