@@ -23,15 +23,22 @@ impl Drop for At {
     }
 }
 
+fn play(seed: u64, restrictive: bool) {
+    let mut random = Random::new(seed);
+    let (mut run, mut at) = (Run::new(&mut random, restrictive), At(0));
+    while at.0 < STEPS {
+        run.step(&mut random);
+        at.0 += 1;
+    }
+    run.end();
+}
+
 #[test]
-fn the_cache_serves_as_the_reference_says() {
-    for_seeds(0..300, |seed| {
-        let mut random = Random::new(seed);
-        let (mut run, mut at) = (Run::new(&mut random), At(0));
-        while at.0 < STEPS {
-            run.step(&mut random);
-            at.0 += 1;
-        }
-        run.end();
-    });
+fn an_aggressive_cache_serves_as_the_reference_says() {
+    for_seeds(0..150, |seed| play(seed, false));
+}
+
+#[test]
+fn a_restrictive_cache_serves_as_the_reference_says() {
+    for_seeds(1_000..1_150, |seed| play(seed, true));
 }

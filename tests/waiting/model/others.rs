@@ -249,7 +249,7 @@ impl Run {
     }
 
     pub fn close_channel(&mut self, random: &mut Random) {
-        let of = random.below(CHANNELS as usize) as u64;
+        let of = random.below(CHANNELS) as u64;
         self.cache.close_channel(channel((0, of)));
         self.naive.refuse(|pair| pair.1 == of);
         self.naive.close(|pair| pair.1 == of, Reason::ChannelClosed);
