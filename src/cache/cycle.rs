@@ -249,7 +249,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a connection about to become inactive here has to make room for others who wait.
     fn has_to_yield(&mut self, bucket: Option<u32>) -> bool {
         let most = self.limits.max_connections.unwrap_or(usize::MAX);
-        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, &mut self.passes))
+        let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
+        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes))
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.

@@ -130,10 +130,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Serves one of the requests that wait, if one can be served, is out of time or is refused. Call it in each turn of
     /// the loop until it says `None`, or fewer times, to bound the turn's work.
     ///
-    /// Those who wait for one peer and channel binding are served in the order in which they came. Peers take turns,
-    /// and so do the channel bindings of a peer where its own limit binds. A connection that comes back serves its own
-    /// line first: eight times at most while another line is passed over, then it makes room for that one, if that
-    /// peer has no connection or this one has two more.
+    /// Those who wait for one peer and channel binding are served in the order in which they came. Where
+    /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
+    /// peer; where a peer's own limit binds, its channel bindings do.
+    ///
+    /// A connection that comes back serves its own line first. After eight such services that passed other lines over,
+    /// it makes room for one of those instead: the first that has no connection, or two less than its own line. One of
+    /// them is looked at in each service. So a line without a connection gets one after n × (8 + n) services at most,
+    /// where n lines wait.
     ///
     /// It may say `None` with work left, when it had enough to do with dead connections: then
     /// [`next_deadline`](Cache::next_deadline) is still due.

@@ -106,6 +106,19 @@ impl Sites {
         }
     }
 
+    /// Makes it this site's turn, which has waiting requests.
+    pub(crate) fn bring_forward(&mut self, site: u32) {
+        self.drop(site);
+        self.get_mut(site).queued = true;
+        self.queue.insert(&mut self.sites, site, NONE);
+    }
+
+    /// Lets all others of the queue have their turns before this site.
+    pub(crate) fn put_behind(&mut self, site: u32) {
+        self.drop(site);
+        self.look_again(site);
+    }
+
     /// The line of this site whose turn it is, and those after it.
     pub(crate) fn lines<'a>(&self, site: u32, lines: &'a Slab<Line>) -> impl Iterator<Item = u32> + 'a {
         let turns = self.get(site).turns;

@@ -5,6 +5,7 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Table;
+use crate::table::buckets::Bucket;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Request};
 use crate::table::slots::{NONE, Standing, State};
@@ -234,37 +235,63 @@ impl<C> Table<C> {
     }
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
-    /// instead, which was passed over often enough.
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, most_in_all: usize, passes: &mut u32) -> bool {
-        let (site, line) = (self.buckets.get(bucket).site, self.buckets.get(bucket).line);
-        let sites = &self.buckets.sites;
-        let here = sites.get(site);
-        let (here_total, here_full) = (here.total, here.total >= here.most);
-        let is_full = self.slots.len() + self.lines.places() >= most_in_all;
-        if let Some(other) = if is_full { sites.first_but(site) } else { None } {
-            let there = sites.get(other);
-            if there.total < there.most {
-                *passes += 1;
-                if *passes > QUANTUM && (there.total == 0 || here_total >= there.total + 2) {
-                    *passes = 0;
-                    return true;
-                }
-            }
+    /// instead, which was passed over often enough. That one is the next to open a connection then.
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: usize, passes: &mut u32) -> bool {
+        let full = self.total() >= most;
+        full && self.yields_to_peer(bucket, most_connecting, passes) || self.yields_to_channel(bucket, full)
+    }
+
+    /// To another peer that has no connection, or two less than this one.
+    fn yields_to_peer(&mut self, bucket: u32, most_connecting: usize, passes: &mut u32) -> bool {
+        let site = self.buckets.get(bucket).site;
+        let sites = &mut self.buckets.sites;
+        let Some(other) = sites.first_but(site) else { return false };
+        *passes += 1;
+        if *passes <= QUANTUM {
+            return false;
         }
-        let other = sites.lines(site, &self.lines.lines).find(|&other| other != line);
-        if let Some(other) = other.filter(|_| here_full) {
-            let connections = |bucket: u32| {
-                let bucket = self.buckets.get(bucket);
-                bucket.active + bucket.inactive() + bucket.places
-            };
-            let (ours, theirs) = (connections(bucket), connections(self.lines.line(other).bucket));
-            let passes = &mut self.buckets.sites.get_mut(site).passes;
-            *passes += 1;
-            if *passes > QUANTUM && (theirs == 0 || ours >= theirs + 2) {
-                *passes = 0;
-                return true;
-            }
+        let (here, there) = (sites.get(site), sites.get(other));
+        let may_open = there.total < there.most && (there.connecting as usize) < most_connecting;
+        if may_open && is_in_need(here.total, there.total) {
+            *passes = 0;
+            sites.bring_forward(other);
+            return true;
         }
+        // Perhaps the next one, the next time.
+        sites.put_behind(other);
         false
     }
+
+    /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
+    fn yields_to_channel(&mut self, bucket: u32, full: bool) -> bool {
+        let Bucket { site, line, .. } = *self.buckets.get(bucket);
+        let sites = &self.buckets.sites;
+        if !full && sites.get(site).total < sites.get(site).most {
+            return false;
+        }
+        let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
+        let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| {
+            let it = self.buckets.get(bucket);
+            it.active + it.inactive() + it.places
+        });
+        let it = self.buckets.sites.get_mut(site);
+        it.passes += 1;
+        if it.passes <= QUANTUM {
+            return false;
+        }
+        it.turns.remove(&mut self.lines.lines, other);
+        if is_in_need(here, there) {
+            it.passes = 0;
+            it.turns.insert(&mut self.lines.lines, other, NONE);
+            self.buckets.sites.bring_forward(site);
+            return true;
+        }
+        it.turns.push_newest(&mut self.lines.lines, other);
+        false
+    }
+}
+
+/// Whether one with so many connections gives one away to another with so many.
+fn is_in_need(here: u32, there: u32) -> bool {
+    there == 0 || here >= there + 2
 }

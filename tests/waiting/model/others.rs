@@ -75,7 +75,7 @@ impl Run {
         let (conn, evicted) = (&self.naive.conns[at], Run::named(&evicted));
         match evicted.filter(|(id, _)| *id == conn.id) {
             Some((_, Reason::MadeRoom)) => {
-                assert!(may_yield && self.naive.may_yield(conn, pair), "nobody is passed over");
+                assert!(may_yield && self.naive.may_yield(pair), "nobody is passed over");
                 self.naive.conns.remove(at);
             }
             Some((_, left)) => {
