@@ -218,7 +218,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some((peer, channel, _)) => self.table.buckets.find(peer, channel),
         };
         let waiting = match target {
-            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target),
+            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target, Some(slot)),
             _ => 0,
         };
         let kept = match self.refused(tick, facts, waiting > 0) {

@@ -373,7 +373,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Serves the line of this site whose turn it is by a place.
     fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let most = sites.get(site).most;
+        let (most, connecting) = (sites.get(site).most, sites.get(site).connecting as usize);
+        let first = sites.lines(site, &lines.lines).next()?;
+        // Not to look at all connections of the peer for each of its lines: is there room under any channel binding?
+        let stampede = self.limits.max_connecting_per_peer.is_some_and(|most| connecting >= most);
+        if stampede || self.room(now, &lines.line(first).peer, None, most).is_none() {
+            return None;
+        }
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
             let it = lines.line(line);
             Some((line, self.room(now, &it.peer, Some(it.channel), most)?))

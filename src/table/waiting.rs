@@ -30,9 +30,11 @@ impl<C> Table<C> {
         }
     }
 
-    /// How many of those are not promised a connection yet.
-    pub(crate) fn unmatched_in(&self, bucket: u32) -> u32 {
-        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised)
+    /// How many of those are not promised a connection yet, other than this one.
+    pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
+        let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
+        let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
+        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
     /// Puts a new request into its line.

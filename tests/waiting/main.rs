@@ -9,6 +9,7 @@ mod line;
 mod model;
 mod overdue;
 mod places;
+mod stumbling;
 
 use common::light::Light;
 use common::{ME, PLAIN};

@@ -117,8 +117,10 @@ impl Naive {
         self.conns.iter().filter(is)
     }
 
-    pub fn unmatched_in(&self, pair: Pair) -> usize {
-        self.waiting_in(pair).saturating_sub(self.promised_in(pair).count())
+    /// How many are not promised a connection other than this one.
+    pub fn unmatched_in(&self, pair: Pair, but: Option<ConnId>) -> usize {
+        let others = self.promised_in(pair).filter(|conn| Some(conn.id) != but);
+        self.waiting_in(pair).saturating_sub(others.count())
     }
 
     /// Who is first in each line.
@@ -244,7 +246,7 @@ impl Naive {
 
     /// What a connection that is made inactive there leaves for, unless it has to yield; and whether it is promised.
     pub fn giving_back(&self, at: usize, pair: Pair, until: Option<Instant>) -> (Option<Reason>, bool, bool) {
-        let (conn, waited) = (&self.conns[at], self.unmatched_in(pair) > 0);
+        let (conn, waited) = (&self.conns[at], self.unmatched_in(pair, Some(self.conns[at].id)) > 0);
         // Where edges are emulated, it is probed then.
         let far = match conn.wire.borrow().far {
             Far::Quiet => None,

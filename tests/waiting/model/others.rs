@@ -152,7 +152,7 @@ impl Run {
         wire.borrow_mut().far = Far::Quiet;
         wire.borrow_mut().registered = Some((HOSTS, Interest::READABLE));
         let room = self.naive.room(pair.0, None);
-        let waited = self.naive.unmatched_in(pair) > 0;
+        let waited = self.naive.unmatched_in(pair, None) > 0;
         let limited = !waited && self.naive.limits.max_inactive == Some(0);
         let refused = self.naive.draining || limited || self.naive.restrictive && !waited;
         match self.cache.park(now, conn, &self.peers[pair.0], channel(pair), ParkOptions::default()) {
