@@ -9,6 +9,7 @@ mod memory;
 mod report;
 mod scale;
 mod sockets;
+mod waiting;
 
 use report::{Effort, Report};
 
@@ -28,6 +29,7 @@ fn main() -> std::io::Result<()> {
     sockets::c2(&mut report, effort)?;
     memory::bytes(&mut report);
     scale::operations(&mut report, effort);
+    waiting::requests(&mut report, effort);
     sockets::c4(&mut report, effort)?;
     cycle::c5(&mut report, effort);
     sockets::c5(&mut report, effort)?;
