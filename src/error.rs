@@ -64,7 +64,8 @@ pub enum StateError {
     /// It was to be handed out for a peer other than the one it is kept for.
     OtherPeer,
     /// It was to be recorded for a peer that has as many connections as
-    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) allows.
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) allows, or
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer).
     PeerAtLimit,
     /// Requests wait for a connection to its peer and channel binding: nobody overtakes them.
     OthersWait,
@@ -78,7 +79,7 @@ impl fmt::Display for StateError {
             StateError::OwnedBy(owner) => write!(f, "connection is owned by {}", owner.0),
             StateError::OtherPeer => f.write_str("connection is kept for another peer"),
             StateError::PeerAtLimit => {
-                f.write_str("max_connections_per_peer: the peer has as many connections already")
+                f.write_str("max_connections_per_peer or max_connecting_per_peer: the peer has as many already")
             }
             StateError::OthersWait => f.write_str("requests wait for a connection to its peer and channel binding"),
         }

@@ -101,7 +101,6 @@ impl<C> fmt::Debug for Requested<C> {
 }
 
 /// A request that has waited, and what became of it.
-#[derive(Debug)]
 #[must_use = "the request waits no longer"]
 #[non_exhaustive]
 pub struct Grant<C> {
@@ -117,6 +116,19 @@ pub struct Grant<C> {
     pub waited: Duration,
     /// What it gets.
     pub granted: Granted<C>,
+}
+
+impl<C> fmt::Debug for Grant<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("waiter", &self.waiter)
+            .field("owner", &self.owner)
+            .field("peer", &self.peer)
+            .field("channel", &self.channel.0)
+            .field("waited", &self.waited)
+            .field("granted", &self.granted)
+            .finish()
+    }
 }
 
 /// What a request that has waited gets.

@@ -131,6 +131,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(most) = limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
+        self.table.look_at_all_lines();
         Ok(())
     }
 

@@ -216,7 +216,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some((peer, channel, _)) => self.table.buckets.find(peer, channel),
         };
         let waiting = match target {
-            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target),
+            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target, Some(slot)),
             _ => 0,
         };
         let kept = match self.refused(tick, facts, waiting > 0) {
@@ -249,7 +249,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a connection about to become inactive here has to make room for others who wait.
     fn has_to_yield(&mut self, bucket: Option<u32>) -> bool {
         let most = self.limits.max_connections.unwrap_or(usize::MAX);
-        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, &mut self.passes))
+        let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
+        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes))
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.

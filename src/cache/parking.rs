@@ -65,7 +65,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
         let most = self.most_to(peer);
         let bucket = self.table.buckets.find(peer, channel);
-        let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket));
+        let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
         let candidate = Candidate {
             now: clock.now().expect("the clock has been told"),
             peer,

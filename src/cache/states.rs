@@ -56,7 +56,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             (Some(owner), ConnState::Active(_)) => {
                 if !same_peer {
                     let most = self.most_to(peer);
-                    if self.is_full(peer, most) {
+                    if self.is_full(peer, most) || self.is_stampede(slot, peer) {
                         return Err(SetStateError::new(StateError::PeerAtLimit, ConnState::Active(owner)));
                     }
                     self.table.move_to(slot, peer, channel, most);
@@ -120,6 +120,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn is_full(&self, peer: &Peer, most: u32) -> bool {
         let site = self.table.buckets.site_of(peer);
         site.map_or(0, |site| self.table.buckets.sites.get(site).total) >= most
+    }
+
+    /// Whether this connection is still being opened, and as many of this peer are as may.
+    fn is_stampede(&self, slot: u32, peer: &Peer) -> bool {
+        let site = self.table.buckets.site_of(peer);
+        let connecting = site.map_or(0, |site| self.table.buckets.sites.get(site).connecting as usize);
+        let most = self.limits.max_connecting_per_peer.filter(|_| self.table.at(slot).flags.connecting);
+        most.is_some_and(|most| connecting >= most)
     }
 
     /// Makes this inactive connection active, or evicts it.

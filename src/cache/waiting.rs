@@ -111,25 +111,33 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.end_place(&place);
     }
 
-    /// Puts the request that has this place at the head of its line, to be granted another one: for a host that can't
-    /// open the connection at the moment, as on `EMFILE`. Its time runs on.
+    /// Puts the request that has this place back at the head of its line, to be granted another one: for a host that
+    /// can't open the connection at the moment, as on `EMFILE`. Its time runs on. If several are put back, they stand in
+    /// the order in which they came. O(those of them that came before). While the cache drains, it is refused.
     ///
     /// # Errors
     ///
     /// [`NotFound`] if the place's time was over.
     pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
         let request = self.held(&place).ok_or(NotFound)?;
-        self.table.put_back(&place.peer, place.channel, request);
+        let bucket = self.table.put_back(&place.peer, place.channel, request);
+        if self.draining {
+            self.refuse_line(bucket);
+        }
         Ok(place.waiter)
     }
 
     /// Serves one of the requests that wait, if one can be served, is out of time or is refused. Call it in each turn of
     /// the loop until it says `None`, or fewer times, to bound the turn's work.
     ///
-    /// Those who wait for one peer and channel binding are served in the order in which they came. Peers take turns,
-    /// and so do the channel bindings of a peer where its own limit binds. A connection that comes back serves its own
-    /// line first: eight times at most while another line is passed over, then it makes room for that one, if that
-    /// peer has no connection or this one has two more.
+    /// Those who wait for one peer and channel binding are served in the order in which they came. Where
+    /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
+    /// peer; where a peer's own limit binds, its channel bindings do.
+    ///
+    /// A connection that comes back serves its own line first. After eight such services that passed other lines over,
+    /// it makes room for one of those instead: the first that has no connection, or two less than its own line. One of
+    /// them is looked at in each service. So a line without a connection gets one after n × (8 + n) services at most,
+    /// where n lines wait.
     ///
     /// It may say `None` with work left, when it had enough to do with dead connections: then
     /// [`next_deadline`](Cache::next_deadline) is still due.
@@ -153,7 +161,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             if !self.is_room_in_all() {
                 return None;
             }
-            self.table.buckets.sites.drop_first();
+            self.table.buckets.sites.drop(site);
             if let Some(grant) = self.open_for(now, site) {
                 return Some(grant);
             }
@@ -181,8 +189,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Has all who wait for `peer` refused, whatever their channel binding: for a server that is known to be down. They
     /// come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
     pub fn refuse(&mut self, peer: &Peer) {
-        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
+        let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
+        lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
     }
 
     /// A connection that was inserted is established: it counts no longer for
@@ -207,7 +216,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
             || self.table.lines.is_any_ready()
-            || self.table.buckets.sites.is_any_queued() && self.is_room_in_all()
+            || self.table.buckets.sites.first().is_some() && self.is_room_in_all()
     }
 
     /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
@@ -372,7 +381,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Serves the line of this site whose turn it is by a place.
     fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let most = sites.get(site).most;
+        let (most, connecting) = (sites.get(site).most, sites.get(site).connecting as usize);
+        let first = sites.lines(site, &lines.lines).next()?;
+        // Not to look at all connections of the peer for each of its lines: is there room under any channel binding?
+        let stampede = self.limits.max_connecting_per_peer.is_some_and(|most| connecting >= most);
+        if stampede || self.room(now, &lines.line(first).peer, None, most).is_none() {
+            return None;
+        }
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
             let it = lines.line(line);
             Some((line, self.room(now, &it.peer, Some(it.channel), most)?))
@@ -385,7 +400,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // The host's code may panic: then it is still this site's turn.
         self.table.buckets.sites.look_again(site);
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
-        self.table.take_turn(request, end);
+        let bucket = self.table.take_turn(request, end);
+        self.end_promises(bucket);
         let granted = Granted::Open { place, evicted };
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted })
     }
@@ -444,10 +460,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 inactive_to_peer: home.inactive() as usize - 1,
                 waiting: 0,
             };
-            let now = self.clock.latest();
             match verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER) {
                 Ok(until) => {
-                    self.table.end_promise(slot, now, until);
+                    self.table.end_promise(slot, until);
                     self.condemn_surplus(bucket);
                 }
                 Err(reason) => self.table.condemn(slot, reason),

@@ -33,6 +33,13 @@ impl Ages {
         order.len += 1;
     }
 
+    /// Puts a slot in next to `older`, on its newer side; at the oldest end if that is [`NONE`].
+    pub(crate) fn insert(&mut self, slot: u32, standing: Standing, older: u32) {
+        let order = &mut self.orders[standing as usize];
+        order.list.insert(&mut self.links, slot, older);
+        order.len += 1;
+    }
+
     /// Takes out a slot that is here; its standing is for the caller to remember.
     #[inline]
     pub(crate) fn remove(&mut self, slot: u32, standing: Standing) {
@@ -55,6 +62,13 @@ impl Ages {
     pub(crate) fn iter(&self, standing: Standing) -> impl Iterator<Item = u32> {
         let list = self.orders[standing as usize].list;
         std::iter::successors(self.oldest(standing), move |&slot| list.newer(&self.links, slot))
+    }
+
+    /// All of this standing, newest first.
+    pub(crate) fn newest_first(&self, standing: Standing) -> impl Iterator<Item = u32> {
+        let list = self.orders[standing as usize].list;
+        let newest = Some(list.newest).filter(|&slot| slot != NONE);
+        std::iter::successors(newest, move |&slot| list.older(&self.links, slot))
     }
 
     /// One more than the highest slot that ever was inactive.

@@ -10,6 +10,7 @@ mod peak;
 mod report;
 mod scale;
 mod sockets;
+mod waiting;
 
 use report::{Effort, Report};
 
@@ -30,6 +31,7 @@ fn main() -> std::io::Result<()> {
     memory::bytes(&mut report);
     scale::operations(&mut report, effort);
     peak::costs(&mut report, effort);
+    waiting::requests(&mut report, effort);
     sockets::c4(&mut report, effort)?;
     cycle::c5(&mut report, effort);
     sockets::c5(&mut report, effort)?;
