@@ -1,6 +1,6 @@
 //! No loop at all: threads that block, and a cache behind a mutex.
 
-use crate::client::{AT_ONCE, REQUESTS, exchange};
+use crate::client::{AT_ONCE, IDLE_TIMEOUT, REQUESTS, exchange};
 use crate::server::Server;
 use conncache::mio::{Interest, Token};
 use conncache::{AggressiveCache, ChannelBindingId, History, ParkOptions, Peer, Reason, Unwatched};
@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
 
@@ -16,7 +16,7 @@ type Cache = AggressiveCache<Unwatched<TcpStream>>;
 
 pub fn run(name: &str) -> io::Result<()> {
     let server = Server::start()?;
-    let cache: Cache = AggressiveCache::builder().idle_timeout(Duration::from_secs(60)).build_unwatched()?;
+    let cache: Cache = AggressiveCache::builder().idle_timeout(IDLE_TIMEOUT).build_unwatched()?;
     let (cache, numbers, peer) = (Mutex::new(cache), Mutex::new(1..=REQUESTS), Peer::from(server.addr));
     let next = || numbers.lock().expect("nobody panics with it").next();
     let work = || std::iter::from_fn(next).try_for_each(|number| fetch(&cache, &server, &peer, number));

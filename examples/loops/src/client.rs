@@ -7,13 +7,16 @@ use conncache::{AggressiveCache, ChannelBindingId, ConnId, Connection, Handled, 
 use conncache::{Nest, mio::net::TcpStream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many requests are made in all.
 pub const REQUESTS: usize = 1_000;
 
 /// How many of them at once.
 pub const AT_ONCE: usize = 64;
+
+/// For how long a connection may be inactive.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request under way.
 #[derive(Default)]
@@ -45,8 +48,7 @@ pub struct Client<C: Connection> {
 impl Client<TcpStream> {
     /// A client whose connections are watched by a nest.
     pub fn in_nest(nest: &Nest) -> io::Result<Client<TcpStream>> {
-        let cache =
-            AggressiveCache::builder().idle_timeout(std::time::Duration::from_secs(60)).build(nest.registry())?;
+        let cache = AggressiveCache::builder().idle_timeout(IDLE_TIMEOUT).build(nest.registry())?;
         Client::new(cache, TcpStream::connect)
     }
 }

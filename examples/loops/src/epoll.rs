@@ -1,13 +1,13 @@
 //! epoll itself, by rustix: the host registers the connections, and the cache has no `Poll`.
 
-use crate::client::Client;
+use crate::client::{Client, IDLE_TIMEOUT};
 use conncache::mio::Token;
 use conncache::mio::net::TcpStream;
 use conncache::{AggressiveCache, Handled};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub fn run_edge_triggered(name: &str) -> io::Result<()> {
     run(name, true)
@@ -23,8 +23,7 @@ fn run(name: &str, edges: bool) -> io::Result<()> {
     // Edges are told once. Levels are told again and again: for writing, wait only until connected.
     let (at_first, later) = if edges { (reading | Flags::OUT | Flags::ET, None) } else { (Flags::OUT, Some(reading)) };
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let cache =
-        AggressiveCache::builder().idle_timeout(Duration::from_secs(60)).level_triggered(!edges).build_unwatched()?;
+    let cache = AggressiveCache::builder().idle_timeout(IDLE_TIMEOUT).level_triggered(!edges).build_unwatched()?;
     let mut client: Client<TcpStream> = Client::new(cache, TcpStream::connect)?;
     let mut events = Vec::with_capacity(64);
     let mut now = Instant::now();

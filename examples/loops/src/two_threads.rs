@@ -1,12 +1,12 @@
 //! mio on two threads, each with a loop and a cache of its own.
 
-use crate::client::Client;
+use crate::client::{Client, IDLE_TIMEOUT};
 use conncache::AggressiveCache;
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
 use std::io::{self, ErrorKind};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub fn run(name: &str) -> io::Result<()> {
     let threads = [1, 2].map(|number| {
@@ -18,7 +18,7 @@ pub fn run(name: &str) -> io::Result<()> {
 
 fn serve(name: &str) -> io::Result<()> {
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(64));
-    let cache = AggressiveCache::builder().idle_timeout(Duration::from_secs(60)).build(poll.registry())?;
+    let cache = AggressiveCache::builder().idle_timeout(IDLE_TIMEOUT).build(poll.registry())?;
     let mut client = Client::new(cache, TcpStream::connect)?;
     let mut now = Instant::now();
     while client.goes_on(now)? {
