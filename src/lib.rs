@@ -153,7 +153,9 @@ pub use cache::{AggressiveCache, Builder, Cache, RestrictiveCache};
 pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
 pub use connection::{Connection, Probe, Unwatched, probe};
 pub use connection_cache::ConnectionCache;
-pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+pub use error::{
+    AdoptError, Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError,
+};
 pub use history::History;
 pub use limits::Limits;
 pub use mio;

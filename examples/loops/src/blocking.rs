@@ -15,7 +15,7 @@ const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
 type Cache = AggressiveCache<Unwatched<TcpStream>>;
 
 pub fn run(name: &str) -> io::Result<()> {
-    let server = Server::start()?;
+    let server = Server::start(1)?;
     let cache: Cache = AggressiveCache::builder().idle_timeout(IDLE_TIMEOUT).build_unwatched()?;
     let (cache, numbers, peer) = (Mutex::new(cache), Mutex::new(1..=REQUESTS), Peer::from(server.addr));
     let next = || numbers.lock().expect("nobody panics with it").next();
@@ -24,7 +24,7 @@ pub fn run(name: &str) -> io::Result<()> {
         let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("it doesn't panic"))
     })?;
-    server.hang_up();
+    server.client_is_done();
     let mut cache = cache.into_inner().expect("nobody panics with it");
     while cache.counts().inactive > 0 {
         drop(cache.sweep(16)); // no event tells of the hangups

@@ -7,6 +7,7 @@ use conncache::{AggressiveCache, ChannelBindingId, ConnId, Connection, Handled, 
 use conncache::{Nest, mio::net::TcpStream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many requests are made in all.
@@ -33,7 +34,7 @@ pub struct Client<C: Connection> {
     pub cache: AggressiveCache<C>,
     /// What was opened lately, for loops that register it themselves.
     pub opened: Vec<ConnId>,
-    server: Server,
+    server: Arc<Server>,
     peer: Peer,
     open: Box<dyn FnMut(SocketAddr) -> io::Result<C>>,
     /// By the number of the owner.
@@ -41,7 +42,7 @@ pub struct Client<C: Connection> {
     idle: Vec<Owner>,
     started: usize,
     repeated: u64,
-    hung_up: bool,
+    is_done: bool,
 }
 
 #[cfg(unix)]
@@ -58,8 +59,16 @@ impl<C: Connection + Read + Write> Client<C> {
         cache: AggressiveCache<C>,
         open: impl FnMut(SocketAddr) -> io::Result<C> + 'static,
     ) -> io::Result<Client<C>> {
-        let server = Server::start()?;
-        Ok(Client {
+        Ok(Client::of(Arc::new(Server::start(1)?), cache, open))
+    }
+
+    /// A client of a server that others may use, too.
+    pub fn of(
+        server: Arc<Server>,
+        cache: AggressiveCache<C>,
+        open: impl FnMut(SocketAddr) -> io::Result<C> + 'static,
+    ) -> Client<C> {
+        Client {
             cache,
             opened: Vec::new(),
             peer: server.addr.into(),
@@ -69,8 +78,8 @@ impl<C: Connection + Read + Write> Client<C> {
             idle: (0..AT_ONCE as u64).map(Owner).collect(),
             started: 0,
             repeated: 0,
-            hung_up: false,
-        })
+            is_done: false,
+        }
     }
 
     /// Begins a turn: sends off what can be sent. Says whether there is something left to wait for.
@@ -89,9 +98,9 @@ impl<C: Connection + Read + Write> Client<C> {
             }
         }
         let answered = self.started == REQUESTS && self.idle.len() == AT_ONCE;
-        if answered && !self.hung_up {
-            self.hung_up = true;
-            self.server.hang_up();
+        if answered && !self.is_done {
+            self.is_done = true;
+            self.server.client_is_done();
         }
         Ok(!answered || self.cache.counts().inactive > 0)
     }

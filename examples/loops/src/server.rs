@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -12,13 +13,15 @@ const ANSWERS: usize = 10;
 /// A server that answers `GET /x` by `x`, and hangs up when it likes.
 pub struct Server {
     pub addr: SocketAddr,
+    /// Clients that still have requests.
+    busy: AtomicUsize,
     open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Server {
-    pub fn start() -> io::Result<Server> {
+    pub fn start(clients: usize) -> io::Result<Server> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let server = Server { addr: listener.local_addr()?, open: Arc::default() };
+        let server = Server { addr: listener.local_addr()?, busy: clients.into(), open: Arc::default() };
         let open = Arc::clone(&server.open);
         thread::spawn(move || -> io::Result<()> {
             for waits in [false, true].into_iter().cycle() {
@@ -31,8 +34,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Hangs up on everybody.
-    pub fn hang_up(&self) {
+    /// A client has no more requests. After the last of them, it hangs up on everybody.
+    pub fn client_is_done(&self) {
+        if self.busy.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
         for stream in self.open.lock().expect("nobody panics with it").drain(..) {
             let _ = stream.shutdown(Shutdown::Both); // an error means that it is closed already
         }
