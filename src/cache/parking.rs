@@ -27,9 +27,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// buffer holds anything; see [`checkin`](Cache::checkin). The socket has to be non-blocking; see
     /// [`insert`](Cache::insert).
     ///
-    /// Give back in the options what `take` gave: with its [`History`], age and uses count on, a
+    /// Give back in the options what `take` gave: with its [`History`](crate::History), age and uses count on, a
     /// [`close_peer`](Cache::close_peer) in the meantime holds, and whether it is connected isn't asked again. A
-    /// connection that the host opened has one, too: [`History::opened_at`]. Without, it counts as opened now.
+    /// connection that the host opened has one, too: [`History::opened_at`](crate::History::opened_at). Without, it
+    /// counts as opened now.
     ///
     /// # Errors
     ///
