@@ -74,6 +74,9 @@
 //! A host whose sessions own their sockets and tokens keeps it so, and has the cache keep the inactive ones alone:
 //! [`park`](Cache::park) and [`take`](Cache::take).
 //!
+//! In a loop that is not mio's, use a [`Nest`], or a cache [without a `Poll`](Builder::build_unwatched). Between the caches
+//! of several loops, connections move by [`remove`](Cache::remove) and [`adopt`](Cache::adopt).
+//!
 //! # Guarantees
 //!
 //! * **Alive.** A connection is handed out only if a probe, in this moment, finds it quiet (plain sockets: open,
