@@ -37,6 +37,8 @@ mod times;
 
 mod parking;
 
+mod adopting;
+
 mod control;
 
 mod view;

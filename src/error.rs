@@ -256,6 +256,24 @@ impl<C> TakeError<C> {
     }
 }
 
+/// A connection that couldn't be adopted comes back.
+pub struct AdoptError<C> {
+    /// Why.
+    pub cause: Cause,
+    evicted: Exclusive<Evicted<C>>,
+}
+
+impl<C> AdoptError<C> {
+    pub(crate) fn new(cause: Cause, evicted: Evicted<C>) -> AdoptError<C> {
+        AdoptError { cause, evicted: Exclusive::new(evicted) }
+    }
+
+    /// The connection, as it was given. The cache has not registered it.
+    pub fn into_evicted(self) -> Evicted<C> {
+        self.evicted.into_inner()
+    }
+}
+
 /// A value that can't be borrowed, only moved out. So an error that holds private data, which may be `Send` alone, can
 /// be shared between threads, as `Box<dyn Error + Send + Sync>` demands.
 ///
@@ -300,7 +318,7 @@ macro_rules! error_with_connection {
     )*};
 }
 
-error_with_connection!(InsertError, ParkError, TakeError);
+error_with_connection!(InsertError, ParkError, TakeError, AdoptError);
 
 impl fmt::Debug for SetStateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

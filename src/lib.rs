@@ -74,6 +74,9 @@
 //! A host whose sessions own their sockets and tokens keeps it so, and has the cache keep the inactive ones alone:
 //! [`park`](Cache::park) and [`take`](Cache::take).
 //!
+//! In a loop that is not mio's, use a [`Nest`], or a cache [without a `Poll`](Builder::build_unwatched). Between the caches
+//! of several loops, connections move by [`remove`](Cache::remove) and [`adopt`](Cache::adopt).
+//!
 //! # Guarantees
 //!
 //! * **Alive.** A connection is handed out only if a probe, in this moment, finds it quiet (plain sockets: open,
@@ -153,7 +156,9 @@ pub use cache::{AggressiveCache, Builder, Cache, RestrictiveCache};
 pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
 pub use connection::{Connection, Probe, Unwatched, probe};
 pub use connection_cache::ConnectionCache;
-pub use error::{Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
+pub use error::{
+    AdoptError, Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError,
+};
 pub use history::History;
 pub use limits::Limits;
 pub use mio;

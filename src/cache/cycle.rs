@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
 use crate::cache::leaving::Gone;
-use crate::cache::registering::{BOTH, EDGE_IS_EMULATED};
+use crate::cache::registering::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, InsertError, NotFound, StateError};
@@ -15,7 +15,6 @@ use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
 use crate::table::slots::{Flags, Record, Standing, State};
 use log::debug;
-use std::io;
 use std::time::Instant;
 
 /// # In and out
@@ -63,17 +62,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         owner: Owner,
         most: u32,
     ) -> Result<ConnId, (C, Cause)> {
-        let token = match self.next_token() {
-            Ok(token) => token,
-            Err(cause) => return Err((conn, cause)),
-        };
-        if let Err(error) = self.registry.register(&mut conn, token, BOTH) {
-            // In debug builds mio remembers the attempt, and the host could not try again. A source that is
-            // registered already is somebody's, and stays.
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                let _ = self.registry.deregister(&mut conn);
-            }
-            return Err((conn, Cause::Registry(error)));
+        if let Err(cause) = self.register_next(&mut conn) {
+            return Err((conn, cause));
         }
         let opened = self.clock.advance(now);
         let mut jitter = self.jitter;
@@ -144,7 +134,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_any(now, id, Some(deadline))
     }
 
-    /// Gives a connection back to the host, whatever its state, no longer registered: for a protocol upgrade, say.
+    /// Gives a connection back to the host, whatever its state, no longer registered: for a protocol upgrade, say, or
+    /// for another cache to [adopt](Cache::adopt).
     ///
     /// # Errors
     ///

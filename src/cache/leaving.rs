@@ -71,6 +71,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             uses: record.uses,
             lifetime_end: Some(self.clock.instant(record.lifetime_end)),
             connected: record.flags.connected,
+            read_closed: record.flags.read_closed,
             cache: self.tokens.serial(),
             epoch: closings::epoch(),
         }

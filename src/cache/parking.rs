@@ -4,7 +4,6 @@ use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
 use crate::cache::registering::look;
 use crate::channel::ChannelBindingId;
-use crate::closings;
 use crate::connection::Connection;
 use crate::error::{Cause, ParkError, TakeError};
 use crate::outcome::{ParkOptions, Parked, Taken};
@@ -28,9 +27,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// buffer holds anything; see [`checkin`](Cache::checkin). The socket has to be non-blocking; see
     /// [`insert`](Cache::insert).
     ///
-    /// Give back in the options what `take` gave: with its [`History`], age and uses count on, a
+    /// Give back in the options what `take` gave: with its [`History`](crate::History), age and uses count on, a
     /// [`close_peer`](Cache::close_peer) in the meantime holds, and whether it is connected isn't asked again. A
-    /// connection that the host opened has one, too: [`History::opened_at`]. Without, it counts as opened now.
+    /// connection that the host opened has one, too: [`History::opened_at`](crate::History::opened_at). Without, it
+    /// counts as opened now.
     ///
     /// # Errors
     ///
@@ -50,18 +50,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let since = clock.advance(now);
         let (opened, uses, connected, lifetime_end) = match &options.history {
             Some(history) => {
-                let (opened, fixed) = (clock.tick(history.opened), history.lifetime_end);
-                let end = fixed.map(|end| end.map_or(Tick::NEVER, |end| clock.tick(end)));
-                let end = end.unwrap_or_else(|| self.lifetime_end(opened, &mut jitter));
+                let (opened, end) = self.times_of(history, &clock, &mut jitter);
                 (opened, history.uses, history.connected, end)
             }
             None => (since, 1, false, self.lifetime_end(since, &mut jitter)),
         };
         let until = options.until.map_or(Tick::NEVER, |until| clock.tick(until));
-        let closed = options
-            .history
-            .as_ref()
-            .and_then(|history| closings::since(history.epoch, [history.cache, self.tokens.serial()], peer, channel));
+        let closed = options.history.as_ref().and_then(|history| self.closed_since(history, peer, channel));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
         let most = self.most_to(peer);
         let bucket = self.table.buckets.find(peer, channel);
