@@ -76,6 +76,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);
         Ok(id)
     }
+
     /// When a connection that comes back was opened, and the end of its lifetime.
     pub(super) fn times_of(&self, history: &History, clock: &Clock, jitter: &mut Jitter) -> (Tick, Tick) {
         let opened = clock.tick(history.opened);
