@@ -40,13 +40,14 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Open,
-    /// Closes when all is written; waits for the client's end first if it may be still sending, since closing then
-    /// would reset the connection and might destroy what is on the way.
-    AfterFlush {
-        linger: bool,
+    /// Ends the sending when all is written.
+    AfterFlush,
+    /// The sending has ended. What comes is dropped until the client has closed too: a connection that is closed with
+    /// bytes unread, or to which more come, is reset, and the reset destroys what is on the way to the client.
+    Lingering {
+        /// When it is closed though the client still sends.
+        until: Instant,
     },
-    /// All is written; whatever comes is dropped until the client closes.
-    Lingering,
 }
 
 /// Why a client isn't served.
@@ -279,7 +280,7 @@ impl Client {
             write_last_chunk(self.outbox.open(pool));
         }
         if !exchange.keep_alive {
-            self.ending = Ending::AfterFlush { linger: !exchange.request_done };
+            self.ending = Ending::AfterFlush;
         }
         let unasked = exchange.link.as_ref().is_some_and(|link| !link.inbox.is_empty());
         let sent = exchange.request_done && self.to_upstream.waiting() == 0;
@@ -307,7 +308,7 @@ impl Client {
         let answer = messages::Answer { status, content_type, close, head_only };
         messages::answer(self.outbox.open(pool), &answer, body);
         if close {
-            self.ending = Ending::AfterFlush { linger: true };
+            self.ending = Ending::AfterFlush;
         }
     }
 }

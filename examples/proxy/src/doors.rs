@@ -4,7 +4,7 @@
 //! connection, exchanges without a connection wait for one, and nobody is let in before they have theirs. Meanwhile
 //! clients are asked to close after their answers.
 
-use crate::client::Client;
+use crate::client::{Client, Ending};
 use crate::drive::Next;
 use crate::proxy::{FIRST_CLIENT, Proxy, STATUS};
 use conncache::mio::net::{TcpListener, TcpStream};
@@ -123,7 +123,7 @@ impl Proxy {
     }
 
     /// Frees a descriptor, by closing what is missed least: the connection that has been inactive for longest, if
-    /// more than `keep` are, or the client that has been idle for longest.
+    /// more than `keep` are, or the client that has been idle, or has had its last answer, for longest.
     fn make_room(&mut self, keep: usize) -> bool {
         self.doors.ran_out = Some(self.now);
         if self.cache.counts().inactive > keep {
@@ -133,7 +133,8 @@ impl Proxy {
             }
         }
         let settled = |client: &Client| self.now.saturating_duration_since(client.touched) >= SETTLED;
-        let idle = self.clients.iter().filter(|(_, client)| client.is_idle() && settled(client));
+        let unused = |client: &Client| client.is_idle() || matches!(client.ending, Ending::Lingering { .. });
+        let idle = self.clients.iter().filter(|(_, client)| unused(client) && settled(client));
         let Some((key, _)) = idle.min_by_key(|(_, client)| client.touched) else { return false };
         self.close(key);
         true

@@ -53,8 +53,10 @@ impl Proxy {
     /// as nginx does by default, would have to close it. A reset is clear, and so is a write that fails.
     pub fn on_client(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        // Both directions are gone: nobody is left to answer.
-        if event.is_write_closed() || event.is_error() {
+        // Both directions are gone: nobody is left to answer. While lingering, one of them is the proxy's own end, and what
+        // is on the way is still to arrive.
+        let lingering = matches!(client.ending, Ending::Lingering { .. });
+        if event.is_error() || (event.is_write_closed() && !lingering) {
             return self.close(key);
         }
         client.inbox.tell(event);
@@ -188,6 +190,7 @@ impl Proxy {
     /// Writes what waits for the client, and closes if that was to be all.
     fn flush(&mut self, key: usize) -> Next {
         let let_go = self.grace_is_over();
+        let until = self.now + 6 * self.linger_time();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if client.flush(&mut self.pool).is_err() {
             self.close(key);
@@ -197,14 +200,15 @@ impl Proxy {
             return Next::Wait;
         }
         match client.ending {
-            Ending::Open if let_go && client.is_done() => self.close(key),
-            Ending::Open => {}
-            Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
-                client.ending = Ending::Lingering;
-                self.linger(key);
+            Ending::Open if !(let_go && client.is_done()) => {}
+            Ending::Open | Ending::AfterFlush => {
+                client.ending = Ending::Lingering { until };
+                match client.stream.shutdown(Shutdown::Write) {
+                    Ok(()) => self.linger(key),
+                    Err(_) => self.close(key),
+                }
             }
-            Ending::AfterFlush { .. } => self.close(key),
-            Ending::Lingering => self.linger(key),
+            Ending::Lingering { .. } => self.linger(key),
         }
         Next::Wait
     }
@@ -215,7 +219,7 @@ impl Proxy {
         for _ in 0..MOST_LINGER {
             client.inbox.release(&mut self.pool);
             match client.inbox.fill(&mut client.stream, &mut self.pool) {
-                Ok(Fill::Bytes) => {}
+                Ok(Fill::Bytes) => client.moved = true,
                 Ok(Fill::Blocked) => return,
                 _ => return self.close(key),
             }
@@ -225,13 +229,20 @@ impl Proxy {
 
     /// The client has sent its last; what is written for it already still goes out.
     fn leave(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        let Some(client) = self.clients.get(key) else { return Next::Wait };
         if client.exchange.is_some() || client.outbox.waiting() == 0 {
             self.close(key);
             return Next::Wait;
         }
-        client.ending = Ending::AfterFlush { linger: false };
-        self.flush(key)
+        self.end(key);
+        Next::Wait
+    }
+
+    /// Closes, in stages, once all is written.
+    pub fn end(&mut self, key: usize) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.ending = Ending::AfterFlush;
+        self.flush(key);
     }
 
     /// Answers with a status of the proxy's own; or, if the response has begun, closes after what has come of it.
@@ -251,7 +262,7 @@ impl Proxy {
         self.counts.failed(status);
         let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
         if started {
-            client.ending = Ending::AfterFlush { linger: !done };
+            client.ending = Ending::AfterFlush;
         } else {
             let close = must_close || !done || !keep || self.draining;
             let body = format!("{status} {}\n", crate::messages::reason(status));

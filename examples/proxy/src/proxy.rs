@@ -21,6 +21,8 @@ pub const SIGNAL: Token = Token(2);
 pub const FIRST_CLIENT: usize = 16;
 /// For how long a client may say nothing between two requests.
 const CLIENT_IDLE: Duration = Duration::from_secs(75);
+/// For how long a client that has its last answer may say nothing before its connection is closed. One that goes on
+/// sending has six times as long.
 const LINGER: Duration = Duration::from_secs(5);
 /// How much of what comes in masses one turn takes on.
 const MOST_EXPIRED: usize = 64;
@@ -155,6 +157,10 @@ impl Proxy {
         }
     }
 
+    pub fn linger_time(&self) -> Duration {
+        LINGER.min(self.timeout)
+    }
+
     fn give_up_if_due(&mut self, key: usize) {
         let client = &self.clients[key];
         let link = client.exchange.as_ref().and_then(|exchange| exchange.link.as_ref());
@@ -166,7 +172,8 @@ impl Proxy {
         }
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {
-            Ending::Lingering => LINGER,
+            Ending::Lingering { until } if until <= self.now => Duration::ZERO,
+            Ending::Lingering { .. } => self.linger_time(),
             _ if client.is_idle() => CLIENT_IDLE,
             _ => self.timeout,
         };
@@ -175,7 +182,8 @@ impl Proxy {
         }
         let stuck_client = client.outbox.waiting() > 0;
         match &client.exchange {
-            _ if stuck_client || client.ending != Ending::Open || client.is_idle() => self.close(key),
+            _ if stuck_client || client.ending != Ending::Open => self.close(key),
+            _ if client.is_idle() => self.end(key),
             Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
                 let (at, started) = (exchange.upstream, exchange.started);
                 let peer = self.upstreams[at].peer.clone();

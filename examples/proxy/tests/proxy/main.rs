@@ -1,8 +1,8 @@
 //! The reverse proxy as a process of its own between clients and upstreams in this one.
 
-#[cfg(target_os = "linux")]
 mod addresses;
 mod authentication;
+mod closing;
 mod descriptors;
 mod ending;
 mod failures;
