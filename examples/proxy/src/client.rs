@@ -10,7 +10,7 @@ use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::error::Error;
 use http::framing::head::Version;
 use http::framing::{request, response};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 /// Data pieces from this size on are written from where they were read, without a copy.
@@ -29,6 +29,8 @@ pub struct Client {
     pub ending: Ending,
     /// Its upstream connections are its own.
     pub pin: Option<Pin>,
+    /// Until when dropped bytes count as progress.
+    pub drop_until: Option<Instant>,
     /// When bytes moved last, or the head that is coming began.
     pub touched: Instant,
     pub moved: bool,
@@ -40,14 +42,12 @@ pub struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Open,
-    /// Ends the sending when all is written.
+    /// Ends the sending when all is written. Meanwhile what comes is dropped: the client may send all it has before it
+    /// reads.
     AfterFlush,
     /// The sending has ended. What comes is dropped until the client has closed too: a connection that is closed with
     /// bytes unread, or to which more come, is reset, and the reset destroys what is on the way to the client.
-    Lingering {
-        /// When it is closed though the client still sends.
-        until: Instant,
-    },
+    Lingering,
 }
 
 /// Why a client isn't served.
@@ -62,7 +62,10 @@ pub enum Refusal {
 /// How far a response has come.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    Wait,
+    /// All that has come from the upstream is passed on.
+    UpstreamSilent,
+    /// The client takes nothing for now. There may be more from the upstream.
+    ClientFull,
     /// There is more to do, but others should have their turn.
     Yield,
     Complete {
@@ -96,6 +99,7 @@ impl Client {
             exchange: None,
             ending: Ending::Open,
             pin: None,
+            drop_until: None,
             touched: now,
             moved: false,
             request: request::Parser::new(),
@@ -118,10 +122,14 @@ impl Client {
         self.exchange.as_ref().is_some_and(|exchange| exchange.started)
     }
 
-    /// Reads what the client sends, up to the end of a request, as far as there is room for it.
-    pub fn take_request(&mut self, pool: &mut Pool, fallback_host: &str) -> Result<(), Refusal> {
-        while self.ending == Ending::Open && !self.to_upstream.is_full() {
-            if self.exchange.as_ref().is_some_and(|exchange| exchange.request_done) {
+    /// Reads what the client sends, up to the end of a request, as far as there is room for it. Returns whether there
+    /// may be more to read, but others should have their turn.
+    pub fn take_request(&mut self, pool: &mut Pool, fallback_host: &str) -> Result<bool, Refusal> {
+        let mut fills = 0;
+        while self.ending == Ending::Open {
+            let drops = self.exchange.as_ref().is_some_and(Exchange::drops_body);
+            let done = self.exchange.as_ref().is_some_and(|exchange| exchange.request_done);
+            if done || (self.to_upstream.is_full() && !drops) {
                 break;
             }
             if self.inbox.is_empty() && self.exchange.is_none() {
@@ -146,7 +154,7 @@ impl Client {
                 request::Event::Data(data) => {
                     let Some(exchange) = &self.exchange else { break };
                     match exchange {
-                        Exchange { page: Some(_), .. } => {}
+                        exchange if exchange.drops_body() => {}
                         Exchange { chunked: true, .. } => write_chunk(self.to_upstream.own(), data),
                         _ => self.to_upstream.own().extend_from_slice(data),
                     }
@@ -161,6 +169,10 @@ impl Client {
             }
             self.inbox.consume(used, pool);
             if more {
+                if fills == MOST_FILLS {
+                    return Ok(true);
+                }
+                fills += 1;
                 match self.fill(pool)? {
                     Fill::Bytes => {}
                     Fill::Blocked => break,
@@ -172,7 +184,7 @@ impl Client {
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn fill(&mut self, pool: &mut Pool) -> Result<Fill, Refusal> {
@@ -184,15 +196,26 @@ impl Client {
     }
 
     /// Writes the request, as far as the upstream takes it; keeps it for a repetition while it is short.
-    pub fn send_request(&mut self, upstream: &mut TcpStream) -> io::Result<()> {
-        self.moved |= self.to_upstream.send(upstream, &[])? > 0;
-        if let Some(exchange) = &mut self.exchange {
-            exchange.replayable &= self.to_upstream.kept() <= BUFFER;
-            if !exchange.replayable {
-                self.to_upstream.forget_sent();
+    pub fn send_request(&mut self, upstream: &mut TcpStream) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if exchange.unsent.is_some() {
+            return;
+        }
+        match self.to_upstream.send(upstream, &[]) {
+            Ok(sent) => self.moved |= sent > 0,
+            Err(error) => {
+                exchange.unsent = Some(error.to_string());
+                if let Some(link) = &mut exchange.link {
+                    link.reset = error.kind() == ErrorKind::ConnectionReset;
+                    // It may have answered before it closed.
+                    link.inbox.look_again();
+                }
             }
         }
-        Ok(())
+        exchange.replayable &= self.to_upstream.kept() <= BUFFER;
+        if !exchange.replayable {
+            self.to_upstream.forget_sent();
+        }
     }
 
     /// Writes what waits for the client.
@@ -206,14 +229,14 @@ impl Client {
 
     /// Reads the response and passes it on, as far as the client takes it.
     pub fn take_response(&mut self, upstream: &mut TcpStream, pool: &mut Pool, close: bool) -> Result<Progress, Fault> {
-        let Some(exchange) = &mut self.exchange else { return Ok(Progress::Wait) };
-        let Some(link) = &mut exchange.link else { return Ok(Progress::Wait) };
+        let Some(exchange) = &mut self.exchange else { return Ok(Progress::UpstreamSilent) };
+        let Some(link) = &mut exchange.link else { return Ok(Progress::UpstreamSilent) };
         let mut fills = 0;
         loop {
             if self.outbox.is_full() {
                 self.moved |= self.outbox.send(&mut self.stream, &[]).map_err(|_| Fault::Client)? > 0;
                 if self.outbox.is_full() {
-                    return Ok(Progress::Wait);
+                    return Ok(Progress::ClientFull);
                 }
             }
             let upstream_fault = |error: Error| Fault::Upstream(error.to_string());
@@ -267,15 +290,17 @@ impl Client {
                     exchange.answered = true;
                     self.moved = true;
                 }
-                Fill::Blocked => return Ok(Progress::Wait),
+                Fill::Blocked => return Ok(Progress::UpstreamSilent),
                 Fill::Full => return Err(Fault::Upstream(format!("the response's head is over {BUFFER} bytes"))),
+                // The reset came up when the request was sent. Such an end doesn't show that the response is whole.
+                Fill::Ended if link.reset => return Err(Fault::Upstream("connection reset".into())),
                 Fill::Ended => self.response.eof().map_err(upstream_fault)?,
             }
         }
     }
 
     fn complete(&mut self, pool: &mut Pool) -> Progress {
-        let Some(exchange) = &mut self.exchange else { return Progress::Wait };
+        let Some(exchange) = &mut self.exchange else { return Progress::UpstreamSilent };
         if exchange.body == Body::Chunked {
             write_last_chunk(self.outbox.open(pool));
         }
@@ -297,6 +322,7 @@ impl Client {
     /// Sends what there is of the request once more and starts the response over, on another connection.
     pub fn start_over(&mut self) {
         self.to_upstream.rewind();
+        self.exchange.iter_mut().for_each(|exchange| exchange.unsent = None);
         // Only a request that starts with a replayable method gets here: the parser has to know HEAD.
         let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
         self.response.reset(if head_only { "HEAD" } else { "GET" });

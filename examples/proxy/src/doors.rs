@@ -133,7 +133,7 @@ impl Proxy {
             }
         }
         let settled = |client: &Client| self.now.saturating_duration_since(client.touched) >= SETTLED;
-        let unused = |client: &Client| client.is_idle() || matches!(client.ending, Ending::Lingering { .. });
+        let unused = |client: &Client| client.is_idle() || client.ending == Ending::Lingering;
         let idle = self.clients.iter().filter(|(_, client)| unused(client) && settled(client));
         let Some((key, _)) = idle.min_by_key(|(_, client)| client.touched) else { return false };
         self.close(key);

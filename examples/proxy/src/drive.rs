@@ -55,8 +55,7 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(key) else { return };
         // Both directions are gone: nobody is left to answer. While lingering, one of them is the proxy's own end, and what
         // is on the way is still to arrive.
-        let lingering = matches!(client.ending, Ending::Lingering { .. });
-        if event.is_error() || (event.is_write_closed() && !lingering) {
+        if event.is_error() || (event.is_write_closed() && client.ending != Ending::Lingering) {
             return self.close(key);
         }
         client.inbox.tell(event);
@@ -85,7 +84,6 @@ impl Proxy {
     }
 
     fn step(&mut self, key: usize) -> Next {
-        let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         // Who doesn't read the answers gets no further ones.
         if client.exchange.is_none() && client.outbox.is_full() {
@@ -96,11 +94,21 @@ impl Proxy {
             return Next::Wait;
         }
         let host = &self.upstreams[self.balance.turn()].host;
-        match client.take_request(&mut self.pool, host) {
-            Ok(()) => {}
+        let more = match client.take_request(&mut self.pool, host) {
+            Ok(more) => more,
             Err(Refusal::Gone) => return self.leave(key),
             Err(Refusal::Answer(status, why)) => return self.fail(key, status, &why, true),
+        };
+        match self.serve(key) {
+            Next::Wait if more => Next::Yield,
+            next => next,
         }
+    }
+
+    /// Does what can be done for the request that is there.
+    fn serve(&mut self, key: usize) -> Next {
+        let close = self.wants_rid();
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         let Some(exchange) = &mut client.exchange else { return self.flush(key) };
         if let Some(page) = exchange.page {
             if !exchange.request_done {
@@ -137,16 +145,10 @@ impl Proxy {
         }
         let id = link.id;
         let Some(upstream) = self.cache.get_mut(id) else { return Next::Wait };
-        let mut unsent = None;
         if client.to_upstream.waiting() > 0 {
             let was_full = client.to_upstream.is_full();
-            unsent = client.send_request(upstream).err();
-            if unsent.is_some() {
-                // It may have answered before it closed.
-                if let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) {
-                    link.inbox.look_again();
-                }
-            } else if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
+            client.send_request(upstream);
+            if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
                 return Next::Again;
             }
         }
@@ -156,10 +158,25 @@ impl Proxy {
             self.balance.answered(exchange.upstream);
         }
         match progress {
-            Ok(Progress::Wait) => match unsent {
-                Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
-                None => self.flush(key),
-            },
+            Ok(Progress::UpstreamSilent) => {
+                match client.exchange.as_ref().and_then(|exchange| exchange.unsent.as_ref()) {
+                    Some(error) => {
+                        let why = format!("couldn't send the request: {error}");
+                        self.upstream_failed(key, &why)
+                    }
+                    None => self.flush(key),
+                }
+            }
+            Ok(Progress::ClientFull) => {
+                // Since the request was found to go nowhere, no event may have told of what is there to be dropped.
+                let more =
+                    client.exchange.as_ref().is_some_and(|exchange| exchange.drops_body() && !exchange.request_done);
+                let ready = more && client.inbox.is_ready();
+                match self.flush(key) {
+                    Next::Wait if ready => Next::Again,
+                    next => next,
+                }
+            }
             Ok(Progress::Yield) => Next::Yield,
             Ok(Progress::Complete { reusable }) => {
                 self.give_back(key, id, reusable);
@@ -190,37 +207,43 @@ impl Proxy {
     /// Writes what waits for the client, and closes if that was to be all.
     fn flush(&mut self, key: usize) -> Next {
         let let_go = self.grace_is_over();
-        let until = self.now + 6 * self.linger_time();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if client.flush(&mut self.pool).is_err() {
             self.close(key);
             return Next::Wait;
         }
         if client.outbox.waiting() > 0 {
+            if client.ending == Ending::AfterFlush {
+                self.drop_input(key);
+            }
             return Next::Wait;
         }
         match client.ending {
             Ending::Open if !(let_go && client.is_done()) => {}
             Ending::Open | Ending::AfterFlush => {
-                client.ending = Ending::Lingering { until };
+                client.ending = Ending::Lingering;
+                client.drop_until = None;
                 match client.stream.shutdown(Shutdown::Write) {
-                    Ok(()) => self.linger(key),
+                    Ok(()) => self.drop_input(key),
                     Err(_) => self.close(key),
                 }
             }
-            Ending::Lingering { .. } => self.linger(key),
+            Ending::Lingering => self.drop_input(key),
         }
         Next::Wait
     }
 
-    /// Drops what the client still sends, until it closes.
-    fn linger(&mut self, key: usize) {
+    /// Drops what a client sends that is not to be served any more; closes when that ends, if nothing is left to be
+    /// written.
+    fn drop_input(&mut self, key: usize) {
+        let until = self.now + 6 * self.linger_time();
         let Some(client) = self.clients.get_mut(key) else { return };
         for _ in 0..MOST_LINGER {
             client.inbox.release(&mut self.pool);
             match client.inbox.fill(&mut client.stream, &mut self.pool) {
-                Ok(Fill::Bytes) => client.moved = true,
+                Ok(Fill::Bytes) => client.moved |= self.now < *client.drop_until.get_or_insert(until),
                 Ok(Fill::Blocked) => return,
+                Ok(Fill::Ended) if client.ending == Ending::AfterFlush => return,
                 _ => return self.close(key),
             }
         }

@@ -25,6 +25,8 @@ pub struct Exchange {
     pub replayable: bool,
     pub retried: bool,
     pub request_done: bool,
+    /// Why the upstream takes no more of the request. What still comes of it is dropped.
+    pub unsent: Option<String>,
     /// A byte of the response has come.
     pub answered: bool,
     /// The response's head has been written.
@@ -59,6 +61,8 @@ pub struct Link {
     pub reused: bool,
     /// It doesn't stand yet.
     pub connecting: Option<Attempt>,
+    /// It was reset while the request was sent.
+    pub reset: bool,
     pub inbox: Inbox,
 }
 
@@ -93,6 +97,7 @@ impl Exchange {
             replayable: safe_to_repeat && short,
             retried: false,
             request_done: false,
+            unsent: None,
             answered: false,
             started: false,
             keep: None,
@@ -111,15 +116,20 @@ impl Exchange {
     pub fn stays_replayable(&self) -> bool {
         self.replayable && !self.chunked
     }
+
+    /// Whether nobody wants the request's body.
+    pub fn drops_body(&self) -> bool {
+        self.page.is_some() || self.unsent.is_some()
+    }
 }
 
 impl Link {
     pub fn reused(id: ConnId) -> Link {
-        Link { id, reused: true, connecting: None, inbox: Inbox::default() }
+        Link { id, reused: true, connecting: None, reset: false, inbox: Inbox::default() }
     }
 
     pub fn begun(id: ConnId, attempt: Attempt) -> Link {
-        Link { id, reused: false, connecting: Some(attempt), inbox: Inbox::default() }
+        Link { id, reused: false, connecting: Some(attempt), reset: false, inbox: Inbox::default() }
     }
 }
 

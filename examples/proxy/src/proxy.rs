@@ -172,8 +172,8 @@ impl Proxy {
         }
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {
-            Ending::Lingering { until } if until <= self.now => Duration::ZERO,
-            Ending::Lingering { .. } => self.linger_time(),
+            Ending::Lingering if client.drop_until.is_some_and(|until| until <= self.now) => Duration::ZERO,
+            Ending::Lingering => self.linger_time(),
             _ if client.is_idle() => CLIENT_IDLE,
             _ => self.timeout,
         };

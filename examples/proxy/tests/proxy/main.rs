@@ -14,4 +14,5 @@ mod messages;
 mod repeating;
 mod streaming;
 mod unsafe_requests;
+mod uploading;
 mod upstreams;
