@@ -253,11 +253,7 @@ impl Client {
                 response::Event::Head(head) => {
                     let (body, until_close) = messages::body_for(exchange.version, head.framing);
                     exchange.keep_alive &= !until_close && exchange.request_done && !close;
-                    let persistence = match exchange.version {
-                        _ if !exchange.keep_alive => Persistence::Close,
-                        Version::Http10 => Persistence::KeepAlive,
-                        Version::Http11 => Persistence::Default,
-                    };
+                    let persistence = Persistence::of(exchange.version, exchange.keep_alive);
                     messages::response_head(self.outbox.open(pool), &head, body, persistence);
                     exchange.body = body;
                     exchange.started = true;
@@ -331,7 +327,9 @@ impl Client {
     /// Puts an answer of the proxy's own behind what is written already.
     pub fn answer(&mut self, pool: &mut Pool, status: u16, content_type: &str, body: &[u8], close: bool) {
         let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
-        let answer = messages::Answer { status, content_type, close, head_only };
+        let version = self.exchange.as_ref().map_or(Version::Http11, |exchange| exchange.version);
+        let persistence = Persistence::of(version, !close);
+        let answer = messages::Answer { status, content_type, persistence, head_only };
         messages::answer(self.outbox.open(pool), &answer, body);
         if close {
             self.ending = Ending::AfterFlush;

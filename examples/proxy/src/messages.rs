@@ -39,16 +39,32 @@ pub enum Persistence {
     Close,
 }
 
+impl Persistence {
+    /// What a client of this version needs to be told when its connection goes on, or doesn't.
+    pub fn of(version: Version, keep_alive: bool) -> Persistence {
+        match version {
+            _ if !keep_alive => Persistence::Close,
+            Version::Http10 => Persistence::KeepAlive,
+            Version::Http11 => Persistence::Default,
+        }
+    }
+
+    fn line(self) -> &'static str {
+        match self {
+            Persistence::Default => "",
+            Persistence::KeepAlive => "Connection: keep-alive\r\n",
+            Persistence::Close => "Connection: close\r\n",
+        }
+    }
+}
+
 /// Appends the head for the client.
 pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, persistence: Persistence) {
     status_line(out, response.status, response.reason);
     forward(out, response.fields.forwarded());
     length(out, body == Body::Chunked, response.content_length);
-    out.extend_from_slice(match persistence {
-        Persistence::Default => b"\r\n".as_slice(),
-        Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
-        Persistence::Close => b"Connection: close\r\n\r\n",
-    });
+    out.extend_from_slice(persistence.line().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends an interim (1xx) response.
@@ -61,7 +77,7 @@ pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
 /// Appends a response of the proxy's own.
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
     status_line(out, answer.status, reason(answer.status).as_bytes());
-    let connection = if answer.close { "Connection: close\r\n" } else { "" };
+    let connection = answer.persistence.line();
     let _ = write!(
         out,
         "Content-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{connection}\r\n",
@@ -77,7 +93,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
 pub struct Answer<'a> {
     pub status: u16,
     pub content_type: &'a str,
-    pub close: bool,
+    pub persistence: Persistence,
     /// The request was HEAD.
     pub head_only: bool,
 }

@@ -1,6 +1,6 @@
 //! What is passed on, what isn't, and how messages are framed.
 
-use crate::harness::{Client, Proxy, Upstream, field, ok};
+use crate::harness::{Client, Proxy, Upstream, field, nobody, ok};
 use std::io::{BufRead, Write};
 use std::sync::mpsc;
 
@@ -304,6 +304,39 @@ fn an_http_1_0_client_is_answered_in_its_own_way() {
     assert_eq!(field(&response.head, "transfer-encoding"), None);
     assert_eq!((field(&response.head, "connection"), response.body.as_slice()), (Some("close"), &b"abc"[..]));
     assert!(client.is_at_end());
+}
+
+#[test]
+fn an_http_1_0_client_that_keeps_its_connection_is_told_so_in_every_answer() {
+    let upstream = Upstream::answering(|head, _| match head.split(' ').nth(1).unwrap() {
+        "/204" => "HTTP/1.1 204 No Content\r\n\r\n".into(),
+        "/304" => "HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n\r\n".into(),
+        _ => ok(if head.starts_with("HEAD") { "" } else { "abc" }),
+    });
+    let (proxy, dead) = (Proxy::start(&[upstream.addr], &[]), Proxy::start(&[nobody()], &[]));
+    for (addr, method, path, status) in [
+        (proxy.addr, "GET", "/", 200),
+        (proxy.addr, "HEAD", "/", 200),
+        (proxy.addr, "GET", "/204", 204),
+        (proxy.addr, "GET", "/304", 304),
+        (proxy.status, "GET", "/", 200),
+        (proxy.status, "HEAD", "/status.json", 200),
+        (proxy.status, "GET", "/missing", 404),
+        (proxy.status, "PUT", "/", 405),
+        (dead.addr, "GET", "/", 502),
+        (dead.addr, "HEAD", "/", 502),
+    ] {
+        let mut client = Client::connect(addr);
+        for _ in 0..2 {
+            client.send(&format!("{method} {path} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
+            let response = client.response_to(method);
+            assert_eq!(response.status, status, "{method} {path}");
+            assert_eq!(field(&response.head, "connection"), Some("keep-alive"), "{method} {path}");
+        }
+        client.send(&format!("{method} {path} HTTP/1.0\r\n\r\n"));
+        assert_eq!(field(&client.response_to(method).head, "connection"), Some("close"), "{method} {path}");
+        assert!(client.is_at_end());
+    }
 }
 
 #[test]
