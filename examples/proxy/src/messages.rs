@@ -12,10 +12,15 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, fallback_host: &st
     for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(fallback_host)] {
         out.extend_from_slice(part.as_bytes());
     }
-    out.extend_from_slice(b"\r\nVia: 1.1 conncache\r\n");
+    out.extend_from_slice(b"\r\n");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
     let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
     forward(out, request.fields.forwarded().filter(|field| !expects(field)));
+    // Behind the entries of those whom the request passed before.
+    out.extend_from_slice(match request.version {
+        Version::Http10 => b"Via: 1.0 conncache\r\n",
+        Version::Http11 => b"Via: 1.1 conncache\r\n",
+    });
     length(out, request.framing == Framing::Chunked, request.content_length);
     out.extend_from_slice(b"\r\n");
 }

@@ -85,7 +85,15 @@ impl Upstream {
         if addrs.is_empty() {
             return Err(format!("{text}: no address"));
         }
-        Ok(Upstream { host: peer.to_string(), peer, addrs })
+        Ok(Upstream { host: without_zone(&peer.to_string()), peer, addrs })
+    }
+}
+
+/// The authority without the zone of an IPv6 address, which only this machine can make sense of.
+fn without_zone(authority: &str) -> String {
+    match (authority.find('%'), authority.find(']')) {
+        (Some(zone), Some(end)) if zone < end => authority[..zone].to_string() + &authority[end..],
+        _ => authority.to_string(),
     }
 }
 
