@@ -3,7 +3,7 @@
 
 use crate::buffer::{BUFFER, Fill, Inbox, Outbox, Pool};
 use crate::exchange::{Exchange, keep};
-use crate::messages::{self, Body, Persistence};
+use crate::messages::{self, Additions, Body, Persistence};
 use crate::pinning::{Pin, binds_connection};
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
@@ -11,6 +11,7 @@ use http::framing::error::Error;
 use http::framing::head::Version;
 use http::framing::{request, response};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// Data pieces from this size on are written from where they were read, without a copy.
@@ -20,6 +21,7 @@ const MOST_FILLS: usize = 16;
 
 pub struct Client {
     pub stream: TcpStream,
+    pub addr: SocketAddr,
     /// It came to the status page's address.
     pub status: bool,
     pub inbox: Inbox,
@@ -89,9 +91,10 @@ impl From<Error> for Refusal {
 }
 
 impl Client {
-    pub fn new(stream: TcpStream, status: bool, now: Instant) -> Client {
+    pub fn new(stream: TcpStream, addr: SocketAddr, status: bool, now: Instant) -> Client {
         Client {
             stream,
+            addr,
             status,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
@@ -124,7 +127,7 @@ impl Client {
 
     /// Reads what the client sends, up to the end of a request, as far as there is room for it. Returns whether there
     /// may be more to read, but others should have their turn.
-    pub fn take_request(&mut self, pool: &mut Pool, fallback_host: &str) -> Result<bool, Refusal> {
+    pub fn take_request(&mut self, pool: &mut Pool, additions: Additions<'_>) -> Result<bool, Refusal> {
         let mut fills = 0;
         while self.ending == Ending::Open {
             let drops = self.exchange.as_ref().is_some_and(Exchange::drops_body);
@@ -147,7 +150,7 @@ impl Client {
                     let exchange = Exchange::new(&head, self.status)?;
                     self.response.reset(head.method);
                     if !self.status {
-                        messages::request_head(self.to_upstream.own(), &head, fallback_host);
+                        messages::request_head(self.to_upstream.own(), &head, self.addr.ip(), additions);
                     }
                     self.exchange = Some(exchange);
                 }

@@ -94,9 +94,9 @@ impl Proxy {
     fn accept_one(&mut self, at: usize) {
         let door = &mut self.doors.listeners[at];
         let error = match door.listener.accept() {
-            Ok((stream, _)) => {
+            Ok((stream, addr)) => {
                 let status = door.token == STATUS;
-                return self.welcome(stream, status);
+                return self.welcome(stream, addr, status);
             }
             Err(error) => error,
         };
@@ -111,14 +111,14 @@ impl Proxy {
         }
     }
 
-    fn welcome(&mut self, mut stream: TcpStream, status: bool) {
+    fn welcome(&mut self, mut stream: TcpStream, addr: SocketAddr, status: bool) {
         let entry = self.clients.vacant_entry();
         let token = Token(FIRST_CLIENT + entry.key());
         if let Err(error) = self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             return warn!("event=register_failed error={error}");
         }
         let _ = stream.set_nodelay(true);
-        entry.insert(Client::new(stream, status, self.now));
+        entry.insert(Client::new(stream, addr, status, self.now));
         self.counts.clients += 1;
     }
 

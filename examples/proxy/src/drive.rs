@@ -3,6 +3,7 @@
 use crate::buffer::Fill;
 use crate::client::{Ending, Fault, Progress, Refusal};
 use crate::exchange::Exchange;
+use crate::messages::Additions;
 use crate::proxy::Proxy;
 use conncache::ConnId;
 use conncache::mio::event::Event;
@@ -94,7 +95,8 @@ impl Proxy {
             return Next::Wait;
         }
         let host = &self.upstreams[self.balance.turn()].host;
-        let more = match client.take_request(&mut self.pool, host) {
+        let additions = Additions { host, trusted: self.trust_forwarded };
+        let more = match client.take_request(&mut self.pool, additions) {
             Ok(more) => more,
             Err(Refusal::Gone) => return self.leave(key),
             Err(Refusal::Answer(status, why)) => return self.fail(key, status, &why, true),

@@ -71,6 +71,7 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut now = Instant::now();
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
     proxy.reuse_always = options.reuse_always;
+    proxy.trust_forwarded = options.trust_forwarded;
     let addr = proxy.listen(options.listen, LISTENER)?;
     say(&format!("listening on http://{addr}/"));
     if let Some(status) = options.status {

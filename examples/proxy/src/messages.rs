@@ -5,17 +5,36 @@ use http::framing::head::{Field, Version};
 use http::framing::request::Request;
 use http::framing::response::Response;
 use std::io::Write;
+use std::net::IpAddr;
+
+/// What the proxy adds to requests.
+#[derive(Clone, Copy)]
+pub struct Additions<'a> {
+    /// The host of a request that names none.
+    pub host: &'a str,
+    /// What the request says of clients before this one is passed on.
+    pub trusted: bool,
+}
 
 /// Appends the head for the upstream: the checked values for what frames the message and names its host, the
 /// client's own lines for the rest, nothing that concerns the client's connection alone.
-pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, fallback_host: &str) {
-    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(fallback_host)] {
+pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: IpAddr, additions: Additions<'_>) {
+    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(additions.host)] {
         out.extend_from_slice(part.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
     let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
-    forward(out, request.fields.forwarded().filter(|field| !expects(field)));
+    let untrusted = |field: &Field<'_>| !additions.trusted && names_clients(field.name);
+    let passes = |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field);
+    forward(out, request.fields.forwarded().filter(passes));
+    // In one line: some servers read the first one only.
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for field in request.fields.forwarded().filter(|field| additions.trusted && is_forwarded_for(field)) {
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b", ");
+    }
+    let _ = write!(out, "{}\r\n", client.to_canonical());
     // Behind the entries of those whom the request passed before.
     out.extend_from_slice(match request.version {
         Version::Http10 => b"Via: 1.0 conncache\r\n",
@@ -23,6 +42,17 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, fallback_host: &st
     });
     length(out, request.framing == Framing::Chunked, request.content_length);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field of this name tells the upstream who sent the request, and how. Anybody can write that.
+fn names_clients(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    name.eq_ignore_ascii_case(b"forwarded")
+        || name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+fn is_forwarded_for(field: &Field<'_>) -> bool {
+    field.name.eq_ignore_ascii_case(b"x-forwarded-for")
 }
 
 /// How the body of a response reaches the client.

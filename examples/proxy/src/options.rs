@@ -25,6 +25,7 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
   --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
                              1 s (new), or on any (reuse) (default new)
+  --trust-forwarded          pass on what requests say of clients before (Forwarded, X-Forwarded-*), and add to it
   --grace SECS               answer further requests for so long after SIGTERM (default 2)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
   -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
@@ -48,6 +49,8 @@ pub struct Options {
     pub times: Times,
     /// Requests that can't be repeated go on any inactive connection.
     pub reuse_always: bool,
+    /// What requests say of clients before is passed on.
+    pub trust_forwarded: bool,
     pub seconds: Option<Duration>,
     pub verbose: u8,
 }
@@ -111,6 +114,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             grace: Duration::from_secs(2),
         },
         reuse_always: false,
+        trust_forwarded: false,
         seconds: None,
         verbose: 0,
     };
@@ -163,6 +167,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                     _ => return Err(format!("--unsafe-requests {text}: neither new nor reuse")),
                 };
             }
+            Long("trust-forwarded") => options.trust_forwarded = true,
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,
             Short('h') | Long("help") => return Ok(None),

@@ -48,6 +48,8 @@ pub struct Proxy {
     connect_timeout: Duration,
     /// Requests that can't be repeated go on any inactive connection.
     pub reuse_always: bool,
+    /// What requests say of clients before is passed on.
+    pub trust_forwarded: bool,
     pub registry: Registry,
     pub doors: Doors,
     /// The channel binding made last, for a client with connections of its own.
@@ -79,6 +81,7 @@ impl Proxy {
             timeout: times.timeout,
             connect_timeout: times.connect,
             reuse_always: false,
+            trust_forwarded: false,
             registry: registry.try_clone()?,
             doors: Doors::default(),
             last_channel: ChannelBindingId::PLAIN,
