@@ -127,7 +127,7 @@ impl Client {
 
     /// Reads what the client sends, up to the end of a request, as far as there is room for it. Returns whether there
     /// may be more to read, but others should have their turn.
-    pub fn take_request(&mut self, pool: &mut Pool, additions: Additions<'_>) -> Result<bool, Refusal> {
+    pub fn take_request(&mut self, pool: &mut Pool, additions: Additions<'_>, now: Instant) -> Result<bool, Refusal> {
         let mut fills = 0;
         while self.ending == Ending::Open {
             let drops = self.exchange.as_ref().is_some_and(Exchange::drops_body);
@@ -147,7 +147,7 @@ impl Client {
             match event {
                 request::Event::More => more = true,
                 request::Event::Head(head) => {
-                    let exchange = Exchange::new(&head, self.status)?;
+                    let exchange = Exchange::new(&head, self.status, now)?;
                     self.response.reset(head.method);
                     if !self.status {
                         messages::request_head(self.to_upstream.own(), &head, self.addr.ip(), additions);
@@ -259,18 +259,22 @@ impl Client {
                     let persistence = Persistence::of(exchange.version, exchange.keep_alive);
                     messages::response_head(self.outbox.open(pool), &head, body, persistence);
                     exchange.body = body;
+                    exchange.record.status = head.status;
                     exchange.started = true;
                     exchange.keep = keep(&head);
                     exchange.binding |= binds_connection(head.fields);
                 }
-                response::Event::Data(data) if exchange.body == Body::Chunked => {
-                    write_chunk(self.outbox.open(pool), data);
+                response::Event::Data(data) => {
+                    exchange.record.bytes += data.len() as u64;
+                    let out = self.outbox.open(pool);
+                    if exchange.body == Body::Chunked {
+                        write_chunk(out, data);
+                    } else if data.len() < WORTH_A_SLICE {
+                        out.extend_from_slice(data);
+                    } else {
+                        self.moved |= self.outbox.send(&mut self.stream, data).map_err(|_| Fault::Client)? > 0;
+                    }
                 }
-                response::Event::Data(data) if data.len() >= WORTH_A_SLICE => {
-                    self.outbox.open(pool);
-                    self.moved |= self.outbox.send(&mut self.stream, data).map_err(|_| Fault::Client)? > 0;
-                }
-                response::Event::Data(data) => self.outbox.open(pool).extend_from_slice(data),
                 response::Event::End => {
                     link.inbox.consume(used, pool);
                     return Ok(self.complete(pool));
@@ -331,6 +335,10 @@ impl Client {
     pub fn answer(&mut self, pool: &mut Pool, status: u16, content_type: &str, body: &[u8], close: bool) {
         let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
         let version = self.exchange.as_ref().map_or(Version::Http11, |exchange| exchange.version);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.record.status = status;
+            exchange.record.bytes = if head_only { 0 } else { body.len() as u64 };
+        }
         let persistence = Persistence::of(version, !close);
         let answer = messages::Answer { status, content_type, persistence, head_only };
         messages::answer(self.outbox.open(pool), &answer, body);

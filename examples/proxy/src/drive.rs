@@ -3,11 +3,12 @@
 use crate::buffer::Fill;
 use crate::client::{Ending, Fault, Progress, Refusal};
 use crate::exchange::Exchange;
+use crate::journal::{Concerned, End};
 use crate::messages::Additions;
 use crate::proxy::Proxy;
 use conncache::ConnId;
 use conncache::mio::event::Event;
-use log::info;
+use log::{Level, log};
 use std::net::Shutdown;
 
 /// How many requests of one client are served before others have their turn.
@@ -96,7 +97,7 @@ impl Proxy {
         }
         let host = &self.upstreams[self.balance.turn()].host;
         let additions = Additions { host, trusted: self.trust_forwarded };
-        let more = match client.take_request(&mut self.pool, additions) {
+        let more = match client.take_request(&mut self.pool, additions, self.now) {
             Ok(more) => more,
             Err(Refusal::Gone) => return self.leave(key),
             Err(Refusal::Answer(status, why)) => return self.fail(key, status, &why, true),
@@ -118,6 +119,7 @@ impl Proxy {
             }
             let close = close || !exchange.keep_alive;
             self.answer_page(key, page, close);
+            self.record(key, 0, End::Whole);
             return self.end_exchange(key);
         }
         if exchange.waiting {
@@ -183,6 +185,7 @@ impl Proxy {
             Ok(Progress::Complete { reusable }) => {
                 self.give_back(key, id, reusable);
                 self.counts.passed_on += 1;
+                self.record(key, 0, End::Whole);
                 self.end_exchange(key)
             }
             Err(Fault::Upstream(why)) => self.upstream_failed(key, &why),
@@ -191,6 +194,13 @@ impl Proxy {
                 Next::Wait
             }
         }
+    }
+
+    /// Adds a line to the access log: of the exchange, or of a request that was refused with this status.
+    pub fn record(&mut self, key: usize, refused: u16, end: End) {
+        let Some(client) = self.clients.get(key) else { return };
+        let status = client.exchange.as_ref().map_or(refused, |exchange| exchange.record.status);
+        self.journal.add(&Concerned::of(client, &self.upstreams, self.now), status, end);
     }
 
     /// The exchange is over, its upstream connection given back: on to the next request.
@@ -283,7 +293,10 @@ impl Proxy {
             Some(exchange) => (exchange.started, exchange.request_done, exchange.keep_alive),
             None => (false, false, false),
         };
-        info!("event=failed status={status} started={started} reason={why:?}");
+        let concerned = Concerned::of(client, &self.upstreams, self.now);
+        // What clients can bring about at will isn't for the operator to read.
+        let level = if status >= 500 { Level::Warn } else { Level::Info };
+        log!(level, "event=failed status={status} started={started} reason={why:?} {concerned}");
         self.counts.failed(status);
         let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
         if started {
@@ -293,6 +306,7 @@ impl Proxy {
             let body = format!("{status} {}\n", crate::messages::reason(status));
             client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
         }
+        self.record(key, status, if started { End::Cut } else { End::Whole });
         link.into_iter().for_each(|link| self.drop_link(link));
         self.end_exchange(key)
     }

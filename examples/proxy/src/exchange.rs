@@ -2,6 +2,7 @@
 
 use crate::buffer::{BUFFER, Inbox};
 use crate::client::Refusal;
+use crate::journal::Record;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
 use conncache::ConnId;
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub keep: Option<Duration>,
     /// It takes part in an authentication that holds for the whole upstream connection.
     pub binding: bool,
+    /// What is told of it at its end.
+    pub record: Record,
     pub head_only: bool,
     /// What a client of the status page asks for.
     pub page: Option<Page>,
@@ -75,7 +78,7 @@ pub struct Attempt {
 }
 
 impl Exchange {
-    pub fn new(head: &request::Request<'_>, status: bool) -> Result<Exchange, Refusal> {
+    pub fn new(head: &request::Request<'_>, status: bool, now: Instant) -> Result<Exchange, Refusal> {
         let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         if head.method == "CONNECT" {
             return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
@@ -102,6 +105,7 @@ impl Exchange {
             started: false,
             keep: None,
             binding: binds_connection(head.fields),
+            record: Record::new(head.method, head.path, now),
             head_only: head.method == "HEAD",
             page,
             version: head.version,

@@ -13,6 +13,7 @@ mod demo;
 mod doors;
 mod drive;
 mod exchange;
+mod journal;
 mod messages;
 mod options;
 mod pinning;
@@ -22,6 +23,7 @@ mod upstream;
 
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, Handled};
+use journal::Journal;
 use options::Options;
 use proxy::{LISTENER, Proxy, SIGNAL, STATUS};
 use std::io::{self, ErrorKind, Write};
@@ -72,6 +74,10 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
     proxy.reuse_always = options.reuse_always;
     proxy.trust_forwarded = options.trust_forwarded;
+    if let Some(path) = options.access_log {
+        proxy.journal =
+            Journal::open(&path).map_err(|e| io::Error::new(e.kind(), format!("--access-log {path}: {e}")))?;
+    }
     let addr = proxy.listen(options.listen, LISTENER)?;
     say(&format!("listening on http://{addr}/"));
     if let Some(status) = options.status {

@@ -15,6 +15,7 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --listen ADDR              where clients connect; port 0: any (default 127.0.0.1:0)
   --upstream HOST:PORT,...   where requests go, in turn (default: a server in this process)
   --status ADDR              serve a status page and /status.json there
+  --access-log FILE          append a line for each request to FILE (-: the standard output)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
   --idle-timeout SECS        close those inactive for so long (default 60)
@@ -28,7 +29,7 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --trust-forwarded          pass on what requests say of clients before (Forwarded, X-Forwarded-*), and add to it
   --grace SECS               answer further requests for so long after SIGTERM (default 2)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
-  -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
+  -v, -vv                    log also what clients did wrong, and retries; and evictions and what the cache does
   -h, --help                 this text
 
 Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
@@ -51,6 +52,7 @@ pub struct Options {
     pub reuse_always: bool,
     /// What requests say of clients before is passed on.
     pub trust_forwarded: bool,
+    pub access_log: Option<String>,
     pub seconds: Option<Duration>,
     pub verbose: u8,
 }
@@ -115,6 +117,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
         },
         reuse_always: false,
         trust_forwarded: false,
+        access_log: None,
         seconds: None,
         verbose: 0,
     };
@@ -167,6 +170,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                     _ => return Err(format!("--unsafe-requests {text}: neither new nor reuse")),
                 };
             }
+            Long("access-log") => options.access_log = Some(value(&mut parser, "--access-log")?),
             Long("trust-forwarded") => options.trust_forwarded = true,
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,

@@ -5,6 +5,7 @@ use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
 use crate::doors::Doors;
+use crate::journal::{End, Journal};
 use crate::options::{Times, Upstream};
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Registry, Token};
@@ -50,6 +51,7 @@ pub struct Proxy {
     pub reuse_always: bool,
     /// What requests say of clients before is passed on.
     pub trust_forwarded: bool,
+    pub journal: Journal,
     pub registry: Registry,
     pub doors: Doors,
     /// The channel binding made last, for a client with connections of its own.
@@ -82,6 +84,7 @@ impl Proxy {
             connect_timeout: times.connect,
             reuse_always: false,
             trust_forwarded: false,
+            journal: Journal::default(),
             registry: registry.try_clone()?,
             doors: Doors::default(),
             last_channel: ChannelBindingId::PLAIN,
@@ -106,6 +109,7 @@ impl Proxy {
             self.sweep();
         }
         self.serve_waiting();
+        self.journal.flush();
         self.accept();
         // Those who had connected before the end began have been let in.
         if self.draining && (!self.doors.is_ready() || self.grace_is_over()) {
@@ -131,6 +135,9 @@ impl Proxy {
 
     /// Closes a client's connection, and the upstream one that was at work for it.
     pub fn close(&mut self, key: usize) {
+        if self.clients.get(key).is_some_and(|client| client.exchange.is_some()) {
+            self.record(key, 0, End::Left);
+        }
         let Some(mut client) = self.clients.try_remove(key) else { return };
         if let Some(link) = client.exchange.take().and_then(|exchange| exchange.link) {
             self.drop_link(link);

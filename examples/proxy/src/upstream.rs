@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::doors::is_out_of_descriptors;
 use crate::drive::Next;
 use crate::exchange::{Attempt, Exchange, Link};
+use crate::journal::Concerned;
 use crate::proxy::Proxy;
 use conncache::mio::net::TcpStream;
 use conncache::{Cause, ChannelBindingId, ConnId, ConnState, Owner};
@@ -101,9 +102,11 @@ impl Proxy {
         let exchange = exchange_of(&mut self.clients, key);
         let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
         let (peer, all) = (upstream.peer.clone(), upstream.addrs.len());
-        info!("event=refused peer={peer} addr={} error={error}", upstream.addrs[attempt.address]);
+        let concerned = Concerned::of(&self.clients[key], &self.upstreams, self.now);
+        warn!("event=refused peer={peer} addr={} error={error} {concerned}", upstream.addrs[attempt.address]);
         self.counts.connect_failed += 1;
         self.balance.address_failed(at, attempt.address, all);
+        let exchange = exchange_of(&mut self.clients, key);
         exchange.refused += 1;
         if exchange.refused < all {
             return None;
@@ -136,7 +139,7 @@ impl Proxy {
     /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer.
     pub fn quarantine(&mut self, upstream: usize) {
         if self.upstreams.len() > 1 {
-            info!("event=quarantine peer={}", self.upstreams[upstream].peer);
+            warn!("event=quarantine peer={}", self.upstreams[upstream].peer);
         }
         self.balance.failed(upstream, self.now);
     }

@@ -10,6 +10,7 @@ mod forwarding;
 mod giving_back;
 mod harness;
 mod http_1_0;
+mod journal;
 mod leaving;
 mod lifecycle;
 mod messages;
