@@ -37,7 +37,11 @@ impl Proxy {
             let Some(stream) = self.cache.get_mut(id) else { return };
             match stream.take_error() {
                 Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
-                Ok(None) => link.connecting = None,
+                Ok(None) => {
+                    link.connecting = None;
+                    self.counts.opened += 1;
+                    self.counts.upstreams[exchange.upstream].requests += 1;
+                }
                 Ok(Some(error)) | Err(error) => return self.refused(key, error),
             }
         }
@@ -160,6 +164,8 @@ impl Proxy {
         let progress = client.take_response(upstream, &mut self.pool, close);
         if let Some(exchange) = client.exchange.as_ref().filter(|exchange| exchange.started && !had_begun) {
             self.balance.answered(exchange.upstream);
+            let since = exchange.link.as_ref().map_or(self.now, |link| link.since);
+            self.counts.upstreams[exchange.upstream].latency.add(self.now.saturating_duration_since(since));
         }
         match progress {
             Ok(Progress::UpstreamSilent) => {

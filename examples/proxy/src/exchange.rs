@@ -54,6 +54,7 @@ pub struct Exchange {
 pub enum Page {
     Html,
     Json,
+    Metrics,
     Missing,
     NotAllowed,
 }
@@ -61,6 +62,8 @@ pub enum Page {
 /// The upstream connection of an exchange.
 pub struct Link {
     pub id: ConnId,
+    /// When it was chosen.
+    pub since: Instant,
     pub reused: bool,
     /// It doesn't stand yet.
     pub connecting: Option<Attempt>,
@@ -88,6 +91,7 @@ impl Exchange {
         let page = status.then(|| match (head.method, head.path.split('?').next()) {
             ("GET" | "HEAD", Some("/")) => Page::Html,
             ("GET" | "HEAD", Some("/status.json")) => Page::Json,
+            ("GET" | "HEAD", Some("/metrics")) => Page::Metrics,
             ("GET" | "HEAD", _) => Page::Missing,
             _ => Page::NotAllowed,
         });
@@ -128,12 +132,19 @@ impl Exchange {
 }
 
 impl Link {
-    pub fn reused(id: ConnId) -> Link {
-        Link { id, reused: true, connecting: None, reset: false, inbox: Inbox::default() }
+    pub fn reused(id: ConnId, now: Instant) -> Link {
+        Link { id, since: now, reused: true, connecting: None, reset: false, inbox: Inbox::default() }
     }
 
     pub fn begun(id: ConnId, attempt: Attempt) -> Link {
-        Link { id, reused: false, connecting: Some(attempt), reset: false, inbox: Inbox::default() }
+        Link {
+            id,
+            since: attempt.since,
+            reused: false,
+            connecting: Some(attempt),
+            reset: false,
+            inbox: Inbox::default(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
 
   --listen ADDR              where clients connect; port 0: any (default 127.0.0.1:0)
   --upstream HOST:PORT,...   where requests go, in turn (default: a server in this process)
-  --status ADDR              serve a status page and /status.json there
+  --status ADDR              serve a status page, /status.json and /metrics there
   --access-log FILE          append a line for each request to FILE (-: the standard output)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)

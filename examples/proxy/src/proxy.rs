@@ -71,9 +71,9 @@ impl Proxy {
             cache,
             clients: Slab::new(),
             balance: Balance::new(upstreams.len(), times.quarantine),
+            counts: Counts::new(upstreams.len(), now),
             upstreams,
             pool: Pool::default(),
-            counts: Counts::new(now),
             now,
             again: Vec::new(),
             draining: false,
@@ -203,7 +203,9 @@ impl Proxy {
                     Some(_) if connecting => (504, "couldn't connect to"),
                     Some(_) => (504, "no response from"),
                 };
-                self.counts.connect_failed += u64::from(connecting);
+                let counts = &mut self.counts.upstreams[at];
+                counts.connect_failed += u64::from(connecting);
+                counts.errors += u64::from(status == 504 && !connecting);
                 if status == 504 && !started {
                     self.quarantine(at);
                 }

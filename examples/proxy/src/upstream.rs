@@ -26,7 +26,9 @@ impl Proxy {
             let reused = self.reuse(key, channel);
             let exchange = exchange_of(&mut self.clients, key);
             if let Some(id) = reused {
-                exchange.link = Some(Link::reused(id));
+                exchange.link = Some(Link::reused(id, self.now));
+                self.counts.reused += 1;
+                self.counts.upstreams[exchange.upstream].requests += 1;
                 return self.advance(key);
             }
             let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
@@ -104,7 +106,7 @@ impl Proxy {
         let (peer, all) = (upstream.peer.clone(), upstream.addrs.len());
         let concerned = Concerned::of(&self.clients[key], &self.upstreams, self.now);
         warn!("event=refused peer={peer} addr={} error={error} {concerned}", upstream.addrs[attempt.address]);
-        self.counts.connect_failed += 1;
+        self.counts.upstreams[at].connect_failed += 1;
         self.balance.address_failed(at, attempt.address, all);
         let exchange = exchange_of(&mut self.clients, key);
         exchange.refused += 1;
@@ -155,6 +157,7 @@ impl Proxy {
         let handed_out_dead = reused && !exchange.answered;
         exchange.retried |= handed_out_dead && replayable;
         self.counts.handed_out_dead += u64::from(handed_out_dead);
+        self.counts.upstreams[at].errors += 1;
         self.drop_link(link);
         if !handed_out_dead && !started {
             self.quarantine(at);

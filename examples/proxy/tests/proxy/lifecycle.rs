@@ -69,7 +69,10 @@ fn the_status_page_tells_what_the_cache_does() {
     let json = proxy.json();
     assert!(json.contains("\"hit_ratio\":0.500000"), "{json}");
     assert!(
-        json.contains(&format!("\"peers\":[{{\"peer\":\"{}\",\"active\":0,\"inactive\":1}}]", upstream.addr)),
+        json.contains(&format!(
+            "\"peers\":[{{\"peer\":\"{}\",\"active\":0,\"inactive\":1,\"state\":\"up\"",
+            upstream.addr
+        )),
         "{json}"
     );
     assert!(json.contains("\"reason\":\"max_uses\",\"uses\":3}"), "{json}");

@@ -6,6 +6,7 @@ mod closing;
 mod descriptors;
 mod ending;
 mod failures;
+mod figures;
 mod forwarding;
 mod giving_back;
 mod harness;
