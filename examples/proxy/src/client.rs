@@ -12,7 +12,7 @@ use http::framing::head::Version;
 use http::framing::{request, response};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Data pieces from this size on are written from where they were read, without a copy.
 const WORTH_A_SLICE: usize = 4096;
@@ -150,23 +150,24 @@ impl Client {
                     let exchange = Exchange::new(&head, self.status, now)?;
                     self.response.reset(head.method);
                     if !self.status {
-                        messages::request_head(self.to_upstream.own(), &head, self.addr.ip(), additions);
+                        messages::request_head(self.to_upstream.append(pool), &head, self.addr.ip(), additions);
                     }
                     self.exchange = Some(exchange);
                 }
                 request::Event::Data(data) => {
-                    let Some(exchange) = &self.exchange else { break };
+                    let Some(exchange) = &mut self.exchange else { break };
+                    exchange.received += data.len() as u64;
                     match exchange {
                         exchange if exchange.drops_body() => {}
-                        Exchange { chunked: true, .. } => write_chunk(self.to_upstream.own(), data),
-                        _ => self.to_upstream.own().extend_from_slice(data),
+                        Exchange { chunked: true, .. } => write_chunk(self.to_upstream.append(pool), data),
+                        _ => self.to_upstream.append(pool).extend_from_slice(data),
                     }
                 }
                 request::Event::End => {
                     let Some(exchange) = &mut self.exchange else { break };
                     exchange.request_done = true;
                     if exchange.chunked {
-                        write_last_chunk(self.to_upstream.own());
+                        write_last_chunk(self.to_upstream.append(pool));
                     }
                 }
             }
@@ -188,6 +189,19 @@ impl Client {
             }
         }
         Ok(false)
+    }
+
+    /// Whether less of a request's body than `least` has come in `time`. The upstream may be the cause while something
+    /// waits for it, or once it has answered.
+    pub fn sends_too_slowly(&mut self, now: Instant, time: Duration, least: u64) -> bool {
+        let Some(exchange) = self.exchange.as_mut().filter(|exchange| !exchange.request_done) else { return false };
+        let (since, before) = exchange.rate_from;
+        let upstream_waits = self.to_upstream.waiting() == 0 && !exchange.started;
+        if upstream_waits && now.saturating_duration_since(since) < time {
+            return false;
+        }
+        exchange.rate_from = (now, exchange.received);
+        upstream_waits && exchange.received - before < least
     }
 
     fn fill(&mut self, pool: &mut Pool) -> Result<Fill, Refusal> {
@@ -316,9 +330,9 @@ impl Client {
     }
 
     /// Gets ready for the next request, once a response is complete. The exchange that is over comes back.
-    pub fn next_request(&mut self) -> Option<Exchange> {
+    pub fn next_request(&mut self, pool: &mut Pool) -> Option<Exchange> {
         self.request.reset();
-        self.to_upstream.clear();
+        self.to_upstream.clear(pool);
         self.exchange.take()
     }
 

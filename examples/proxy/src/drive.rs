@@ -212,7 +212,7 @@ impl Proxy {
     /// The exchange is over, its upstream connection given back: on to the next request.
     fn end_exchange(&mut self, key: usize) -> Next {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request() {
+        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request(&mut self.pool) {
             link.inbox.release(&mut self.pool);
         }
         let more = client.inbox.is_ready();

@@ -26,6 +26,10 @@ pub struct Exchange {
     pub replayable: bool,
     pub retried: bool,
     pub request_done: bool,
+    /// How much of the request's body has come.
+    pub received: u64,
+    /// Since when, and from how many bytes on, the body's rate is measured.
+    pub rate_from: (Instant, u64),
     /// Why the upstream takes no more of the request. What still comes of it is dropped.
     pub unsent: Option<String>,
     /// A byte of the response has come.
@@ -104,6 +108,8 @@ impl Exchange {
             replayable: safe_to_repeat && short,
             retried: false,
             request_done: false,
+            received: 0,
+            rate_from: (now, 0),
             unsent: None,
             answered: false,
             started: false,

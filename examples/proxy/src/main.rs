@@ -75,6 +75,7 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut now = Instant::now();
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
     proxy.reuse_always = options.reuse_always;
+    proxy.min_rate = options.min_rate;
     proxy.trust_forwarded = options.trust_forwarded;
     if let Some(path) = options.access_log {
         proxy.journal =

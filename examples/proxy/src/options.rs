@@ -22,6 +22,8 @@ usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               use each for at most N requests (default: any number)
   --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
+  --min-rate BYTES           give up on a request whose body comes at less than so many bytes a second, on average over
+                             --timeout (default 500; 0: any)
   --connect-timeout SECS     try the next address, then the next upstream, after so long (default 5)
   --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
   --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
@@ -52,6 +54,8 @@ pub struct Options {
     pub reuse_always: bool,
     /// What requests say of clients before is passed on.
     pub trust_forwarded: bool,
+    /// How many bytes of a request's body have to come in a second.
+    pub min_rate: u64,
     pub access_log: Option<String>,
     pub seconds: Option<Duration>,
     pub verbose: u8,
@@ -117,6 +121,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
         },
         reuse_always: false,
         trust_forwarded: false,
+        min_rate: 500,
         access_log: None,
         seconds: None,
         verbose: 0,
@@ -171,6 +176,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                 };
             }
             Long("access-log") => options.access_log = Some(value(&mut parser, "--access-log")?),
+            Long("min-rate") => options.min_rate = value(&mut parser, "--min-rate")?,
             Long("trust-forwarded") => options.trust_forwarded = true,
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,

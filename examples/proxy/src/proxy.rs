@@ -47,6 +47,8 @@ pub struct Proxy {
     drain_end: Option<Instant>,
     pub timeout: Duration,
     connect_timeout: Duration,
+    /// How many bytes of a request's body have to come in a second.
+    pub min_rate: u64,
     /// Requests that can't be repeated go on any inactive connection.
     pub reuse_always: bool,
     /// What requests say of clients before is passed on.
@@ -82,6 +84,7 @@ impl Proxy {
             drain_end: None,
             timeout: times.timeout,
             connect_timeout: times.connect,
+            min_rate: 0,
             reuse_always: false,
             trust_forwarded: false,
             journal: Journal::default(),
@@ -172,6 +175,11 @@ impl Proxy {
     }
 
     fn give_up_if_due(&mut self, key: usize) {
+        let least = (self.min_rate as f64 * self.timeout.as_secs_f64()) as u64;
+        if self.clients[key].sends_too_slowly(self.now, self.timeout, least) {
+            let why = format!("less than {} bytes a second of the request's body come", self.min_rate);
+            return self.fail_exchange(key, 408, &why);
+        }
         let client = &self.clients[key];
         let link = client.exchange.as_ref().and_then(|exchange| exchange.link.as_ref());
         if let Some(attempt) = link.and_then(|link| link.connecting) {

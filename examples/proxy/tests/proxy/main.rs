@@ -10,6 +10,7 @@ mod figures;
 mod forwarding;
 mod giving_back;
 mod harness;
+mod holding;
 mod http_1_0;
 mod journal;
 mod leaving;
