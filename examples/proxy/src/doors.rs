@@ -4,6 +4,7 @@
 //! connection, exchanges without a connection wait for one, and nobody is let in before they have theirs. Meanwhile
 //! clients are asked to close after their answers.
 
+use crate::address::Listen;
 use crate::client::{Client, Ending};
 use crate::drive::Next;
 use crate::proxy::{FIRST_CLIENT, Proxy, STATUS};
@@ -56,13 +57,29 @@ impl Doors {
 }
 
 impl Proxy {
-    /// Listens; the address tells the port.
-    pub fn listen(&mut self, addr: SocketAddr, token: Token) -> io::Result<SocketAddr> {
-        let mut listener = TcpListener::bind(addr)?;
-        self.registry.register(&mut listener, token, Interest::READABLE)?;
-        let addr = listener.local_addr()?;
-        self.doors.listeners.push(Door { listener, token, pending: true });
-        Ok(addr)
+    /// Listens at each of the addresses, with the same port; returns those that there are. A name may have addresses
+    /// that this machine hasn't.
+    pub fn listen(&mut self, listen: &Listen, token: Token) -> io::Result<Vec<SocketAddr>> {
+        let (mut bound, mut failed) = (Vec::<SocketAddr>::new(), None);
+        for &(mut addr) in &listen.addrs {
+            let any_port = addr.port() == 0;
+            if let (true, Some(first)) = (any_port, bound.first()) {
+                addr.set_port(first.port());
+            }
+            match TcpListener::bind(addr) {
+                Ok(mut listener) => {
+                    self.registry.register(&mut listener, token, Interest::READABLE)?;
+                    bound.push(listener.local_addr()?);
+                    self.doors.listeners.push(Door { listener, token, pending: true });
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse && !any_port => return Err(error),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if bound.is_empty() => Err(error),
+            _ => Ok(bound),
+        }
     }
 
     /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets

@@ -1,8 +1,8 @@
 //! What is told of each request: in the access log, and in the log when something failed.
 
+use crate::address::Upstream;
 use crate::client::Client;
 use crate::exchange::Exchange;
-use crate::options::Upstream;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};

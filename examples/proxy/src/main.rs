@@ -5,6 +5,7 @@
 //! bytes in `client`, the choice of its connection in `upstream`; `pinning` is for those
 //! that serve one client alone.
 
+mod address;
 mod balance;
 mod buffer;
 mod client;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
             say(options::USAGE);
             return ExitCode::SUCCESS;
         }
-        Err(error) => return complain(&format!("{error}\n\n{}", options::USAGE), 2),
+        Err(error) => return complain(&format!("{error}\nTry proxy --help."), 2),
     };
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,6 +57,11 @@ fn say(what: &str) {
 fn complain(what: &str, status: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "proxy: {what}");
     ExitCode::from(status)
+}
+
+/// What went wrong, with the option that asked for it.
+fn of_option(option: &str, value: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{option} {value}: {error}"))
 }
 
 fn run(mut options: Options) -> io::Result<()> {
@@ -78,16 +84,16 @@ fn run(mut options: Options) -> io::Result<()> {
     proxy.min_rate = options.min_rate;
     proxy.trust_forwarded = options.trust_forwarded;
     if let Some(path) = options.access_log {
-        proxy.journal =
-            Journal::open(&path).map_err(|e| io::Error::new(e.kind(), format!("--access-log {path}: {e}")))?;
+        proxy.journal = Journal::open(&path).map_err(|e| of_option("--access-log", &path, &e))?;
     }
-    let addr = proxy.listen(options.listen, LISTENER)?;
-    say(&format!("listening on http://{addr}/"));
+    let addrs = proxy.listen(&options.listen, LISTENER).map_err(|e| of_option("--listen", &options.listen.text, &e))?;
+    addrs.iter().for_each(|addr| say(&format!("listening on http://{addr}/")));
     if let Some(status) = options.status {
-        say(&format!("status on http://{}/", proxy.listen(status, STATUS)?));
+        let addrs = proxy.listen(&status, STATUS).map_err(|e| of_option("--status", &status.text, &e))?;
+        addrs.iter().for_each(|addr| say(&format!("status on http://{addr}/")));
     }
     if on_its_own {
-        demo::start_client(addr);
+        demo::start_client(addrs[0]);
     }
 
     let end = options.seconds.and_then(|seconds| now.checked_add(seconds));

@@ -1,20 +1,22 @@
 //! The command line.
 
-use conncache::{Hop, Limits, Peer};
+use crate::address::{Listen, Upstream};
+use conncache::Limits;
 use lexopt::prelude::*;
 use std::fmt::Display;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
 An HTTP/1.1 reverse proxy on one loop and one thread, its upstream connections in a connection cache.
 
-usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
+usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options]
 
-  --listen ADDR              where clients connect; port 0: any (default 127.0.0.1:0)
-  --upstream HOST:PORT,...   where requests go, in turn (default: a server in this process)
-  --status ADDR              serve a status page, /status.json and /metrics there
+  --listen HOST:PORT         where clients connect, all addresses of a name; port 0: any (default 127.0.0.1:0)
+  --upstream HOST:PORT,...   where requests go, in turn; may be given again; http://HOST[:PORT] is understood, too
+                             (default: a server in this process)
+  --status HOST:PORT         serve a status page, /status.json and /metrics there
   --access-log FILE          append a line for each request to FILE (-: the standard output)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
@@ -44,10 +46,10 @@ Without --upstream, a few requests are made to show the cache at work.";
 
 #[derive(Debug)]
 pub struct Options {
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// Empty: a server in this process.
     pub upstreams: Vec<Upstream>,
-    pub status: Option<SocketAddr>,
+    pub status: Option<Listen>,
     pub limits: Limits,
     pub times: Times,
     /// Requests that can't be repeated go on any inactive connection.
@@ -73,43 +75,10 @@ pub struct Times {
     pub grace: Duration,
 }
 
-/// A server that requests go to.
-#[derive(Debug)]
-pub struct Upstream {
-    pub peer: Peer,
-    /// At least one.
-    pub addrs: Vec<SocketAddr>,
-    /// What a request without a host is given.
-    pub host: String,
-}
-
-impl Upstream {
-    pub fn parse(text: &str) -> Result<Upstream, String> {
-        let peer: Peer = text.parse().map_err(|e| format!("{text}: {e}"))?;
-        let Hop::Tcp(host, port) = peer.first_hop() else { return Err(format!("{text}: not HOST:PORT")) };
-        if peer.target() != Some((host, port)) {
-            return Err(format!("{text}: not HOST:PORT"));
-        }
-        let addrs: Vec<_> = (host, port).to_socket_addrs().map_err(|e| format!("{text}: {e}"))?.collect();
-        if addrs.is_empty() {
-            return Err(format!("{text}: no address"));
-        }
-        Ok(Upstream { host: without_zone(&peer.to_string()), peer, addrs })
-    }
-}
-
-/// The authority without the zone of an IPv6 address, which only this machine can make sense of.
-fn without_zone(authority: &str) -> String {
-    match (authority.find('%'), authority.find(']')) {
-        (Some(zone), Some(end)) if zone < end => authority[..zone].to_string() + &authority[end..],
-        _ => authority.to_string(),
-    }
-}
-
 /// `None`: help was asked for.
 pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
     let mut options = Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen: Listen { text: "127.0.0.1:0".into(), addrs: vec![SocketAddr::from(([127, 0, 0, 1], 0))] },
         upstreams: Vec::new(),
         status: None,
         limits: Limits::default(),
@@ -135,11 +104,9 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             Long("status") => options.status = Some(value(&mut parser, "--status")?),
             Long("upstream") => {
                 let list = parser.value().and_then(ValueExt::string).map_err(text)?;
-                options.upstreams = list
-                    .split(',')
-                    .map(Upstream::parse)
-                    .collect::<Result<_, _>>()
-                    .map_err(|e| format!("--upstream {e}"))?;
+                for item in list.split(',') {
+                    options.upstreams.push(item.parse().map_err(|e| format!("--upstream {item}: {e}"))?);
+                }
             }
             Long("max-inactive") => options.limits.max_inactive = Some(value(&mut parser, "--max-inactive")?),
             Long("max-inactive-per-peer") => {

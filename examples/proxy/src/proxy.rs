@@ -1,12 +1,13 @@
 //! The reactor's state and what is not about a single exchange: clients come and go, time passes, the end.
 
+use crate::address::Upstream;
 use crate::balance::Balance;
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::journal::{End, Journal};
-use crate::options::{Times, Upstream};
+use crate::options::Times;
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};

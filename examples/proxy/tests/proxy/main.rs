@@ -3,6 +3,7 @@
 mod addresses;
 mod authentication;
 mod closing;
+mod command_line;
 mod descriptors;
 mod ending;
 mod failures;
