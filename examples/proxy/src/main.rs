@@ -6,6 +6,7 @@
 //! that serve one client alone.
 
 mod address;
+mod answering;
 mod balance;
 mod buffer;
 mod client;
