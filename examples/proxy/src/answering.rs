@@ -5,6 +5,7 @@ use crate::client::{Client, Ending, Fault, MOST_FILLS, Progress};
 use crate::exchange::{Exchange, keep};
 use crate::messages::{self, Body, Persistence};
 use crate::pinning::binds_connection;
+use crate::tunnel::WEBSOCKET;
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::error::Error;
@@ -51,13 +52,23 @@ impl Client {
                 response::Event::Head(head) => {
                     let (body, until_close) = messages::body_for(exchange.version, head.framing);
                     exchange.keep_alive &= !until_close && exchange.request_done && !close;
-                    let persistence = Persistence::of(exchange.version, exchange.keep_alive);
+                    let switched = head.status == 101;
+                    let persistence = match switched {
+                        true => Persistence::Switched,
+                        false => Persistence::of(exchange.version, exchange.keep_alive),
+                    };
+                    let body = if switched { Body::Plain } else { body };
                     messages::response_head(self.outbox.open(pool), &head, body, persistence);
                     exchange.body = body;
                     exchange.record.status = head.status;
                     exchange.started = true;
                     exchange.keep = keep(&head);
                     exchange.binding |= binds_connection(head.fields);
+                    if switched {
+                        exchange.keep_alive = false;
+                        link.inbox.consume(used, pool);
+                        return Ok(Progress::Switched);
+                    }
                 }
                 response::Event::Data(data) => {
                     exchange.record.bytes += data.len() as u64;
@@ -124,6 +135,9 @@ impl Client {
         // Only a request that starts with a replayable method gets here: the parser has to know HEAD.
         let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
         self.response.reset(if head_only { "HEAD" } else { "GET" });
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.upgrade) {
+            self.response.expect_upgrade(WEBSOCKET);
+        }
     }
 
     /// Puts an answer of the proxy's own behind what is written already.

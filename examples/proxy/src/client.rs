@@ -5,6 +5,7 @@ use crate::buffer::{BUFFER, Fill, Inbox, Outbox, Pool};
 use crate::exchange::Exchange;
 use crate::messages::{self, Additions};
 use crate::pinning::Pin;
+use crate::tunnel::WEBSOCKET;
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::error::Error;
@@ -67,6 +68,8 @@ pub enum Progress {
     ClientFull,
     /// There is more to do, but others should have their turn.
     Yield,
+    /// The upstream has switched to the protocol that the client asked for.
+    Switched,
     Complete {
         /// The upstream connection can carry another request: this one has been sent whole, its response read whole, and
         /// no buffer holds anything. No other response can be owed, since a connection has one request at a time.
@@ -125,6 +128,9 @@ impl Client {
     /// Reads what the client sends, up to the end of a request, as far as there is room for it. Returns whether there
     /// may be more to read, but others should have their turn.
     pub fn take_request(&mut self, pool: &mut Pool, additions: Additions<'_>, now: Instant) -> Result<bool, Refusal> {
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.tunnel.is_some()) {
+            return self.take_tunnelled(pool);
+        }
         let mut fills = 0;
         while self.ending == Ending::Open {
             let drops = self.exchange.as_ref().is_some_and(Exchange::drops_body);
@@ -146,6 +152,9 @@ impl Client {
                 request::Event::Head(head) => {
                     let exchange = Exchange::new(&head, self.status, now)?;
                     self.response.reset(head.method);
+                    if exchange.upgrade {
+                        self.response.expect_upgrade(WEBSOCKET);
+                    }
                     if !self.status {
                         messages::request_head(self.to_upstream.append(pool), &head, self.addr.ip(), additions);
                     }
@@ -201,7 +210,7 @@ impl Client {
         upstream_waits && exchange.received - before < least
     }
 
-    fn fill(&mut self, pool: &mut Pool) -> Result<Fill, Refusal> {
+    pub fn fill(&mut self, pool: &mut Pool) -> Result<Fill, Refusal> {
         // Of a head only the first bytes count as progress: its time is limited, however it trickles.
         let counts = self.exchange.is_some() || self.inbox.is_empty();
         let filled = self.inbox.fill(&mut self.stream, pool).map_err(|_| Refusal::Gone)?;

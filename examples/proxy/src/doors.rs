@@ -7,7 +7,7 @@
 use crate::address::Listen;
 use crate::client::{Client, Ending};
 use crate::drive::Next;
-use crate::proxy::{FIRST_CLIENT, Proxy, STATUS};
+use crate::proxy::{Proxy, STATUS};
 use conncache::mio::net::{TcpListener, TcpStream};
 use conncache::mio::{Interest, Registry, Token};
 use log::{info, warn};
@@ -130,7 +130,7 @@ impl Proxy {
 
     fn welcome(&mut self, mut stream: TcpStream, addr: SocketAddr, status: bool) {
         let entry = self.clients.vacant_entry();
-        let token = Token(FIRST_CLIENT + entry.key());
+        let token = Proxy::client_token(entry.key());
         if let Err(error) = self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             return warn!("event=register_failed error={error}");
         }

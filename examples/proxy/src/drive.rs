@@ -129,6 +129,9 @@ impl Proxy {
         if exchange.waiting {
             return self.flush(key);
         }
+        if exchange.tunnel.is_some() {
+            return self.advance_tunnel(key);
+        }
         if exchange.link.is_none() {
             let chosen = match client.pin {
                 Some(pin) if self.balance.is_well(pin.upstream, self.now) => Some(pin.upstream),
@@ -188,6 +191,7 @@ impl Proxy {
                 }
             }
             Ok(Progress::Yield) => Next::Yield,
+            Ok(Progress::Switched) => self.begin_tunnel(key, id),
             Ok(Progress::Complete { reusable }) => {
                 self.give_back(key, id, reusable);
                 self.counts.passed_on += 1;
@@ -210,7 +214,7 @@ impl Proxy {
     }
 
     /// The exchange is over, its upstream connection given back: on to the next request.
-    fn end_exchange(&mut self, key: usize) -> Next {
+    pub fn end_exchange(&mut self, key: usize) -> Next {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if let Some(Exchange { link: Some(mut link), .. }) = client.next_request(&mut self.pool) {
             link.inbox.release(&mut self.pool);
@@ -223,7 +227,7 @@ impl Proxy {
     }
 
     /// Writes what waits for the client, and closes if that was to be all.
-    fn flush(&mut self, key: usize) -> Next {
+    pub fn flush(&mut self, key: usize) -> Next {
         let let_go = self.grace_is_over();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if client.flush(&mut self.pool).is_err() {

@@ -5,6 +5,7 @@ use crate::client::Refusal;
 use crate::journal::Record;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
+use crate::tunnel::{Tunnel, asks_for_websocket};
 use conncache::ConnId;
 use http::framing::body::Framing;
 use http::framing::head::Version;
@@ -42,6 +43,10 @@ pub struct Exchange {
     pub binding: bool,
     /// What is told of it at its end.
     pub record: Record,
+    /// The client asks to switch to the WebSocket protocol.
+    pub upgrade: bool,
+    /// Both sides have switched.
+    pub tunnel: Option<Tunnel>,
     pub head_only: bool,
     /// What a client of the status page asks for.
     pub page: Option<Page>,
@@ -116,6 +121,8 @@ impl Exchange {
             keep: None,
             binding: binds_connection(head.fields),
             record: Record::new(head.method, head.path, now),
+            upgrade: page.is_none() && asks_for_websocket(head),
+            tunnel: None,
             head_only: head.method == "HEAD",
             page,
             version: head.version,

@@ -63,7 +63,7 @@ impl fmt::Display for Concerned<'_> {
 }
 
 /// How an exchange ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Whole,
     /// The upstream or the proxy ended it in the middle of the response.

@@ -23,6 +23,7 @@ mod options;
 mod pinning;
 mod proxy;
 mod status;
+mod tunnel;
 mod upstream;
 
 use conncache::mio::{Events, Poll};
@@ -117,7 +118,7 @@ fn run(mut options: Options) -> io::Result<()> {
                     SIGNAL if !signals.came() => {}
                     SIGNAL if proxy.draining => return Ok(()),
                     SIGNAL => proxy.drain(),
-                    token => Proxy::client_of(token).into_iter().for_each(|key| proxy.on_client(key, event)),
+                    _ => proxy.on_host_event(event),
                 },
             }
         }

@@ -1,5 +1,6 @@
 //! The heads that the proxy writes: requests for upstreams, responses for clients, and answers of its own.
 
+use crate::tunnel::asks_for_websocket;
 use http::framing::body::Framing;
 use http::framing::head::{Field, Version};
 use http::framing::request::Request;
@@ -41,6 +42,9 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: IpAddr, ad
         Version::Http11 => b"Via: 1.1 conncache\r\n",
     });
     length(out, request.framing == Framing::Chunked, request.content_length);
+    if asks_for_websocket(request) {
+        out.extend_from_slice(Persistence::Switched.line().as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -72,6 +76,8 @@ pub enum Persistence {
     /// That it persists, though it is HTTP/1.0.
     KeepAlive,
     Close,
+    /// That it goes on in another protocol.
+    Switched,
 }
 
 impl Persistence {
@@ -89,6 +95,7 @@ impl Persistence {
             Persistence::Default => "",
             Persistence::KeepAlive => "Connection: keep-alive\r\n",
             Persistence::Close => "Connection: close\r\n",
+            Persistence::Switched => "Connection: Upgrade\r\nUpgrade: websocket\r\n",
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::journal::{End, Journal};
 use crate::options::Times;
+use crate::tunnel::SILENCE;
+use conncache::mio::event::Event;
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
 pub const SIGNAL: Token = Token(2);
-pub const FIRST_CLIENT: usize = 16;
+const FIRST_CLIENT: usize = 16;
 /// For how long a client may say nothing between two requests.
 const CLIENT_IDLE: Duration = Duration::from_secs(75);
 /// For how long a client that has its last answer may say nothing before its connection is closed. One that goes on
@@ -96,8 +98,22 @@ impl Proxy {
         })
     }
 
-    pub fn client_of(token: Token) -> Option<usize> {
-        token.0.checked_sub(FIRST_CLIENT)
+    /// Each client has two tokens: its own, and one for the upstream's end of a tunnel.
+    pub fn client_token(key: usize) -> Token {
+        Token(FIRST_CLIENT + 2 * key)
+    }
+
+    pub fn tunnel_token(key: usize) -> Token {
+        Token(FIRST_CLIENT + 2 * key + 1)
+    }
+
+    /// An event under one of the clients' tokens.
+    pub fn on_host_event(&mut self, event: &Event) {
+        match event.token().0.checked_sub(FIRST_CLIENT) {
+            Some(at) if at % 2 == 0 => self.on_client(at / 2, event),
+            Some(at) => self.on_tunnel(at / 2, event),
+            None => {}
+        }
     }
 
     /// What is left to do when all events of a turn are handled.
@@ -143,8 +159,9 @@ impl Proxy {
             self.record(key, 0, End::Left);
         }
         let Some(mut client) = self.clients.try_remove(key) else { return };
-        if let Some(link) = client.exchange.take().and_then(|exchange| exchange.link) {
-            self.drop_link(link);
+        if let Some(exchange) = client.exchange.take() {
+            exchange.link.into_iter().for_each(|link| self.drop_link(link));
+            exchange.tunnel.into_iter().for_each(|tunnel| self.drop_tunnel(tunnel));
         }
         client.inbox.release(&mut self.pool);
         client.pin.into_iter().for_each(|pin| self.unpin(pin));
@@ -194,6 +211,7 @@ impl Proxy {
             Ending::Lingering if client.drop_until.is_some_and(|until| until <= self.now) => Duration::ZERO,
             Ending::Lingering => self.linger_time(),
             _ if client.is_idle() => CLIENT_IDLE,
+            _ if client.exchange.as_ref().is_some_and(|exchange| exchange.tunnel.is_some()) => SILENCE,
             _ => self.timeout,
         };
         if quiet < patience {
@@ -203,6 +221,9 @@ impl Proxy {
         match &client.exchange {
             _ if stuck_client || client.ending != Ending::Open => self.close(key),
             _ if client.is_idle() => self.end(key),
+            Some(exchange) if exchange.tunnel.is_some() => {
+                self.end_tunnel(key, End::Cut);
+            }
             Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
                 let (at, started) = (exchange.upstream, exchange.started);
                 let peer = self.upstreams[at].peer.clone();

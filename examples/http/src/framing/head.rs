@@ -86,6 +86,8 @@ pub(super) struct Facts<'a> {
     pub chunked: bool,
     pub close: bool,
     pub keep_alive: bool,
+    /// `Connection` names the `Upgrade` line.
+    pub upgrade: bool,
     pub host: Option<&'a [u8]>,
     pub expect_continue: bool,
     pub timeout: Option<u64>,
@@ -177,6 +179,7 @@ impl Reader {
                         } else if option.eq_ignore_ascii_case(b"keep-alive") {
                             facts.keep_alive = true;
                         } else {
+                            facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                             names_fields = true;
                         }
                     }

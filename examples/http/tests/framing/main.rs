@@ -6,6 +6,7 @@
 
 mod random;
 mod tables;
+mod upgrade;
 
 use http::framing::body::{Body, Framing, Piece, write_chunk, write_last_chunk};
 use http::framing::error::{Error, Kind};
