@@ -1,9 +1,9 @@
 //! An HTTP/1.1 reverse proxy on one loop and one thread.
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
-//! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's
-//! bytes in `client`, the choice of its connection in `upstream`; `pinning` is for those
-//! that serve one client alone.
+//! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's bytes in
+//! `client`, a response's in `answering`, the choice of the connection in `upstream`; `pinning` is for connections that
+//! serve one client alone, `tunnel` for those that have left HTTP.
 
 mod address;
 mod answering;
@@ -14,6 +14,7 @@ mod counts;
 mod demo;
 mod doors;
 mod drive;
+mod ending;
 mod exchange;
 mod journal;
 mod latency;
