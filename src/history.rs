@@ -3,11 +3,11 @@
 use crate::closings;
 use std::time::Instant;
 
-/// What a connection has used up of its limits, and what has been closed since it left the cache.
+/// What a connection has used up of its limits, and from when on closings of its peer and channel binding concern it.
 ///
-/// It comes with a connection that was [taken](crate::Cache::take), [removed](crate::Cache::remove) or evicted, and
-/// goes back in [`ParkOptions::history`](crate::ParkOptions::history) or by [`adopt`](crate::Cache::adopt), be it into
-/// the same cache or another one of the process. It belongs to one connection, so it can't be copied.
+/// It comes with a connection that was [taken](crate::Cache::take), [removed](crate::Cache::remove) or evicted. It goes
+/// back in [`ParkOptions::history`](crate::ParkOptions::history), into the same cache or another one of the process. It
+/// belongs to one connection, so it can't be copied.
 #[derive(Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) opened: Instant,
@@ -24,10 +24,10 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a connection that the host itself opened at this time and has used since: one use.
+    /// The history of a connection that the host itself opened at this time, and that has had one use since.
     ///
-    /// A [`close_peer`](crate::Cache::close_peer) or [`close_channel`](crate::Cache::close_channel) of the cache it is
-    /// parked in counts from this call on. So make it when the connection is opened.
+    /// Make it when the connection is opened: a [`close_peer`](crate::Cache::close_peer) or
+    /// [`close_channel`](crate::Cache::close_channel) of the cache it will be parked in counts from this call on.
     pub fn opened_at(opened: Instant) -> History {
         History {
             opened,
@@ -45,7 +45,7 @@ impl History {
         self.opened
     }
 
-    /// How many owners the connection has had: whoever inserted it, and one for each hand-out.
+    /// How many owners the connection has had: the one who opened it, and one for each hand-out.
     pub fn uses(&self) -> u32 {
         self.uses
     }

@@ -25,22 +25,56 @@ const MOST_LOOKS: u32 = 16;
 
 /// # Waiting
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections)
-    /// and the like: one to reuse, or the right to open one, or a place in the line of those who wait for the same peer
-    /// and channel binding. First come, first served.
+    /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections),
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) or
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). The answer is a connection to reuse, a
+    /// [`Place`] at which one may be opened, or a wait in the line for this peer and channel binding. First come, first
+    /// served.
     ///
-    /// At a limit, an inactive connection that is of no use here makes room and comes with the answer: one that has to
-    /// go anyway, else the one inactive for longest.
+    /// At a limit, an inactive connection that can't serve the request makes room for it, and comes with the answer: one
+    /// that has to go anyway, else the one inactive for longest. At the limit on all connections that may be any
+    /// other; at the limit of this peer, it is one of this peer under another channel binding.
     ///
-    /// `until` is when the request gives up waiting, and when a place that it gets is no longer held. Default for a
-    /// place: 30 seconds.
+    /// At `until`, the request stops waiting, and a place that it got is no longer held. With `None` it waits for as
+    /// long as it takes, and a place is held for 30 seconds.
     ///
     /// A host that uses this calls [`grant`](Cache::grant) in each turn of its loop, before
     /// [`expire`](Cache::expire). Otherwise [`next_deadline`](Cache::next_deadline) stays due, and the loop spins.
     ///
+    /// ```
+    /// use conncache::mio::{Poll, net::TcpStream};
+    /// use conncache::{AggressiveCache, ChannelBindingId, Granted, Owner, Peer, Requested};
+    /// use std::time::Instant;
+    ///
+    /// # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let addr = server.local_addr()?;
+    /// let poll = Poll::new()?;
+    /// let mut cache: AggressiveCache<TcpStream> =
+    ///     AggressiveCache::builder().max_connections_per_peer(1).build(poll.registry())?;
+    /// let (peer, plain, now) = (Peer::from(addr), ChannelBindingId::PLAIN, Instant::now());
+    ///
+    /// // The first request may open a connection. The second one has to wait.
+    /// let Requested::Open { place, .. } = cache.request(now, &peer, plain, Owner(1), None)? else { panic!() };
+    /// let id = cache.insert_at(now, place, TcpStream::connect(addr)?)?;
+    /// let Requested::Wait(waiter) = cache.request(now, &peer, plain, Owner(2), None)? else { panic!() };
+    /// assert!(cache.grant(now).is_none());
+    ///
+    /// // Once the first owner has finished, it is the second one's turn.
+    /// # while cache[id].peer_addr().is_err() { std::thread::yield_now(); }
+    /// assert!(cache.checkin(now, id)?.is_none());
+    /// let grant = cache.grant(now).expect("there is a connection");
+    /// assert_eq!((grant.waiter, grant.owner), (waiter, Owner(2)));
+    /// let Granted::Reuse(found) = grant.granted else { panic!() };
+    /// assert!(found.id.same_connection(id)); // write to cache[found.id] at once
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// O(1), but at the limit of the peer O(channel bindings in use with it).
+    ///
     /// # Errors
     ///
-    /// [`RequestError`]: the line is full, the cache drains, or `until` has passed. Nothing has changed.
+    /// [`RequestError`]: as many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows, the cache drains,
+    /// or `until` has passed. Nothing has changed.
     pub fn request(
         &mut self,
         now: Instant,
@@ -86,12 +120,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(Requested::Wait(waiter))
     }
 
-    /// [`insert`](Cache::insert) for a connection that a [`Place`] was given for.
+    /// [`insert`](Cache::insert) for a connection that has a [`Place`]. The socket has to be non-blocking: see there.
     ///
     /// # Errors
     ///
-    /// The connection comes back with the cause, as there, and the place with it as long as it is held. If the place's
-    /// time was over, [`Cause::PlaceGone`]. Nothing has changed.
+    /// The connection comes back with the cause, and nothing has changed. If the place's time was over, the cause is
+    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too.
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if self.held(&place).is_none() {
             return Err(InsertError { conn, cause: Cause::PlaceGone, place: None });
@@ -105,15 +139,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Returns a place that nobody wants any more, as when the client has left, or the connection couldn't be opened and
-    /// the request has failed. Another request gets it.
+    /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
+    /// request has failed. Another request can have it.
     pub fn give_up(&mut self, place: Place) {
         self.end_place(&place);
     }
 
-    /// Puts the request that has this place back at the head of its line, to be granted another one: for a host that
-    /// can't open the connection at the moment, as on `EMFILE`. Its time runs on. If several are put back, they stand in
-    /// the order in which they came. O(those of them that came before). While the cache drains, it is refused.
+    /// Returns a place and puts its request at the head of its line: for a host that can't open the connection at the
+    /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on.
+    ///
+    /// As long as the limits leave room, the request can be granted another place at once. If nothing has changed by
+    /// then, the loop spins; docs/embedding.md in the repository says what to do.
     ///
     /// # Errors
     ///
@@ -127,20 +163,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(place.waiter)
     }
 
-    /// Serves one of the requests that wait, if one can be served, is out of time or is refused. Call it in each turn of
-    /// the loop until it says `None`, or fewer times, to bound the turn's work.
+    /// Answers one of the requests that wait: one that can be served, whose time is over, or that is refused. Call it in
+    /// each turn of the loop until it returns `None`, or fewer times, to bound the turn's work.
     ///
-    /// Those who wait for one peer and channel binding are served in the order in which they came. Where
-    /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
-    /// peer; where a peer's own limit binds, its channel bindings do.
+    /// Requests for one peer and channel binding are served in the order in which they came. Where the limit on all
+    /// connections binds, peers take turns. Where a peer's limit binds, its channel bindings do.
     ///
-    /// A connection that comes back serves its own line first. After eight such services that passed other lines over,
-    /// it makes room for one of those instead: the first that has no connection, or two less than its own line. One of
-    /// them is looked at in each service. So a line without a connection gets one after n × (8 + n) services at most,
-    /// where n lines wait.
+    /// A connection that comes back serves its own line first, so that it is reused. But after another line was passed
+    /// over eight times in this way, counted since a connection last made room for this reason, the next one makes room
+    /// for that line, if the other peer (or channel binding) has no connection, or at least two fewer than its own.
     ///
-    /// It may say `None` with work left, when it had enough to do with dead connections: then
+    /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
+    ///
+    /// O(1), but where a peer's limit binds O(channel bindings in use with it).
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
         if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
@@ -169,12 +205,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Ends a request that waits, as when its client has left. One that has a [`Place`] is ended by
+    /// Ends a request that waits, because its client has left, say. To end one that has a [`Place`], call
     /// [`give_up`](Cache::give_up).
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it doesn't wait (any more).
+    /// [`NotFound`] if it doesn't wait, or no longer.
     pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
         match self.table.lines.get(waiter).map(|request| request.at) {
             Some(At::Line(_)) => {
@@ -186,17 +222,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Has all who wait for `peer` refused, whatever their channel binding: for a server that is known to be down. They
-    /// come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
+    /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be down.
+    /// They come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
     pub fn refuse(&mut self, peer: &Peer) {
         let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
         let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
         lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
     }
 
-    /// A connection that was inserted is established: it counts no longer for
-    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, the first readable event
-    /// that isn't a hangup or the [`checkin`](Cache::checkin) says so.
+    /// Tells that an inserted connection is established: it no longer counts for
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, it counts until the first
+    /// readable event that isn't a hangup, or its [`checkin`](Cache::checkin). (Hosts that call
+    /// [`handle_readiness`](Cache::handle_readiness) don't tell whether an event was a readable one.)
     ///
     /// # Errors
     ///
@@ -207,7 +244,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// For how long the request has been waiting that waits for longest; zero if none waits. O(lines).
+    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(lines).
     pub fn longest_wait(&self) -> Duration {
         self.table.lines.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
     }
