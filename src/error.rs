@@ -67,7 +67,8 @@ pub enum StateError {
     /// It can't be made active for this peer, because it is kept for another one.
     OtherPeer,
     /// It can't move to this peer, which has as many connections as
-    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) allows.
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) (or, if it isn't established,
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer)) allows.
     PeerAtLimit,
     /// Requests wait for a connection to its peer and channel binding, and nobody overtakes them.
     OthersWait,

@@ -146,7 +146,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Returns a place and puts its request at the head of its line: for a host that can't open the connection at the
-    /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on.
+    /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on. Requests that are put back
+    /// stay in the order in which they came. While the cache drains, the request is refused.
+    ///
+    /// O(requests put back that came earlier).
     ///
     /// As long as the limits leave room, the request can be granted another place at once. If nothing has changed by
     /// then, the loop spins; docs/embedding.md in the repository says what to do.
@@ -166,12 +169,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Answers one of the requests that wait: one that can be served, whose time is over, or that is refused. Call it in
     /// each turn of the loop until it returns `None`, or fewer times, to bound the turn's work.
     ///
-    /// Requests for one peer and channel binding are served in the order in which they came. Where the limit on all
-    /// connections binds, peers take turns. Where a peer's limit binds, its channel bindings do.
+    /// Requests for one peer and channel binding are served in the order in which they came. Where
+    /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
+    /// peer. Where the limit of a peer binds, its channel bindings do.
     ///
-    /// A connection that comes back serves its own line first, so that it is reused. But after another line was passed
-    /// over eight times in this way, counted since a connection last made room for this reason, the next one makes room
-    /// for that line, if the other peer (or channel binding) has no connection, or at least two fewer than its own.
+    /// A connection that comes back serves its own line first, so that it is reused. After eight such services that
+    /// passed other lines over, it makes room for one of those instead, if that one has no connection, or at least two
+    /// fewer than its own line. Each service looks at one of them. So where n lines wait, a line without a connection
+    /// gets one after at most n × (8 + n) services.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
