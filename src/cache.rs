@@ -1,4 +1,4 @@
-//! The cache itself: what it consists of, and its parts, in the order of use.
+//! The cache: what it consists of, and its parts in the order of use.
 
 use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
@@ -60,9 +60,9 @@ pub type AggressiveCache<C> = Cache<C, Aggressive>;
 /// A cache that keeps only what somebody waits for: a connection that is made inactive serves the next
 /// [request](Cache::request) in line, or comes straight back, to be closed.
 ///
-/// It is for hosts that want one program for both ways. It is still the table of the active connections. A connection
-/// that was kept for a request which has left its line since comes from [`expire`](Cache::expire), for the reason
-/// [`Policy`](crate::Reason::Policy). So call [`grant`](Cache::grant) before `expire`.
+/// It is for programs that can be run with and without reuse. It is still the table of the active connections. If a
+/// connection was kept for a request, and that has left the line, the connection comes from [`expire`](Cache::expire),
+/// with the reason [`Policy`](crate::Reason::Policy). So call [`grant`](Cache::grant) before `expire`.
 pub type RestrictiveCache<C> = Cache<C, Restrictive>;
 
 /// A connection cache: a table of connections of type `C`. Each is active (an owner uses it) or inactive (the cache

@@ -1,7 +1,7 @@
 //! The connection records and every order they stand in, kept in step. Pure: no sockets, no clock, no log.
 //!
-//! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order), and has
-//! at most one entry among the deadlines in either state.
+//! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order). It has at
+//! most one entry among the deadlines of inactive connections, and one among those of owners.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;

@@ -1,4 +1,4 @@
-//! The way in and out for hosts with a table of their own, which have the cache keep the inactive connections alone.
+//! The way in and out for hosts with a table of their own, which give the cache only their inactive connections.
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};

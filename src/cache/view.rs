@@ -1,4 +1,4 @@
-//! Looking into the cache without changing it (but for the connections themselves).
+//! Looking into the cache without changing it (except the connections themselves).
 
 use crate::cache::Cache;
 use crate::channel::ChannelBindingId;
