@@ -6,8 +6,8 @@ use std::time::Instant;
 /// What a connection has used up of its limits, and from when on closings of its peer and channel binding concern it.
 ///
 /// It comes with a connection that was [taken](crate::Cache::take), [removed](crate::Cache::remove) or evicted. It goes
-/// back in [`ParkOptions::history`](crate::ParkOptions::history), into the same cache or another one of the process. It
-/// belongs to one connection, so it can't be copied.
+/// back in [`ParkOptions::history`](crate::ParkOptions::history) or by [`adopt`](crate::Cache::adopt), into the same
+/// cache or another one of the process. It belongs to one connection, so it can't be copied.
 #[derive(Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) opened: Instant,

@@ -108,7 +108,8 @@
 //!
 //! If your sessions own sockets and tokens, keep them, and give the cache only the inactive connections:
 //! [`park`](Cache::park) and [`take`](Cache::take). If your loop isn't mio's, use a [`Nest`], or a cache [without a
-//! `Poll`](Builder::build_unwatched).
+//! `Poll`](Builder::build_unwatched). If you have several loops, give each a cache; connections move between them by
+//! [`remove`](Cache::remove) and [`adopt`](Cache::adopt).
 //!
 //! # At most so many connections, the rest in line
 //!
@@ -122,9 +123,6 @@
 //!
 //! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) limit the time for which an owner has a
 //! connection.
-//!
-//! In a loop that is not mio's, use a [`Nest`], or a cache [without a `Poll`](Builder::build_unwatched). Between the caches
-//! of several loops, connections move by [`remove`](Cache::remove) and [`adopt`](Cache::adopt).
 //!
 //! # Guarantees
 //!

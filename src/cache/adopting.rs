@@ -20,15 +20,14 @@ use std::time::Instant;
 /// # Moving between caches
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes in a connection that has left another cache, or this one, by [`remove`](Cache::remove), and makes it
-    /// `owner`'s: registers it here for reading and writing. So a move from one loop to another costs two registrations
-    /// in all: one is ended there, one is made here.
+    /// `owner`'s. The cache registers it for reading and writing. So a move from one loop to another costs one
+    /// deregistration there and one registration here.
     ///
-    /// Peer, channel binding, age, uses and the end of its lifetime are those that it had; a
-    /// [`close_peer`](Cache::close_peer) or [`close_channel`](Cache::close_channel) in the meantime holds. The move
-    /// doesn't count as a use. A deadline of its own and private data don't move with it:
-    /// take [`private`](Evicted::private) out first if you need it.
+    /// It keeps its peer, channel binding, age, uses and end of lifetime. A [`close_peer`](Cache::close_peer) or
+    /// [`close_channel`](Cache::close_channel) in the meantime holds. The move doesn't count as a use. A deadline of its
+    /// own and private data don't move with it: take [`private`](Evicted::private) out first if you need it.
     ///
-    /// It isn't probed. If it was inactive, [check it in](Cache::checkin); the hand-out probes it then.
+    /// It isn't probed. If it was inactive, [check it in](Cache::checkin); the next hand-out probes it.
     ///
     /// ```
     /// use conncache::{AggressiveCache, ChannelBindingId, Owner, mio};
@@ -51,7 +50,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// The connection comes back as it was given, with the cause, as of [`insert`](Cache::insert). Nothing has changed.
+    /// The connection comes back as it was given, with a cause as for [`insert`](Cache::insert). Nothing has changed.
     pub fn adopt(&mut self, now: Instant, mut evicted: Evicted<C>, owner: Owner) -> Result<ConnId, AdoptError<C>> {
         let connected = evicted.history.connected || evicted.conn.is_connected();
         let most = self.most_to(&evicted.peer);

@@ -137,7 +137,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_any(now, id, Some(deadline))
     }
 
-    /// Takes a connection out of the cache, whatever its state, and deregisters it: for a protocol upgrade, say.
+    /// Takes a connection out of the cache, whatever its state, and deregisters it: for a protocol upgrade, say, or for
+    /// another cache to [adopt](Cache::adopt).
     ///
     /// # Errors
     ///

@@ -149,10 +149,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on. Requests that are put back
     /// stay in the order in which they came. While the cache drains, the request is refused.
     ///
-    /// O(requests put back that came earlier).
-    ///
     /// As long as the limits leave room, the request can be granted another place at once. If nothing has changed by
     /// then, the loop spins; docs/embedding.md in the repository says what to do.
+    ///
+    /// O(requests put back that came earlier).
     ///
     /// # Errors
     ///
