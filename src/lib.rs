@@ -121,8 +121,8 @@
 //!   [`Requested::Wait`]: the request is in line.
 //! * In each turn, call [`grant`](Cache::grant) until it returns `None`. It serves those who wait, in their order.
 //!
-//! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) limit the time for which an owner has a
-//! connection.
+//! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) tell when an owner has had a connection for too
+//! long.
 //!
 //! # Guarantees
 //!
@@ -135,15 +135,15 @@
 //!   connection whose read side was reported closed while it was active is never kept.
 //! * **One owner.** Nobody is handed a connection that another owner has. Nobody but the present owner can give it
 //!   back, close or move it: once a connection is handed out again, calls with an older [id](ConnId) return
-//!   [`NotFound`]. A late event of a connection that has left doesn't reach the one that took its place, because
-//!   [tokens](Builder::tokens) tell them apart by 24 bits (9 bits if tokens have 32).
+//!   [`NotFound`]. A late event of a connection that has left doesn't reach the one that took its place:
+//!   [tokens](Builder::tokens) tell them apart, by default with 24 bits (9 bits if tokens have 32).
 //! * **Accounted for.** Every connection leaves once, for one [`Reason`]. The [`Stats`] add up after every call.
 //! * **No leak.** No descriptor, token or table entry outlives its connection, even if deregistering fails. If your own
 //!   code (probe, source, policy or logger, but not a `Drop`) panics inside a call and you catch that, the connection
 //!   has either left, or is as it was.
 //! * **Bounded.** What you ask for bounds the work of a turn: a call returns at most one eviction, and a search closes
 //!   at most eight dead connections. Only [`close_all`](Cache::close_all) and dropping the cache close all at once.
-//!   Within a given [`capacity`](Builder::capacity), no table grows.
+//!   Within a given [`capacity`](Builder::capacity), no table of connections, peers or owners grows.
 //! * **Robust.** Nothing that a peer sends and no order of calls panics (except [indexing](std::ops::Index)), loops or
 //!   leaks. A misuse returns an error, and an error changes nothing.
 //! * **Discreet.** Private data, and the configurations behind channel bindings, never appear in `Debug`, `Display`,
