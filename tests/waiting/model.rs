@@ -10,8 +10,6 @@ mod run;
 use crate::common::random::{Random, for_seeds};
 use run::Run;
 
-const STEPS: usize = 2_500;
-
 /// Says at which step a run failed.
 struct At(usize);
 
@@ -23,10 +21,10 @@ impl Drop for At {
     }
 }
 
-fn play(seed: u64, restrictive: bool) {
+fn play(seed: u64, steps: usize, peers: usize, restrictive: bool) {
     let mut random = Random::new(seed);
-    let (mut run, mut at) = (Run::new(&mut random, restrictive), At(0));
-    while at.0 < STEPS {
+    let (mut run, mut at) = (Run::new(&mut random, peers, restrictive), At(0));
+    while at.0 < steps {
         run.step(&mut random);
         at.0 += 1;
     }
@@ -35,10 +33,16 @@ fn play(seed: u64, restrictive: bool) {
 
 #[test]
 fn an_aggressive_cache_serves_as_the_reference_says() {
-    for_seeds(0..150, |seed| play(seed, false));
+    for_seeds(0..130, |seed| play(seed, 2_500, 4, false));
 }
 
 #[test]
 fn a_restrictive_cache_serves_as_the_reference_says() {
-    for_seeds(1_000..1_150, |seed| play(seed, true));
+    for_seeds(1_000..1_130, |seed| play(seed, 2_500, 4, true));
+}
+
+/// More of them than a grant looks at.
+#[test]
+fn with_many_peers_the_cache_serves_as_the_reference_says() {
+    for_seeds(2_000..2_020, |seed| play(seed, 2_500, 24, seed % 2 == 0));
 }

@@ -1,7 +1,7 @@
 //! The calls that know nothing of requests, and have to respect them.
 
 use super::naive::{Pair, Room, Standing, channel};
-use super::run::{CHANNELS, PEERS, Run, ms, some_limits};
+use super::run::{CHANNELS, Run, ms, some_limits};
 use crate::common::random::Random;
 use crate::common::scripted::{Far, Scripted};
 use conncache::mio::{Interest, Token};
@@ -243,7 +243,7 @@ impl Run {
     }
 
     pub fn close_peer(&mut self, random: &mut Random) {
-        let peer = random.below(PEERS);
+        let peer = random.below(self.peers.len());
         self.cache.close_peer(&self.peers[peer]);
         self.naive.close(|pair| pair.0 == peer, Reason::PeerClosed);
     }

@@ -10,7 +10,6 @@ use conncache::{
 };
 use std::time::{Duration, Instant};
 
-pub const PEERS: usize = 4;
 pub const CHANNELS: usize = 3;
 
 pub fn ms(ms: usize) -> Duration {
@@ -77,12 +76,12 @@ pub fn some_limits(random: &mut Random) -> Limits {
 }
 
 impl Run {
-    pub fn new(random: &mut Random, restrictive: bool) -> Run {
+    pub fn new(random: &mut Random, peers: usize, restrictive: bool) -> Run {
         let poll = Poll::new().unwrap();
-        let peers: Vec<Peer> = (0..PEERS).map(|port| Peer::direct("peer", port as u16)).collect();
+        let peers: Vec<Peer> = (0..peers).map(|port| Peer::direct("peer", port as u16)).collect();
         let oldest_first = random.one_in(3);
         let of: Box<dyn Policy> = if restrictive { Box::new(Restrictive) } else { Box::new(Aggressive) };
-        let special = random.one_in(3).then(|| (random.below(PEERS), random.below(4)));
+        let special = random.one_in(3).then(|| (random.below(peers.len()), random.below(4)));
         let policy: Box<dyn Policy> = match special {
             Some((peer, most)) => Box::new(Special { of, peer: peers[peer].clone(), most }),
             None => of,
@@ -107,6 +106,7 @@ impl Run {
         Run {
             cache,
             naive,
+            totals: vec![0; 2 * peers.len() + 1],
             peers,
             outside: Vec::new(),
             stale: Vec::new(),
@@ -115,7 +115,6 @@ impl Run {
             timed_out: 0,
             in_vain: 0,
             conns: 0,
-            totals: vec![0; 2 * PEERS + 1],
             _poll: poll,
         }
     }
@@ -171,7 +170,7 @@ impl Run {
 
     pub fn pair(&self, random: &mut Random) -> Pair {
         // Most requests are for few pairs.
-        let (peers, channels) = if random.one_in(3) { (PEERS, CHANNELS) } else { (2, 2) };
+        let (peers, channels) = if random.one_in(3) { (self.peers.len(), CHANNELS) } else { (self.peers.len() / 2, 2) };
         (random.below(peers), random.below(channels) as u64)
     }
 
@@ -242,7 +241,8 @@ impl Run {
         assert_eq!((stats.waited, stats.timed_out), (self.waited, self.timed_out), "waited, timed out");
         assert_eq!(stats.inserted, (stats.active + stats.inactive) as u64 + stats.left_in_all());
         // Active, inactive, condemned, waiting; and places, or entries in which there is nothing else.
-        let (mut expected, mut found) = ([[[0; 5]; CHANNELS]; PEERS], [[[0; 5]; CHANNELS]; PEERS]);
+        let mut expected = vec![[[0; 5]; CHANNELS]; self.peers.len()];
+        let mut found = expected.clone();
         let mut add = |pair: Pair, what: usize| expected[pair.0][pair.1 as usize][what] += 1;
         for conn in &naive.conns {
             add(conn.pair, usize::from(conn.is_inactive()));
@@ -278,8 +278,8 @@ impl Run {
         let naive = &self.naive;
         let mut now = vec![(naive.total(), naive.most())];
         let most = naive.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
-        now.extend((0..PEERS).map(|peer| (naive.total_to(peer), naive.most_to(peer))));
-        now.extend((0..PEERS).map(|peer| (naive.connecting_to(peer), most)));
+        now.extend((0..self.peers.len()).map(|peer| (naive.total_to(peer), naive.most_to(peer))));
+        now.extend((0..self.peers.len()).map(|peer| (naive.connecting_to(peer), most)));
         for ((total, most), before) in now.into_iter().zip(&mut self.totals) {
             assert!(total <= most.max(*before), "{total} where {most} are allowed, and {before} were");
             *before = total;
