@@ -2,7 +2,7 @@
 
 use crate::common::scripted::{Far, Shared};
 use conncache::{ChannelBindingId, ConnId, Limits, Owner, Place, Reason, WaiterId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The numbers of a peer and a channel binding: those who wait for the same pair stand in one line.
 pub type Pair = (usize, u64);
@@ -70,6 +70,8 @@ pub struct Naive {
     /// The peer to which the policy lets so many connections lead.
     pub special: Option<(usize, usize)>,
     pub restrictive: bool,
+    /// For how long the policy keeps an inactive connection.
+    pub keeps_for: Option<Duration>,
     pub oldest_first: bool,
     pub draining: bool,
     pub now: Instant,
@@ -280,8 +282,13 @@ impl Naive {
         })
     }
 
+    fn kept_until(&self, until: Option<Instant>) -> Option<Instant> {
+        until.into_iter().chain(self.keeps_for.map(|time| self.now + time)).min()
+    }
+
     pub fn deactivate(&mut self, at: usize, pair: Pair, until: Option<Instant>, promised: bool) {
-        let (now, conn) = (self.now, &mut self.conns[at]);
+        let (now, until) = (self.now, self.kept_until(until));
+        let conn = &mut self.conns[at];
         (conn.pair, conn.since, conn.until, conn.connecting) = (pair, now, until, false);
         conn.standing = if promised { Standing::Promised } else { Standing::Kept };
     }
@@ -326,7 +333,8 @@ impl Naive {
             if self.restrictive {
                 self.conns[at].standing = Standing::Condemned(Reason::Policy);
             } else {
-                self.conns[at].standing = Standing::Kept;
+                let until = self.kept_until(self.conns[at].until);
+                (self.conns[at].standing, self.conns[at].until) = (Standing::Kept, until);
                 self.condemn_surplus();
             }
         }

@@ -8,6 +8,8 @@ use conncache::{
     Aggressive, Cache, Candidate, ConnId, Counts, Evicted, Limits, Owner, Peer, Place, Policy, Reason, Restrictive,
     Verdict,
 };
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub const CHANNELS: usize = 3;
@@ -47,6 +49,8 @@ pub struct Run {
     pub timed_out: u64,
     /// How often in a row a grant said `None` while it was due.
     pub in_vain: u32,
+    /// The policy's.
+    clock: Rc<Cell<Instant>>,
     conns: usize,
     totals: Vec<usize>,
     _poll: Poll,
@@ -80,7 +84,16 @@ impl Run {
         let poll = Poll::new().unwrap();
         let peers: Vec<Peer> = (0..peers).map(|port| Peer::direct("peer", port as u16)).collect();
         let oldest_first = random.one_in(3);
-        let of: Box<dyn Policy> = if restrictive { Box::new(Restrictive) } else { Box::new(Aggressive) };
+        let clock = Rc::new(Cell::new(Instant::now()));
+        let keeps_for = (!restrictive && random.one_in(4)).then(|| ms(20));
+        let of: Box<dyn Policy> = match keeps_for {
+            _ if restrictive => Box::new(Restrictive),
+            None => Box::new(Aggressive),
+            Some(time) => {
+                let clock = Rc::clone(&clock);
+                Box::new(move |_: &Candidate<'_>| Verdict::KeepUntil(clock.get() + time))
+            }
+        };
         let special = random.one_in(3).then(|| (random.below(peers.len()), random.below(4)));
         let policy: Box<dyn Policy> = match special {
             Some((peer, most)) => Box::new(Special { of, peer: peers[peer].clone(), most }),
@@ -89,12 +102,13 @@ impl Run {
         let limits = some_limits(random);
         let builder = Cache::with_policy(policy).limits(limits.clone()).oldest_first(oldest_first);
         let mut cache = builder.build(poll.registry()).unwrap();
-        let now = Instant::now();
+        let now = clock.get();
         assert!(cache.grant(now).is_none());
         let naive = Naive {
             limits,
             special,
             restrictive,
+            keeps_for,
             oldest_first,
             draining: false,
             now,
@@ -114,6 +128,7 @@ impl Run {
             waited: 0,
             timed_out: 0,
             in_vain: 0,
+            clock,
             conns: 0,
             _poll: poll,
         }
@@ -122,6 +137,7 @@ impl Run {
     pub fn step(&mut self, random: &mut Random) {
         // No two connections become inactive at the same time.
         self.naive.now += Duration::from_nanos(1);
+        self.clock.set(self.naive.now);
         match random.below(100) {
             0..20 => self.request(random),
             20..30 => self.insert_at(random),
@@ -150,6 +166,7 @@ impl Run {
             95..97 => self.naive.now = self.cache.next_deadline().map_or(self.naive.now, |at| at.max(self.naive.now)),
             97 => self.settle(),
             98 if random.one_in(300) => self.drain(),
+            98 if random.one_in(5) => self.cache.shrink_to_fit(),
             99 if random.one_in(100) => self.naive.now += ms(31_000),
             _ => {}
         }
