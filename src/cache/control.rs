@@ -28,7 +28,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Closes all connections, active ones too. Requests that wait are refused. O(n).
     pub fn close_all(&mut self) {
-        self.refuse_lines(|_| true);
+        for bucket in self.lines(|_| true) {
+            self.table.refuse_line(bucket);
+        }
         while let Some(slot) = self.table.last() {
             drop(self.evict(slot, Reason::Closed));
         }
@@ -145,10 +147,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     fn refuse_lines(&mut self, which: impl Fn(&Bucket) -> bool) {
-        if self.table.lines.waiting() > 0 {
-            let lines = self.table.buckets.iter().filter(|(_, bucket)| bucket.line != NONE && which(bucket));
-            let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
-            lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        self.lines(which).into_iter().for_each(|bucket| self.refuse_line(bucket));
+    }
+
+    /// The buckets that somebody waits in.
+    fn lines(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
+        if self.table.lines.waiting() == 0 {
+            return Vec::new();
         }
+        let lines = self.table.buckets.iter().filter(|(_, bucket)| bucket.line != NONE && which(bucket));
+        lines.map(|(at, _)| at).collect()
     }
 }

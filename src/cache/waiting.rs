@@ -23,6 +23,9 @@ const PLACE_TIME: Duration = Duration::from_secs(30);
 /// How many lines and peers for which nothing can be done one grant looks at.
 const MOST_LOOKS: u32 = 16;
 
+/// A connection that was promised to a request, and until when the policy keeps it without.
+type Broken = (u32, Result<Tick, Reason>);
+
 /// # Waiting
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections),
@@ -185,8 +188,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
         if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
+            let grant = self.end_request(now, request, Granted::TimedOut);
             self.stats.timed_out += 1;
-            return Some(self.end_request(now, request, Granted::TimedOut));
+            return Some(grant);
         }
         if let Some(request) = self.table.lines.first_refused() {
             return Some(self.end_request(now, request, Granted::Refused));
@@ -402,6 +406,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 None
             }
         });
+        let broken = found.filter(|&slot| !self.is_promised(slot)).and_then(|_| self.broken_promise(bucket));
         self.table.lines.drop_first_ready();
         if found.is_none() && self.table.len() < before {
             self.table.may_serve(bucket);
@@ -416,7 +421,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.may_serve(bucket);
         }
         let found = self.hand_out(now, slot, owner);
-        self.end_promises(bucket);
+        if let Some(broken) = broken {
+            self.end_promise(broken);
+        }
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted: Granted::Reuse(found) })
     }
 
@@ -441,9 +448,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let place = self.place(waiter, &peer, channel, owner, end);
         // The host's code may panic: then it is still this site's turn.
         self.table.buckets.sites.look_again(site);
+        let bucket = self.table.lines.line(line).bucket;
+        let with_its_promise =
+            victim.is_some_and(|(slot, _)| self.is_promised(slot) && self.table.at(slot).bucket == bucket);
+        let broken = if with_its_promise { None } else { self.broken_promise(bucket) };
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
-        let bucket = self.table.take_turn(request, end);
-        self.end_promises(bucket);
+        self.table.take_turn(request, end);
+        if let Some(broken) = broken {
+            self.end_promise(broken);
+        }
         let granted = Granted::Open { place, evicted };
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted })
     }
@@ -473,42 +486,55 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn step_out(&mut self, request: u32) {
         let At::Line(line) = self.table.lines.at(request).at else { unreachable!("it waits") };
         let bucket = self.table.lines.line(line).bucket;
-        let promised = bucket != NONE && self.table.buckets.get(bucket).promised > 0;
+        let broken = if bucket == NONE { None } else { self.broken_promise(bucket) };
         self.table.step_out(request);
-        if promised {
-            self.end_promises(bucket);
+        if let Some(broken) = broken {
+            self.end_promise(broken);
         }
     }
 
     /// Has everybody in the line of this bucket refused.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
-        let promised = self.table.buckets.get(bucket).promised > 0;
-        self.table.refuse_line(bucket);
-        if promised {
-            self.end_promises(bucket);
+        while let Some(broken) = self.promise_beyond(bucket, 0) {
+            self.end_promise(broken);
         }
+        self.table.refuse_line(bucket);
     }
 
-    /// Asks the policy anew about connections that were kept for those who wait, and are no longer.
-    pub(crate) fn end_promises(&mut self, bucket: u32) {
-        while let Some(slot) = self.table.broken_promise(bucket) {
-            let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
-            let candidate = Candidate {
-                now: self.clock.now().expect("the clock has been told"),
-                peer: &home.peer,
-                channel: home.channel,
-                uses: record.uses,
-                inactive: self.table.inactive() - 1,
-                inactive_to_peer: home.inactive() as usize - 1,
-                waiting: 0,
-            };
-            match verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER) {
-                Ok(until) => {
-                    self.table.end_promise(slot, until);
-                    self.condemn_surplus(bucket);
-                }
-                Err(reason) => self.table.condemn(slot, reason),
+    fn is_promised(&self, slot: u32) -> bool {
+        self.table.at(slot).flags.standing == Standing::Promised
+    }
+
+    /// The promise that is broken when one of those leaves who wait in this bucket.
+    fn broken_promise(&mut self, bucket: u32) -> Option<Broken> {
+        self.promise_beyond(bucket, self.table.waiting_in(bucket) - 1)
+    }
+
+    /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
+    /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
+    fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
+        let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
+        let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
+        let candidate = Candidate {
+            now: self.clock.now().expect("the clock has been told"),
+            peer: &home.peer,
+            channel: home.channel,
+            uses: record.uses,
+            inactive: self.table.inactive() - 1,
+            inactive_to_peer: home.inactive() as usize - 1,
+            waiting: 0,
+        };
+        Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))
+    }
+
+    /// A connection that was kept for those who wait is for whoever comes, if the policy keeps it.
+    fn end_promise(&mut self, (slot, kept): Broken) {
+        match kept {
+            Ok(until) => {
+                self.table.end_promise(slot, until);
+                self.condemn_surplus(self.table.at(slot).bucket);
             }
+            Err(reason) => self.table.condemn(slot, reason),
         }
     }
 }

@@ -94,9 +94,8 @@ impl<C> Table<C> {
         self.lines.remove(request)
     }
 
-    /// Gives a place to a request that waits: the bucket where it counts. Its line is the last of its peer to get another
-    /// one.
-    pub(crate) fn take_turn(&mut self, request: u32, end: Tick) -> u32 {
+    /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
+    pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
         let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
         let waiting = self.lines.line(line).waiting;
@@ -109,7 +108,6 @@ impl<C> Table<C> {
             turns.push_newest(&mut self.lines.lines, line);
         }
         self.buckets.sites.look_again(site);
-        bucket
     }
 
     /// Gives a place to a request that is in no line.
@@ -196,9 +194,9 @@ impl<C> Table<C> {
         self.buckets.sites.look_again(site);
     }
 
-    /// A connection of this bucket that is promised to nobody any more.
-    pub(crate) fn broken_promise(&self, bucket: u32) -> Option<u32> {
-        if self.buckets.get(bucket).promised <= self.waiting_in(bucket) {
+    /// A connection of this bucket that is promised to nobody when only so many wait.
+    pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
+        if self.buckets.get(bucket).promised <= waiting {
             return None;
         }
         self.oldest_in(bucket, Standing::Promised)

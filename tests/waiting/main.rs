@@ -8,6 +8,7 @@ mod limits;
 mod line;
 mod model;
 mod overdue;
+mod panics;
 mod places;
 mod stumbling;
 

@@ -327,7 +327,7 @@ impl Naive {
 
     /// Connections promised to more than those who wait are for others, or condemned by the policy.
     pub fn end_promises(&mut self, pair: Pair) {
-        while self.promised_in(pair).count() > self.waiting_in(pair) {
+        while !self.draining && self.promised_in(pair).count() > self.waiting_in(pair) {
             let oldest = self.promised_in(pair).min_by_key(|conn| conn.since).expect("there are some").id;
             let at = self.at(oldest);
             if self.restrictive {
