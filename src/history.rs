@@ -1,6 +1,7 @@
 //! What a connection brings along when it comes back to a cache.
 
 use crate::closings;
+use crate::reason::Reason;
 use std::time::Instant;
 
 /// What a connection has used up of its limits, and from when on closings of its peer and channel binding concern it.
@@ -21,6 +22,8 @@ pub struct History {
     pub(crate) cache: u32,
     /// How many closings there had been in the process.
     pub(crate) epoch: u64,
+    /// Why it must not come back: its peer or channel binding was closed while it was in a cache.
+    pub(crate) closed: Option<Reason>,
 }
 
 impl History {
@@ -37,6 +40,7 @@ impl History {
             read_closed: false,
             cache: 0,
             epoch: closings::epoch(),
+            closed: None,
         }
     }
 

@@ -207,12 +207,13 @@ impl<C> Table<C> {
             }
             State::Inactive { .. } => self.unlist(slot),
         }
-        let record = self.slots.remove(slot as usize);
+        let mut record = self.slots.remove(slot as usize);
         self.living.remove(slot);
         self.deadlines.remove(slot);
         self.times.remove(slot);
         let bucket = self.buckets.get(at);
         let (peer, channel, site) = (bucket.peer.clone(), bucket.channel, bucket.site);
+        record.flags.doomed = bucket.closed.or(record.flags.doomed);
         self.buckets.sites.get_mut(site).total -= 1;
         if self.lines.waiting() > 0 {
             self.may_serve(at);

@@ -85,6 +85,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether its peer or channel binding was closed while a connection that comes back was away.
     pub(super) fn closed_since(&self, history: &History, peer: &Peer, channel: ChannelBindingId) -> Option<Reason> {
-        closings::since(history.epoch, [history.cache, self.tokens.serial()], peer, channel)
+        let caches = [history.cache, self.tokens.serial()];
+        history.closed.or_else(|| closings::since(history.epoch, caches, peer, channel))
     }
 }

@@ -74,6 +74,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             read_closed: record.flags.read_closed,
             cache: self.tokens.serial(),
             epoch: closings::epoch(),
+            closed: record.flags.doomed.filter(|reason| matches!(reason, Reason::PeerClosed | Reason::ChannelClosed)),
         }
     }
 

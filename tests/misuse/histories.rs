@@ -6,7 +6,7 @@ use crate::common::scripted::{Scripted, Shared};
 use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::{INSTANT, host};
 use conncache::mio::{Interest, Token};
-use conncache::{Cause, History, ParkError, ParkOptions, Peer, Reason, Taken};
+use conncache::{Cause, ConnId, ConnState, Evicted, History, Limits, ParkError, ParkOptions, Peer, Reason, Taken};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -117,6 +117,42 @@ fn a_closing_holds_in_another_cache_if_it_was_made_where_the_connection_comes_fr
         match by {
             2 => assert!(parked.is_ok(), "a third cache's closings are its own"),
             _ => assert_eq!(refused(parked), Reason::PeerClosed, "closed by cache {by}"),
+        }
+    }
+}
+
+#[test]
+fn what_leaves_after_its_peer_or_channel_was_closed_is_not_taken_back() {
+    type Close = fn(&mut Host<Light>);
+    let closings: [(Close, Reason); 2] = [
+        (|host| host.cache.close_peer(&host.peer), Reason::PeerClosed),
+        (|host| host.cache.close_channel(PLAIN), Reason::ChannelClosed),
+    ];
+    type Leave = fn(&mut Host<Light>, ConnId) -> Evicted<Light>;
+    let ways: [Leave; 4] = [
+        |host, id| host.cache.remove(id).unwrap(),
+        |host, id| host.cache.checkin(host.now, id).unwrap().unwrap(),
+        |host, id| {
+            // Wherever it is moved.
+            let moved = host.cache.set_connection_state(host.now, id, &Peer::direct("new", 1), ConnState::Active(ME));
+            host.cache.close_connection(moved.unwrap().id).unwrap()
+        },
+        |host, id| {
+            drop(host.cache.close_connection(id));
+            // One that was inactive, and is condemned by now.
+            host.cache.set_limits(Limits::default()).unwrap();
+            host.cache.expire(host.now).unwrap()
+        },
+    ];
+    for (close, reason) in closings {
+        for leave in ways {
+            let mut host = host(|_| ());
+            let id = host.insert(Light);
+            host.keep(Light);
+            close(&mut host);
+            let evicted = leave(&mut host, id);
+            let (to, options) = (host.peer.clone(), ParkOptions::default().history(evicted.history));
+            assert_eq!(refused(host.cache.park(host.now, evicted.conn, &to, PLAIN, options)), reason);
         }
     }
 }
