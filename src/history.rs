@@ -13,8 +13,8 @@ use std::time::Instant;
 pub struct History {
     pub(crate) opened: Instant,
     pub(crate) uses: u32,
-    /// The end of its lifetime, once a cache has fixed it; none, if it is not limited.
-    pub(crate) lifetime_end: Option<Option<Instant>>,
+    /// The end of its lifetime, if a cache has limited that.
+    pub(crate) lifetime_end: Option<Instant>,
     pub(crate) connected: bool,
     /// Its read side was reported closed while it was active.
     pub(crate) read_closed: bool,

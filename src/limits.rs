@@ -51,7 +51,7 @@ pub struct Limits {
     /// How old a connection may become, counted from its insertion, or from what
     /// [`History::opened_at`](crate::History::opened_at) says. It is fixed for each connection when it comes in; a change
     /// applies to those that come in later. A connection that is active at the end of its lifetime isn't kept when it
-    /// would become inactive.
+    /// would become inactive. Of a connection that comes from another cache, the earlier end counts.
     pub max_lifetime: Option<Duration>,
     /// How much a lifetime is shortened at most, evenly at random, so that connections opened together don't end
     /// together. It can't be more than `max_lifetime`.

@@ -78,9 +78,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// When a connection that comes back was opened, and the end of its lifetime.
     pub(super) fn times_of(&self, history: &History, clock: &Clock, jitter: &mut Jitter) -> (Tick, Tick) {
-        let opened = clock.tick(history.opened);
-        let end = history.lifetime_end.map(|end| end.map_or(Tick::NEVER, |end| clock.tick(end)));
-        (opened, end.unwrap_or_else(|| self.lifetime_end(opened, jitter)))
+        // Nothing is opened in the future.
+        let opened = clock.tick(history.opened).min(clock.latest());
+        let fixed = history.lifetime_end.map_or(Tick::NEVER, |end| clock.tick(end));
+        let is_ours = history.cache == self.tokens.serial();
+        (opened, if is_ours { fixed } else { self.lifetime_end(opened, jitter).min(fixed) })
     }
 
     /// Whether its peer or channel binding was closed while a connection that comes back was away.

@@ -69,7 +69,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         History {
             opened: self.instant(record.opened),
             uses: record.uses,
-            lifetime_end: Some(self.clock.instant(record.lifetime_end)),
+            lifetime_end: self.clock.instant(record.lifetime_end),
             connected: record.flags.connected,
             read_closed: record.flags.read_closed,
             cache: self.tokens.serial(),

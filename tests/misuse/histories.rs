@@ -64,6 +64,30 @@ fn a_lifetime_counts_from_when_the_host_opened_the_connection() {
 }
 
 #[test]
+fn the_lifetime_of_each_cache_that_a_connection_comes_to_counts() {
+    let lifetime = |seconds: Option<u32>| host(|l| l.max_lifetime = seconds.map(|seconds| seconds * SECOND));
+    for (old, new, expected) in
+        [(None, Some(10), 10), (Some(60), Some(10), 10), (Some(10), Some(60), 10), (Some(10), None, 10)]
+    {
+        let (mut old, mut new) = (lifetime(old), lifetime(new));
+        let start = old.now;
+        old.keep(Light);
+        old.now += SECOND;
+        let taken = take(&mut old);
+        assert!(new.cache.park(old.now, Light, &new.peer, PLAIN, taken_with(taken)).is_ok());
+        assert_eq!(new.cache.next_deadline(), Some(start + expected * SECOND));
+    }
+}
+
+#[test]
+fn a_connection_said_to_be_opened_in_the_future_is_opened_now() {
+    let mut host = host(|l| l.max_lifetime = Some(SECOND));
+    let options = ParkOptions::default().history(History::opened_at(host.now + 100 * SECOND));
+    assert!(host.cache.park(host.now, Light, &host.peer, PLAIN, options).is_ok());
+    assert_eq!(host.cache.next_deadline(), Some(host.now + SECOND));
+}
+
+#[test]
 fn what_was_taken_when_its_peer_was_closed_is_not_taken_back() {
     let elsewhere = Peer::direct("elsewhere", 1);
     for (closed, back_to, expected) in [
