@@ -1,4 +1,4 @@
-//! The cache itself: what it consists of, and its parts, in the order of use.
+//! The cache: what it consists of, and its parts in the order of use.
 
 use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
@@ -36,6 +36,8 @@ mod times;
 
 mod parking;
 
+mod adopting;
+
 mod control;
 
 mod view;
@@ -51,20 +53,23 @@ mod tokens;
 
 /// A cache that keeps connections open for as long as possible: until the peer hangs up, or a limit is reached.
 ///
-/// By default there is no limit. Set [some](crate::Limits), or call [`shed`](Cache::shed) when descriptors run out.
+/// By default nothing is limited. Set [limits](crate::Limits), or call [`shed`](Cache::shed) when descriptors run out.
 pub type AggressiveCache<C> = Cache<C, Aggressive>;
 
-/// A cache that keeps nothing: a connection made inactive comes straight back, to be closed in order.
+/// A cache that keeps only what somebody waits for: a connection that is made inactive serves the next
+/// [request](Cache::request) in line, or comes straight back, to be closed.
 ///
-/// For hosts that want one program for both ways; and still the table of the active connections.
+/// It is for programs that can be run with and without reuse. It is still the table of the active connections. If a
+/// connection was kept for a request, and that has left the line, the connection comes from [`expire`](Cache::expire),
+/// with the reason [`Policy`](crate::Reason::Policy). So call [`grant`](Cache::grant) before `expire`.
 pub type RestrictiveCache<C> = Cache<C, Restrictive>;
 
-/// A connection cache: a table of connections of type `C`, each active (an owner's) or inactive (watched by the
-/// cache, and free to be handed out again), in which `P` decides what is kept.
+/// A connection cache: a table of connections of type `C`. Each is active (an owner uses it) or inactive (the cache
+/// watches it, and may hand it out again). The policy `P` decides what is kept.
 ///
-/// It is registered with the host's [`Poll`](mio::Poll) and driven by the host's loop; see the [crate's
-/// page](crate). Inside a loop that isn't mio's, use a [`Nest`](crate::Nest), or a cache [without a
-/// `Poll`](Builder::build_unwatched). Usually named by its aliases [`AggressiveCache`] and [`RestrictiveCache`].
+/// The connections are registered with the host's [`Poll`](mio::Poll), and the host's loop drives the cache; see the
+/// [crate's page](crate). Inside a loop that isn't mio's, use a [`Nest`](crate::Nest), or a cache [without a
+/// `Poll`](Builder::build_unwatched). The usual names are the aliases [`AggressiveCache`] and [`RestrictiveCache`].
 ///
 /// Dropping the cache deregisters and closes every connection, active ones too.
 pub struct Cache<C: Connection, P: Policy> {

@@ -1,20 +1,20 @@
-//! Channel bindings: what connections to one peer may not stand in for each other.
+//! Channel bindings: which connections to one peer must not replace each other.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
-/// Tells apart connections to one peer that may not stand in for each other: other TLS settings, another client
-/// certificate, other proxy credentials, another local address.
+/// Tells apart connections to one peer that must not replace each other, because they have different TLS settings,
+/// client certificates, proxy credentials or local addresses.
 ///
-/// Choose the numbers yourself, or let one [`Interner`] turn configurations into them (it never makes 0, which is thus
-/// free for "nothing special"). The number may be printed and logged; the configuration behind it never is.
+/// Choose the numbers yourself, or let one [`Interner`] turn configurations into them. (It never makes 0, which means
+/// "nothing special".) The number may be printed and logged. The configuration behind it never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelBindingId(pub u64);
 
 impl ChannelBindingId {
-    /// Nothing special: neither TLS nor credentials.
+    /// Nothing special: no TLS and no credentials.
     pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 }
 
@@ -26,11 +26,12 @@ impl fmt::Display for ChannelBindingId {
 
 /// Turns configurations into [`ChannelBindingId`]s: equal ones into the same id, different ones into different ids.
 ///
-/// A configuration is compared whole, and kept until it is [forgotten](Interner::forget). Ids are never reused, not
-/// even those of forgotten configurations, and never 0. `Debug` shows how many there are and nothing of them.
+/// Configurations are compared whole, and kept until they are [forgotten](Interner::forget). Ids are never 0 and never
+/// reused, not even those of forgotten configurations. `Debug` shows only how many configurations there are.
 ///
-/// One for each cache: two interners give the same ids to different configurations, and ids of your own choice may be
-/// among them, too. What has several parts (TLS settings, a proxy's user) is interned as one value, such as a tuple.
+/// Use one interner for each cache, and no numbers of your own beside it: two interners give the same ids to different
+/// configurations. If a configuration has several parts (TLS settings, a proxy's user), intern them as one value, such
+/// as a tuple.
 ///
 /// ```
 /// use conncache::Interner;
@@ -59,7 +60,7 @@ impl<T: Eq + Hash> Interner<T> {
     ///
     /// # Errors
     ///
-    /// [`ChannelsExhausted`] once all 18,446,744,073,709,551,615 ids have been given out; known configurations still get theirs.
+    /// [`ChannelsExhausted`] once all 2^64 - 1 ids have been given out. Known configurations still get theirs.
     pub fn intern(&mut self, configuration: T) -> Result<ChannelBindingId, ChannelsExhausted> {
         if let Some(&id) = self.ids.get(&configuration) {
             return Ok(id);
@@ -76,8 +77,8 @@ impl<T: Eq + Hash> Interner<T> {
         self.configurations.get(&id).map(|configuration| &**configuration)
     }
 
-    /// Drops the configuration behind `id`; whether there was one. Should it be interned again, it gets a new id, so
-    /// that connections made under the old one are never found for it.
+    /// Drops the configuration behind `id`, and tells whether there was one. If it is interned again, it gets a new id,
+    /// so that connections made under the old one are never found for it.
     pub fn forget(&mut self, id: ChannelBindingId) -> bool {
         self.configurations.remove(&id).is_some_and(|configuration| self.ids.remove(&configuration).is_some())
     }

@@ -1,5 +1,5 @@
-//! The latest closings of peers and channel bindings in the process, so that they hold for connections that hosts had
-//! taken out at the time.
+//! The latest closings of peers and channel bindings in the process, so that they also hold for connections that were
+//! out of the caches at that time.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -38,8 +38,8 @@ pub(crate) fn remember(cache: u32, closed: Closed) {
     EPOCH.fetch_add(1, Ordering::Release);
 }
 
-/// Whether one of these caches has closed the peer or the channel binding since. If so many closings have followed that
-/// it can't be told, then yes.
+/// Whether one of these caches has closed the peer or the channel binding since then. If there have been more closings
+/// than are remembered, the answer is yes.
 pub(crate) fn since(epoch: u64, caches: [u32; 2], peer: &Peer, channel: ChannelBindingId) -> Option<Reason> {
     if self::epoch() == epoch {
         return None;

@@ -1,13 +1,15 @@
-//! What the cache has to know of a connection.
+//! What the cache has to know about a connection.
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, Read};
 
-/// A connection as the cache sees it: something that can be registered, and probed while nobody uses it.
+/// A connection as the cache sees it: something that can be registered, and that can be probed while nobody uses it. It
+/// has to be non-blocking.
 ///
-/// Implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that one cache holds
-/// connections of several types. A `Box<dyn Connection>` can only be watched; to read and write, box a trait of yours:
+/// It is implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that one cache can
+/// hold connections of several types. A `Box<dyn Connection>` can only be watched. To read and write, box a trait of your
+/// own:
 ///
 /// ```
 /// use conncache::{AggressiveCache, Connection, mio};
@@ -25,13 +27,13 @@ use std::io::{self, Read};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Implement it for a type of your own, say a socket with its buffers and its TLS session, by forwarding all methods of
-/// both traits to the socket, and then:
+/// To implement it for a type of your own, such as a socket with its buffers and its TLS session, forward all methods of
+/// both traits to the socket. Then extend [`probe`](Connection::probe):
 ///
-/// * a layered [`probe`](Connection::probe) asks its session besides, also when the socket is empty: plain text that
-///   the session has already decrypted is unsolicited. It consumes what is no data (TLS 1.3 tickets), takes a
-///   close_notify for closed, and reads a bounded amount. A partial record can't be judged yet: that is quiet;
-/// * buffers that are not empty mean unsolicited.
+/// * If a buffer of yours isn't empty, answer [`Unsolicited`](Probe::Unsolicited).
+/// * With TLS, ask the session, too, even if the socket has nothing to read. Text that it has already decrypted is
+///   unsolicited. A close_notify means closed. Consume records that carry no data (TLS 1.3 tickets), and read a bounded
+///   amount. A partial record can't be judged yet, and counts as quiet.
 ///
 /// ```
 /// use conncache::{Connection, Probe, mio};
@@ -64,16 +66,18 @@ use std::io::{self, Read};
 /// }
 /// ```
 pub trait Connection: Source {
-    /// Whether this connection is still fit for use. Called while it is inactive: when the loop was told something
-    /// about it, and when it is about to be handed out. And when it is about to become inactive, on platforms whose
-    /// events mio has to emulate (Windows).
+    /// Whether this connection is still fit for use. It is called on inactive connections: when the loop is told
+    /// something about one, and before one is handed out. On platforms whose events mio has to emulate (Windows), it is
+    /// also called before a connection becomes inactive.
     ///
-    /// It may consume what it finds, since whatever makes it say other than [`Probe::Quiet`] ends the connection.
+    /// It may consume what it finds: any answer but [`Probe::Quiet`] ends the connection.
     fn probe(&mut self) -> Probe;
 
-    /// Whether the connecting is over and succeeded. Asked when it first becomes inactive: reading a socket that is
-    /// still connecting looks the same as a quiet one. Once true it is not asked again: whoever replaces the value
-    /// (plain by TLS) answers for it, in [`probe`](Connection::probe) if a handshake may still be under way.
+    /// Whether the connection has been established. It is asked when the connection first becomes inactive, because
+    /// reading from a socket that is still connecting looks the same as reading from a quiet one.
+    ///
+    /// Once it was true it isn't asked again. If you then replace the value (a plain stream by TLS over it),
+    /// [`probe`](Connection::probe) has to notice a handshake that isn't finished.
     fn is_connected(&self) -> bool;
 }
 
@@ -82,11 +86,11 @@ pub trait Connection: Source {
 pub enum Probe {
     /// Open, no error, nothing to read.
     Quiet,
-    /// The peer has closed, or its half of it.
+    /// The peer has closed the connection, or its half of it.
     Closed,
-    /// The peer has sent something that nobody asked for, or somebody left it unread.
+    /// The peer has sent something that nobody asked for, or something was left unread.
     Unsolicited,
-    /// Reading failed, as after a reset.
+    /// Reading failed, after a reset, say.
     Failed(io::Error),
 }
 
@@ -123,7 +127,8 @@ impl Connection for mio::net::UnixStream {
 
 /// Whether a non-blocking stream is still fit for use: [`Connection::probe`] for a plain socket of any kind.
 ///
-/// It reads one byte, which ends the connection if there is one. On a blocking socket it waits for that byte.
+/// It reads one byte. If there is one, the connection is no longer fit for use. On a blocking socket it waits for that
+/// byte, so call `set_nonblocking(true)` first.
 ///
 /// ```
 /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -146,11 +151,11 @@ pub fn probe(mut stream: impl Read) -> Probe {
 }
 
 /// A connection that the cache probes but never registers, for hosts that watch their sockets themselves: a
-/// `std::net::TcpStream`, or whatever else can be read. Goes well with a cache [without a
+/// `std::net::TcpStream`, or anything else that can be read. It is made for caches [without a
 /// `Poll`](crate::Builder::build_unwatched).
 ///
-/// It must be non-blocking, since it is probed by [`probe`]. It always counts as connected: insert it, or at least check
-/// it in, only once it is.
+/// It has to be non-blocking, because it is probed by [`probe`]: call `stream.set_nonblocking(true)?`. It always counts
+/// as connected, so don't check it in or park it before it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unwatched<T>(pub T);
 

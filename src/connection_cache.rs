@@ -1,4 +1,4 @@
-//! The interface, apart from any one implementation of it.
+//! The interface as a trait, for `dyn`.
 
 use crate::channel::ChannelBindingId;
 use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, TakeError};
@@ -12,22 +12,22 @@ use mio::{Interest, Token};
 use std::any::Any;
 use std::time::Instant;
 
-/// A connection cache, whatever it keeps: what a host's loop needs of one, usable as `dyn`.
+/// A connection cache of any kind: what a host's loop needs, usable as `dyn`.
 ///
-/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is the one of the same name
-/// of [`Cache`](crate::Cache), and described there.
+/// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is described at the method of
+/// the same name of [`Cache`](crate::Cache).
 ///
 /// # Laws
 ///
-/// Every implementation keeps them. The trait is sealed: its implementations are [`Cache`](crate::Cache), and `Box`
-/// and `&mut` of one.
+/// Every implementation keeps them. The trait is sealed: it is implemented for [`Cache`](crate::Cache), and for `Box`
+/// and `&mut` of an implementation.
 ///
-/// * A connection is active (one owner's) or inactive from its insertion until it leaves, and leaves once.
-/// * Nobody is handed a connection that somebody has. `find_my_connections` lists just those that an owner has.
-/// * What is handed out leads to the peer, under the channel binding, that was asked for.
-/// * A connection that isn't kept comes back as a value; so does its private data. But one found dead by a search for
-///   one to hand out is closed there and then.
-/// * The id of a connection that has left, or that somebody else has, is not found. An error changes nothing.
+/// * From its insertion until it leaves, a connection is either active (it has one owner) or inactive. It leaves once.
+/// * Nobody is handed a connection that somebody else has. `find_my_connections` lists exactly those an owner has.
+/// * A connection that is handed out leads to the peer, and has the channel binding, that was asked for.
+/// * A connection that isn't kept comes back as a value, and so does its private data. The exception: a connection that
+///   a search finds dead is closed at once.
+/// * The id of a connection that has left, or that somebody else has, isn't found. An error changes nothing.
 pub trait ConnectionCache<C>: sealed::Sealed {
     /// [`Cache::get_connection_state`](crate::Cache::get_connection_state)
     fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound>;

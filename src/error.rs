@@ -1,4 +1,6 @@
-//! What goes wrong by the host's doing or the machine's, and what the host still has then.
+//! What goes wrong because of the host or the machine, and what the host still has then.
+//!
+//! Every error is `Send + Sync` if the connection in it is, so that it fits into a `Box<dyn Error + Send + Sync>`.
 
 use crate::outcome::{Evicted, ParkOptions};
 use crate::reason::Reason;
@@ -39,7 +41,8 @@ impl From<ConfigError> for io::Error {
     }
 }
 
-/// No such connection: it has left, or never was in this cache. (The seed raises `Not_found`.)
+/// There is no such connection or request: it has left, or the lease is over, or it never was in this cache. (The seed
+/// raises `Not_found`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFound;
 
@@ -55,18 +58,19 @@ impl Error for NotFound {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateError {
-    /// There is no such connection.
+    /// There is no such connection, or the lease is over.
     NotFound,
     /// It was checked in twice.
     AlreadyInactive,
-    /// It is this other owner's.
+    /// It belongs to this other owner.
     OwnedBy(Owner),
-    /// It was to be handed out for a peer other than the one it is kept for.
+    /// It can't be made active for this peer, because it is kept for another one.
     OtherPeer,
-    /// It was to be recorded for a peer that has as many connections as
-    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) allows.
+    /// It can't move to this peer, which has as many connections as
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) (or, if it isn't established,
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer)) allows.
     PeerAtLimit,
-    /// Requests wait for a connection to its peer and channel binding: nobody overtakes them.
+    /// Requests wait for a connection to its peer and channel binding, and nobody overtakes them.
     OthersWait,
 }
 
@@ -78,7 +82,7 @@ impl fmt::Display for StateError {
             StateError::OwnedBy(owner) => write!(f, "connection is owned by {}", owner.0),
             StateError::OtherPeer => f.write_str("connection is kept for another peer"),
             StateError::PeerAtLimit => {
-                f.write_str("max_connections_per_peer: the peer has as many connections already")
+                f.write_str("max_connections_per_peer or max_connecting_per_peer: the peer has as many already")
             }
             StateError::OthersWait => f.write_str("requests wait for a connection to its peer and channel binding"),
         }
@@ -116,7 +120,7 @@ impl From<NotFound> for StateError {
 
 /// A state that couldn't be set comes back, with its private data. Nothing has changed.
 pub struct SetStateError {
-    /// Why.
+    /// Why it couldn't be set.
     pub cause: StateError,
     state: Exclusive<ConnState>,
 }
@@ -138,7 +142,7 @@ impl SetStateError {
 pub enum Cause {
     /// The cache's token block has no room for another connection.
     TokensExhausted {
-        /// As many as it has room for.
+        /// How many connections it has room for.
         slots: usize,
     },
     /// The host's token lies in the cache's own block.
@@ -152,13 +156,13 @@ pub enum Cause {
         /// Its value.
         most: usize,
     },
-    /// Requests wait for a connection to this peer: nobody overtakes them.
+    /// Requests wait for a connection to this peer, and nobody overtakes them.
     OthersWait,
     /// The place was given up, or its time was over.
     PlaceGone,
-    /// The connection itself has failed, as by a reset.
+    /// The connection itself has failed, by a reset, say.
     Failed(io::Error),
-    /// The operating system refused to register it, as when out of memory or for a source that isn't one.
+    /// The operating system refused to register it, because it is out of memory or can't watch such a source, say.
     Registry(io::Error),
 }
 
@@ -211,9 +215,9 @@ pub(crate) type Fault = (Reason, Option<io::Error>);
 pub struct InsertError<C> {
     /// The connection. The cache has not registered it.
     pub conn: C,
-    /// Why.
+    /// Why it couldn't be inserted.
     pub cause: Cause,
-    /// The place that it was to be [inserted at](crate::Cache::insert_at), if that is still held.
+    /// The [place](crate::Cache::insert_at) it was given with, if that is still held.
     pub place: Option<Place>,
 }
 
@@ -221,7 +225,7 @@ pub struct InsertError<C> {
 pub struct ParkError<C> {
     /// The connection, registered as before.
     pub conn: C,
-    /// Why.
+    /// Why it couldn't be parked.
     pub cause: Cause,
     options: Exclusive<Box<ParkOptions>>,
 }
@@ -239,7 +243,7 @@ impl<C> ParkError<C> {
 
 /// A connection couldn't be taken.
 pub struct TakeError<C> {
-    /// Why.
+    /// Why it couldn't be taken.
     pub cause: Cause,
     evicted: Exclusive<Option<Box<Evicted<C>>>>,
 }
@@ -249,16 +253,34 @@ impl<C> TakeError<C> {
         TakeError { cause, evicted: Exclusive::new(evicted.map(Box::new)) }
     }
 
-    /// The connection, if it had to leave the cache: its registration is in doubt. `None` if nothing has changed.
+    /// The connection, if it has left the cache because its registration is in doubt. `None` if nothing has changed.
     pub fn into_evicted(self) -> Option<Evicted<C>> {
         self.evicted.into_inner().map(|evicted| *evicted)
     }
 }
 
-/// A value that can't be borrowed, only moved out. So an error that holds private data, which may be `Send` alone, can
-/// be shared between threads, as `Box<dyn Error + Send + Sync>` demands.
+/// A connection that couldn't be adopted comes back.
+pub struct AdoptError<C> {
+    /// Why it couldn't be adopted.
+    pub cause: Cause,
+    evicted: Exclusive<Evicted<C>>,
+}
+
+impl<C> AdoptError<C> {
+    pub(crate) fn new(cause: Cause, evicted: Evicted<C>) -> AdoptError<C> {
+        AdoptError { cause, evicted: Exclusive::new(evicted) }
+    }
+
+    /// The connection, as it was given. The cache has not registered it.
+    pub fn into_evicted(self) -> Evicted<C> {
+        self.evicted.into_inner()
+    }
+}
+
+/// A value that can't be borrowed, only moved out. It makes an error `Sync` that holds private data, which is only
+/// `Send`: `Box<dyn Error + Send + Sync>` (and `io::Error`, and `anyhow`) demand both.
 ///
-/// Boxed, since errors are rare and shall be small.
+/// It is boxed because errors are rare and should be small.
 struct Exclusive<T>(Box<Mutex<T>>);
 
 impl<T> Exclusive<T> {
@@ -299,7 +321,7 @@ macro_rules! error_with_connection {
     )*};
 }
 
-error_with_connection!(InsertError, ParkError, TakeError);
+error_with_connection!(InsertError, ParkError, TakeError, AdoptError);
 
 impl fmt::Debug for SetStateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,10 +4,10 @@ use crate::error::ConfigError;
 use std::fmt;
 use std::time::Duration;
 
-/// What the cache keeps at most. By default everything, for as long as the peers do.
+/// What the cache keeps at most. By default nothing is limited: connections stay until their peers close them.
 ///
-/// `None` is no limit; zero keeps nothing. A connection handed out is within every limit, however late
-/// [`expire`](crate::Cache::expire) runs.
+/// `None` is no limit. Zero keeps (or allows) none. A connection handed out is within every limit, even if
+/// [`expire`](crate::Cache::expire) runs late.
 ///
 /// ```
 /// let mut limits = conncache::Limits::default();
@@ -15,46 +15,49 @@ use std::time::Duration;
 /// limits.max_uses = Some(100);
 /// ```
 ///
-/// Where a host [takes and parks](crate::Cache::take) connections, lifetime and uses hold only if it gives back their
-/// [`History`](crate::History).
+/// If a host [takes and parks](crate::Cache::take) connections, the limits on lifetime and uses hold only if it gives
+/// back their [`History`](crate::History).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Inactive connections in all. Over it, one that has to go anyway goes first: of a
-    /// [closed peer](crate::Cache::close_peer), over a lowered limit, past its deadline. Else the one inactive for
-    /// longest.
+    /// How many connections may be inactive in all. If there are more, one that has to go anyway leaves: of a
+    /// [closed peer](crate::Cache::close_peer), over a lowered limit, or past its own deadline or lifetime. If there is
+    /// none, the one inactive for longest leaves.
     ///
     /// Set it above the number of peers that are used in turns. A host that goes through 2,000 servers in the same
-    /// order and keeps 500 connections reuses none: each is evicted before its turn comes again. Raise the limit, or
-    /// keep those that came first: [`KeepResidents`](crate::KeepResidents).
+    /// order and keeps 500 connections reuses none of them, because each is evicted before its turn comes again. Raise
+    /// the limit, or keep those that came first: [`KeepResidents`](crate::KeepResidents).
     pub max_inactive: Option<usize>,
-    /// Inactive connections to one peer under one channel binding. Over it, the one of them that is inactive for
-    /// longest goes, never the newcomer. It may be more than `max_inactive`: the smaller one counts.
+    /// How many connections to one peer under one channel binding may be inactive. If there are more, the one of them
+    /// inactive for longest leaves, never the newcomer. It may be more than `max_inactive`: the smaller one counts.
     pub max_inactive_per_peer: Option<usize>,
-    /// Connections in all: active, inactive, and those being opened. Once met, never exceeded: at the limit,
-    /// [`insert`](crate::Cache::insert) is refused, and [`request`](crate::Cache::request) makes room by an inactive one or
-    /// waits. Lowering it touches nothing active.
+    /// How many connections there may be in all: active ones, inactive ones, and [places](crate::Place). Once the limit
+    /// holds, it is never exceeded. At the limit, [`insert`](crate::Cache::insert) is an error, and a
+    /// [`request`](crate::Cache::request) evicts an inactive connection to make room, or waits. Lowering it touches
+    /// nothing active, so the number may be above it for a while.
     pub max_connections: Option<usize>,
-    /// Connections to one peer, whatever their channel bindings: to protect the server. Otherwise as `max_connections`.
-    /// [`Policy::max_connections`](crate::Policy::max_connections) gives single peers other numbers. Connections that the
-    /// host has [taken](crate::Cache::take) aren't counted.
+    /// How many connections there may be to one peer, whatever their channel bindings: to protect the server. Otherwise
+    /// as `max_connections`. [`Policy::max_connections`](crate::Policy::max_connections) gives single peers other
+    /// numbers. Connections that the host has [taken](crate::Cache::take) aren't counted.
     pub max_connections_per_peer: Option<usize>,
-    /// Connections to one peer that were inserted and are not [established](crate::Cache::established) yet, so that a
-    /// server that comes back isn't stampeded.
+    /// How many connections to one peer may be opened at a time: places, and connections that were inserted and are not
+    /// yet [established](crate::Cache::established). It protects a server that has just come back from all clients at
+    /// once.
     pub max_connecting_per_peer: Option<usize>,
-    /// [Requests](crate::Cache::request) that wait. One more is refused.
+    /// How many [requests](crate::Cache::request) may wait. One more is an error.
     pub max_waiting: Option<usize>,
     /// For how long a connection may be inactive.
     pub idle_timeout: Option<Duration>,
-    /// How old a connection may become, counted from its opening: its insertion, or what
-    /// [`History::opened_at`](crate::History::opened_at) says. Fixed with each connection when it comes in: a change
-    /// holds for those that come in later. One that is active then ends when it would become inactive.
+    /// How old a connection may become, counted from its insertion, or from what
+    /// [`History::opened_at`](crate::History::opened_at) says. It is fixed for each connection when it comes in; a change
+    /// applies to those that come in later. A connection that is active at the end of its lifetime isn't kept when it
+    /// would become inactive. Of a connection that comes from another cache, the earlier end counts.
     pub max_lifetime: Option<Duration>,
-    /// By how much at most a lifetime is shortened, evenly at random, so that connections made together don't end
-    /// together. At most `max_lifetime`.
+    /// How much a lifetime is shortened at most, evenly at random, so that connections opened together don't end
+    /// together. It can't be more than `max_lifetime`.
     pub lifetime_jitter: Duration,
-    /// How many owners a connection may have. Whoever inserts it is the first: with `Some(1)` it serves nobody else.
-    /// Whoever inserts connections to have them ready asks for one more.
+    /// How many owners a connection may have. Whoever inserts it is the first: with `Some(1)` it serves nobody else. If
+    /// you insert connections only to have them ready, allow one more.
     pub max_uses: Option<u32>,
 }
 

@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 /// A [`Poll`] to be watched by its descriptor in an outer loop, with its events.
 ///
-/// For hosts whose loop is not mio's: epoll or kqueue themselves, or anything built on them that can watch a descriptor
-/// for reading. Build the cache with the nest's [`registry`](Nest::registry). On each wake-up take what happened from
-/// [`next_event`](Nest::next_event), one by one, until it says `None`: that is one turn, and at most as many events as
-/// there is room for. Then, depending on how the outer loop watches the descriptor:
+/// It is for hosts whose loop isn't mio's: epoll or kqueue themselves, or anything built on them that can watch a
+/// descriptor for reading. Build the cache with the nest's [`registry`](Nest::registry). On each wake-up, take the events
+/// from [`next_event`](Nest::next_event), one by one, until it returns `None`. That is one turn. It has at most as many
+/// events as there is room for. What follows depends on how the outer loop watches the descriptor:
 ///
 /// * **Level-triggered:** wait again. If anything is left, the outer loop wakes you at once.
 /// * **Edge-triggered** (also: a readiness flag that you clear yourself, or a multishot poll): ask
-///   [`has_more`](Nest::has_more). If so, look after your other sources without waiting, and then take another turn. The
-///   outer loop doesn't tell again what is left.
+///   [`has_more`](Nest::has_more). If there is more, serve your other sources without waiting, and then take another
+///   turn. The outer loop doesn't report again what is left.
 ///
-/// `has_more` takes what it finds out of the `Poll`, so that a level-triggered outer loop doesn't tell of it either:
-/// whoever asks has to act on the answer.
+/// `has_more` takes what it finds out of the `Poll`, so even a level-triggered outer loop won't report it. If you ask,
+/// act on the answer.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))] {
@@ -68,8 +68,8 @@ pub struct Nest {
 }
 
 impl Nest {
-    /// A `Poll`, and room for so many events a turn, one at least. Few make a turn short; many save system calls. 64 is
-    /// a good start.
+    /// Makes a nest with room for so many events a turn, at least one. Few events make a turn short, many save system
+    /// calls. Start with 64.
     ///
     /// # Errors
     ///
@@ -80,15 +80,15 @@ impl Nest {
         Ok(Nest { poll: Poll::new()?, events, found, full: false, in_turn: false })
     }
 
-    /// What the cache is to be [built](crate::Builder::build) with. Sources of your own may be registered, too.
+    /// The registry to [build](crate::Builder::build) the cache with. You may register sources of your own, too.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// The next thing that happened, in this turn; `None` ends the turn. The first call of a turn looks, without
-    /// waiting, unless [`has_more`](Nest::has_more) has looked already: one system call a turn.
+    /// The next event of this turn. `None` ends the turn. The first call of a turn polls, without waiting, unless
+    /// [`has_more`](Nest::has_more) has polled already: one system call a turn.
     ///
-    /// A turn may be given up early: ask `has_more` then, and the next turn goes on with what is left.
+    /// To end a turn early, call `has_more`. The next turn continues with what is left.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl Nest {
         Ok(event)
     }
 
-    /// Whether another turn would find something now. It makes a system call only if the turn's last look found as many
-    /// events as there is room for.
+    /// Whether another turn would find something now. It makes a system call only if the last poll found as many events
+    /// as there is room for.
     ///
     /// # Errors
     ///
@@ -117,12 +117,12 @@ impl Nest {
         Ok(!self.found.is_empty())
     }
 
-    /// For how long the outer loop may wait: until `deadline`, the cache's
+    /// For how long the outer loop may wait: until `deadline`, which is the cache's
     /// [`next_deadline`](crate::Cache::next_deadline), or not at all if [`has_more`](Nest::has_more) has found
-    /// something. `None` if nothing but an event ends the waiting.
+    /// something. `None` if only an event ends the wait.
     ///
-    /// It is a whole number of milliseconds, rounded up, since many loops round down and would spin. The deadline
-    /// changes with nearly every call of the cache: ask just before you wait.
+    /// It is rounded up to whole milliseconds, because many loops round down and would spin. Nearly every call of the
+    /// cache can change the deadline, so ask just before you wait.
     pub fn timeout(&self, now: Instant, deadline: Option<Instant>) -> Option<Duration> {
         if !self.found.is_empty() {
             return Some(Duration::ZERO);

@@ -9,18 +9,19 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A connection handed out by [`checkout`](crate::Cache::checkout): it was inactive and is now active.
+/// A connection that was handed out: it was inactive and is now active. Write at once: no event will say that it is
+/// writable.
 ///
-/// Its far end may have closed it in the very moment after it was probed. Be ready to repeat a request that may be
-/// repeated, on a newly opened connection.
+/// Its peer may have closed it just after it was probed. If a request may be repeated, be ready to repeat it on a newly
+/// opened connection.
 #[must_use = "the connection is active and has to be used or closed"]
 #[non_exhaustive]
 pub struct Found {
     /// The lease: it is good until the connection is handed out again.
     pub id: ConnId,
-    /// For how long it was inactive: the longer, the likelier that its far end is about to give it up.
+    /// For how long it was inactive. The longer, the more likely the peer is about to close it.
     pub inactive_for: Duration,
-    /// How many owners it has had, this one included: whoever inserted it was the first.
+    /// How many owners it has had, including this one. The one who inserted it was the first.
     pub uses: u32,
     /// What was kept with it.
     pub private: PrivateData,
@@ -37,12 +38,12 @@ impl fmt::Debug for Found {
     }
 }
 
-/// What an event meant.
+/// What an event means.
 #[must_use = "a rejected event is the host's, an active connection's has to be acted upon"]
 pub enum Handled<C> {
-    /// The token is not this cache's: the event is somebody else's.
+    /// The token isn't this cache's. The event is for somebody else.
     Rejected,
-    /// The owner's connection is ready: read and write until that would block. A hint: it may be a false one.
+    /// An active connection is ready: read and write until that would block. It is a hint, and may be wrong.
     Active {
         /// The owner's lease.
         id: ConnId,
@@ -51,7 +52,7 @@ pub enum Handled<C> {
     },
     /// An inactive connection is no longer fit for use and has left the cache.
     Evicted(Evicted<C>),
-    /// The event concerned nobody: an inactive connection that is well, or one that has already left.
+    /// There is nothing to do: it is an inactive connection that is well, or one that has already left.
     Nothing,
 }
 
@@ -66,10 +67,10 @@ impl<C> fmt::Debug for Handled<C> {
     }
 }
 
-/// A connection's record, as lent by [`Cache::iter`](crate::Cache::iter).
+/// A connection's record, borrowed from [`Cache::iter`](crate::Cache::iter).
 #[non_exhaustive]
 pub struct Entry<'a, C> {
-    /// Its latest lease: whoever uses it acts for the owner.
+    /// Its latest lease. If you use the lease of an active connection, you act for its owner.
     pub id: ConnId,
     /// The connection.
     pub conn: &'a C,
@@ -79,11 +80,11 @@ pub struct Entry<'a, C> {
     pub channel: ChannelBindingId,
     /// Who has it, or what is kept with it.
     pub state: ConnStateRef<'a>,
-    /// How many owners it has had, the present one included.
+    /// How many owners it has had, including the present one.
     pub uses: u32,
     /// When it was opened.
     pub opened: Instant,
-    /// Since when it is inactive.
+    /// Since when it has been inactive. `None` if it is active.
     pub inactive_since: Option<Instant>,
 }
 
@@ -101,8 +102,8 @@ impl<C> fmt::Debug for Entry<'_, C> {
     }
 }
 
-/// A connection that has left the cache. It is the host's now, and no longer registered: drop it to close it, or say
-/// goodbye first (TLS).
+/// A connection that has left the cache. It is the host's now, and no longer registered. Drop it to close it, or send
+/// the protocol's last words first (such as TLS's close_notify).
 #[must_use = "dropping it closes the connection; do so explicitly"]
 #[non_exhaustive]
 pub struct Evicted<C> {
@@ -122,8 +123,8 @@ pub struct Evicted<C> {
     pub history: History,
     /// Since when it was inactive; `None` if it was active.
     pub inactive_since: Option<Instant>,
-    /// The error behind [`Reason::Failed`], unless it stands in the [`TakeError`](crate::TakeError) that this came
-    /// with. The operating system tells it only once.
+    /// The error behind [`Reason::Failed`], unless it is in the [`TakeError`](crate::TakeError) that this came with. The
+    /// operating system reports it only once.
     pub error: Option<io::Error>,
 }
 
@@ -142,7 +143,7 @@ impl<C> fmt::Debug for Evicted<C> {
     }
 }
 
-/// A connection handed out of the cache for good by [`take`](crate::Cache::take), registered under the host's token.
+/// A connection handed out for good by [`take`](crate::Cache::take), registered under the host's token. Write at once.
 #[must_use = "dropping it closes the connection without deregistering it"]
 #[non_exhaustive]
 pub struct Taken<C> {
@@ -152,7 +153,7 @@ pub struct Taken<C> {
     pub inactive_for: Duration,
     /// What was kept with it.
     pub private: PrivateData,
-    /// Its age and uses. Give it back in [`ParkOptions::history`], or they start anew.
+    /// Its age and uses. Give it back in [`ParkOptions::history`], or they start again.
     pub history: History,
 }
 
@@ -166,16 +167,16 @@ impl<C> fmt::Debug for Taken<C> {
     }
 }
 
-/// What [`park`](crate::Cache::park) is told of a connection besides where it leads. The default is a connection opened
-/// just now, without private data and deadline.
+/// What [`park`](crate::Cache::park) is told about a connection besides where it leads. By default it is a connection
+/// opened just now, without private data and without a deadline.
 #[derive(Default)]
 #[non_exhaustive]
 pub struct ParkOptions {
     /// What to keep with it.
     pub private: PrivateData,
-    /// A deadline of its own.
+    /// From when on it isn't handed out but evicted.
     pub until: Option<Instant>,
-    /// What it has used up of its limits.
+    /// What it has used up of its limits: what [`take`](crate::Cache::take) gave, or [`History::opened_at`].
     pub history: Option<History>,
 }
 
@@ -186,13 +187,13 @@ impl ParkOptions {
         self
     }
 
-    /// From `deadline` on it isn't handed out any more but evicted.
+    /// From `deadline` on, it isn't handed out but evicted.
     pub fn until(mut self, deadline: Instant) -> ParkOptions {
         self.until = Some(deadline);
         self
     }
 
-    /// Counts its age and uses on: what [`take`](crate::Cache::take) gave, or [`History::opened_at`].
+    /// Continues its age and uses: what [`take`](crate::Cache::take) gave, or [`History::opened_at`].
     pub fn history(mut self, history: History) -> ParkOptions {
         self.history = Some(history);
         self
@@ -209,13 +210,13 @@ impl fmt::Debug for ParkOptions {
     }
 }
 
-/// A parked connection's name, and what had to make room for it.
+/// The id of a connection that was parked, and what had to make room for it.
 #[must_use = "an evicted connection is the host's now"]
 #[non_exhaustive]
 pub struct Parked<C> {
-    /// The name of the connection that was parked.
+    /// The id of the connection that was parked.
     pub id: ConnId,
-    /// Another connection that had to go because of a limit.
+    /// A connection that had to go because of a limit.
     pub evicted: Option<Evicted<C>>,
 }
 
@@ -229,11 +230,11 @@ impl<C> fmt::Debug for Parked<C> {
 #[must_use = "an eviction and displaced private data are the host's now"]
 #[non_exhaustive]
 pub struct StateChange<C> {
-    /// The connection's lease from now on: a new one if it was made active, else the one given.
+    /// The connection's present lease: a new one if it was made active, else the one given.
     pub id: ConnId,
-    /// The private data that was kept with the connection and isn't any longer.
+    /// The private data that was kept with the connection and no longer is.
     pub private: PrivateData,
-    /// The connection itself, if it isn't fit for the state; or another one that had to make room for it.
+    /// The connection itself, if it isn't fit for the state; or another one that made room for it.
     pub evicted: Option<Evicted<C>>,
 }
 

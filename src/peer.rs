@@ -14,21 +14,21 @@ use std::sync::{Arc, OnceLock};
 
 /// Where a connection leads, and through which proxy.
 ///
-/// Two connections may stand in for each other only if their peers are equal (and their
-/// [channel bindings](crate::ChannelBindingId) too). Host names compare ASCII-case-insensitively and are kept in
-/// lower case; IPv6 addresses, with or without brackets, are kept in their canonical form, with the zone if there is
+/// Two connections can replace each other only if their peers are equal (and their
+/// [channel bindings](crate::ChannelBindingId), too). Host names compare ASCII-case-insensitively and are kept in
+/// lower case. IPv6 addresses, with or without brackets, are kept in their canonical form, with the zone if there is
 /// one (`fe80::1%eth0`). Names are never resolved or rewritten: `localhost` and `127.0.0.1` are two peers, and so are
 /// `example.com.` and `example.com`, or `::ffff:1.2.3.4` and `1.2.3.4`.
 ///
-/// Peers are ordered by their parts, and the order is the same in every process: first by kind, as [`PeerKind`] lists
-/// them, then by host and port (the proxy's before the target's), hosts and paths byte by byte.
+/// Peers are ordered by their parts: first by kind, in the order of [`PeerKind`], then by host and port (those of the
+/// proxy before those of the target). Hosts and paths compare byte by byte. The order is the same in every process.
 ///
-/// Build a peer once and clone it (a reference count): it carries its hash, made with a key that is random in each
-/// process, so that a look-up hashes nothing and, for clones, compares one pointer.
+/// Build a peer once and clone it, which only counts a reference. It carries its hash, made with a key that is random in
+/// each process. So a look-up hashes nothing, and compares one pointer if the peer is a clone.
 ///
 /// # Text
 ///
-/// [`Display`](std::fmt::Display) and [`FromStr`](std::str::FromStr) share this grammar:
+/// [`Display`](std::fmt::Display) and [`FromStr`](std::str::FromStr) use this grammar:
 ///
 /// ```text
 /// HOST:PORT                                Direct
@@ -38,8 +38,8 @@ use std::sync::{Arc, OnceLock};
 /// unix://PATH                              Unix
 /// ```
 ///
-/// An IPv6 address stands in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong
-/// to the channel binding.
+/// IPv6 addresses are in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong to the
+/// channel binding.
 ///
 /// The text contains no blank and no control or invisible character, so that no name can forge a field of a log line.
 /// In a path, such characters, `"` and `\` are shown as escapes: a blank is `\u{20}`. Parsing accepts both a plain
@@ -87,7 +87,7 @@ pub enum PeerKind<'a> {
     Unix(&'a Path),
 }
 
-/// What has to be connected to in order to reach a [`Peer`].
+/// What to connect to in order to reach a [`Peer`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Hop<'a> {
     /// A TCP connection to this host name or address, and port.
@@ -118,7 +118,7 @@ impl Peer {
         Peer::new(Parts::Direct(HostPort::new(host, port)))
     }
 
-    /// An HTTP proxy that is sent requests in absolute form. One connection serves any target, hence none is named.
+    /// An HTTP proxy that is sent requests in absolute form. One connection serves any target, so none is named.
     pub fn http_proxy(host: &str, port: u16) -> Peer {
         Peer::new(Parts::HttpProxy(HostPort::new(host, port)))
     }
@@ -133,9 +133,9 @@ impl Peer {
         Peer::new(Parts::Socks5(HostPort::new(proxy.0, proxy.1), HostPort::new(target.0, target.1)))
     }
 
-    /// A Unix-domain socket. Paths compare byte for byte, as given. Such a peer can be named on every platform; only
-    /// connecting to it needs Unix. A path doesn't say who answers: with TLS, the server's name belongs to the channel
-    /// binding.
+    /// A Unix-domain socket. Paths compare byte by byte, as given. Such a peer can be named on every platform; only
+    /// connecting to it needs Unix. A path doesn't identify the server: with TLS, the server's name belongs to the
+    /// channel binding.
     pub fn unix(path: impl Into<PathBuf>) -> Peer {
         Peer::new(Parts::Unix(path.into().into_os_string()))
     }

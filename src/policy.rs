@@ -4,11 +4,11 @@ use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use std::time::Instant;
 
-/// Decides what becomes of a connection that nobody uses any more. Asked once each time a connection becomes inactive,
-/// unless a limit, a hangup or a drain has already decided against it.
+/// Decides whether to keep a connection that nobody uses any more. It is asked each time a connection becomes inactive,
+/// unless a limit, a hangup or a drain has already decided against it. It is asked again about a connection that was
+/// kept for a request which no longer waits.
 ///
-/// This is how special caches are derived, as the seed invites one to. The seed's own example, a cache that closes
-/// connections which are idle for some time:
+/// A policy makes a special cache. This one, the seed's own example, closes connections that are idle for some time:
 ///
 /// ```
 /// use conncache::{Cache, Candidate, Policy, Verdict, mio};
@@ -29,7 +29,7 @@ use std::time::Instant;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// Any closure is a policy, too (its argument's type has to be written down):
+/// A closure is a policy, too (give the type of its argument):
 ///
 /// ```
 /// use conncache::{Cache, Candidate, ChannelBindingId, Verdict, mio};
@@ -50,9 +50,10 @@ pub trait Policy {
     /// The verdict on this candidate.
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict;
 
-    /// How many connections may lead to this peer, instead of
-    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer); `None` for that limit. Asked when the
-    /// first connection or request for the peer comes, and at [`set_limits`](crate::Cache::set_limits); kept between.
+    /// How many connections there may be to this peer, instead of
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer). `None` for that limit. Asked when the
+    /// first connection or request for the peer comes, and at [`set_limits`](crate::Cache::set_limits); the answer is
+    /// kept in between.
     fn max_connections(&mut self, peer: &Peer) -> Option<usize> {
         let _ = peer;
         None
@@ -75,30 +76,31 @@ pub struct Candidate<'a> {
     pub inactive: usize,
     /// How many of them lead to the same peer under the same channel binding.
     pub inactive_to_peer: usize,
-    /// How many requests wait for a connection to the same peer under the same channel binding, and have none promised.
+    /// How many requests wait for a connection to the same peer under the same channel binding, without those for which
+    /// one is kept already.
     pub waiting: usize,
 }
 
 impl<'a> Candidate<'a> {
-    /// A candidate that had one owner, with no other inactive, for a policy's own tests.
+    /// A candidate that has had one owner, while nothing else is inactive. For tests of a policy.
     pub fn new(now: Instant, peer: &'a Peer, channel: ChannelBindingId) -> Candidate<'a> {
         Candidate { now, peer, channel, uses: 1, inactive: 0, inactive_to_peer: 0, waiting: 0 }
     }
 }
 
-/// What becomes of a connection.
+/// Whether a connection is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It comes back to the host, to be closed.
+    /// No. It comes back to the host, to be closed.
     Close,
-    /// It is kept, within the limits.
+    /// Yes, within the limits.
     Keep,
-    /// It is kept until then at the latest.
+    /// Yes, within the limits, but not beyond this time.
     KeepUntil(Instant),
 }
 
-/// Keeps nothing but what somebody waits for: the policy of [`RestrictiveCache`](crate::RestrictiveCache).
+/// Keeps only connections that a request waits for: the policy of [`RestrictiveCache`](crate::RestrictiveCache).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Restrictive;
 
@@ -106,11 +108,11 @@ pub struct Restrictive;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aggressive;
 
-/// Keeps the first so many connections, and closes those that come later: for a host that goes through more peers in
-/// turns than it can keep.
+/// Keeps so many inactive connections, and closes those that come after them: for a host that uses more peers in turns
+/// than it can keep connections.
 ///
-/// A limit that evicts the one inactive for longest ([`Limits::max_inactive`](crate::Limits::max_inactive)) fails
-/// there: each connection is evicted before its turn comes again, and none is reused.
+/// There, [`Limits::max_inactive`](crate::Limits::max_inactive) evicts each connection before its turn comes again,
+/// because it evicts the one inactive for longest. So none is reused.
 ///
 /// ```
 /// use conncache::{Cache, KeepResidents, mio};
@@ -150,7 +152,7 @@ impl<F: FnMut(&Candidate<'_>) -> Verdict> Policy for F {
     }
 }
 
-/// For a kind of cache that is chosen at run time.
+/// For a policy that is chosen at run time.
 impl Policy for Box<dyn Policy + '_> {
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
         (**self).on_inactive(candidate)
@@ -161,7 +163,7 @@ impl Policy for Box<dyn Policy + '_> {
     }
 }
 
-/// For a kind of cache that is chosen at run time, in a cache that moves between threads.
+/// For a policy that is chosen at run time, in a cache that moves between threads.
 impl Policy for Box<dyn Policy + Send + '_> {
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
         (**self).on_inactive(candidate)

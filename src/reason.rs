@@ -8,14 +8,13 @@ use std::fmt;
 pub enum Reason {
     /// The peer closed its side; or, while the connection was in use, the loop was told that its read side is closed.
     HungUp,
-    /// The peer sent something while nobody had asked, or something was left unread.
+    /// The peer sent something that nobody had asked for, or something was left unread.
     Unsolicited,
-    /// The socket failed, as by a reset.
+    /// The socket failed, by a reset, say. Or it couldn't be re-registered.
     Failed,
-    /// It kept waking the loop, and the probe found nothing each time: 64 times at once, or more than once a second.
+    /// It kept waking the loop, and the probe found nothing: more than 64 times, not counting one time for each second.
     FalseAlarms,
-    /// It was to become inactive for the first time and was not connected: not yet, or not any longer, as after a
-    /// reset.
+    /// It was to become inactive for the first time and was not connected: not yet, or no longer (after a reset, say).
     NotConnected,
     /// It was inactive for as long as allowed.
     IdleTimeout,
@@ -25,14 +24,13 @@ pub enum Reason {
     MaxLifetime,
     /// It served as many owners as allowed.
     MaxUses,
-    /// There were too many inactive ones, and it was the one inactive for longest (but for those that had to go
-    /// anyway).
+    /// Too many were inactive, and it was the one inactive for longest, apart from those that had to go anyway.
     MaxInactive,
-    /// There were too many inactive ones of its peer and channel, and it was the one inactive for longest.
+    /// Too many of its peer and channel binding were inactive, and it was the one inactive for longest.
     MaxInactivePerPeer,
-    /// It made room for a connection that somebody waited for, or that was parked: there were as many as allowed.
+    /// It made room, at a limit on all connections, for a request or for a connection that was parked.
     MadeRoom,
-    /// The policy said so.
+    /// The policy decided so.
     Policy,
     /// The host closed its peer.
     PeerClosed,
@@ -40,7 +38,7 @@ pub enum Reason {
     ChannelClosed,
     /// The cache is being drained.
     Drained,
-    /// The host asked for room.
+    /// The host [shed](crate::Cache::shed) it to free a descriptor.
     Shed,
     /// The host closed it, or the whole cache.
     Closed,

@@ -5,14 +5,13 @@ use std::any::Any;
 use std::fmt;
 use std::time::Instant;
 
-/// One use of one connection: a lease. It is what a cache gives whoever inserts a connection or is handed one.
+/// A lease: one use of one connection. Whoever inserts a connection or is handed one gets a new id.
 ///
-/// It is good until the connection is handed out again. While the connection is inactive, its last id still finds it.
-/// Once somebody else has it, every call with the old id is [`NotFound`](crate::NotFound): a former owner can neither
-/// give back, nor close, nor move what another one uses.
+/// The id is good until the connection is handed out again. While the connection is inactive, its last id still finds
+/// it. Once it has been handed out again, every call with the old id returns [`NotFound`](crate::NotFound). So a former
+/// owner can't give back, close or move a connection that somebody else uses.
 ///
-/// The id of a connection that has left never comes to name another, neither in this cache nor in another one of the
-/// process.
+/// An id never names another connection later, neither in this cache nor in another one of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) generation: u64,
@@ -22,7 +21,7 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// Whether both are leases of the same connection, be it the same lease or not.
+    /// Whether both are leases of one connection, the same lease or different ones.
     pub fn same_connection(self, other: ConnId) -> bool {
         self.generation == other.generation
     }
@@ -41,19 +40,19 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// Who uses an active connection: any value of the host's choice, say the index of its session.
+/// Who uses an active connection: any number that the host chooses, such as the index of its session.
 ///
 /// The seed, Ocamlnet's connection cache, uses the pipeline object itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
 
-/// What an implementation wants to keep with an inactive connection: a TLS session to resume, a protocol's state.
+/// What a host wants to keep with an inactive connection: a TLS session to resume, or the state of a protocol.
 ///
-/// It moves in when the connection becomes inactive and moves out when it is handed out or evicted. It is never
-/// printed. What isn't `Send` (an `Rc`, say) travels inside the connection type instead.
+/// It moves in when the connection becomes inactive, and out when the connection is handed out or evicted. It is never
+/// printed. Keep values that aren't `Send` (an `Rc`, say) in the connection type instead.
 pub type PrivateData = Option<Box<dyn Any + Send>>;
 
-/// The state that a connection shall take: used by somebody, or free for reuse.
+/// The state that a connection is to have: in use, or free for reuse.
 pub enum ConnState {
     /// In use by this owner.
     Active(Owner),
@@ -75,8 +74,8 @@ impl ConnState {
         ConnState::Inactive { channel, private: None, until: None }
     }
 
-    /// Keeps `data` with the inactive connection. [`PrivateData`] that came out of a cache, or the box in it, is kept as
-    /// it was, not boxed again. An active connection has none, so there this changes nothing.
+    /// Keeps `data` with the inactive connection. [`PrivateData`] that came from a cache, or the box in it, isn't boxed
+    /// again. An active connection has no private data, so this changes nothing there.
     pub fn private(self, data: impl Any + Send) -> ConnState {
         let mut data = Some(data);
         let any: &mut dyn Any = &mut data;
@@ -89,7 +88,7 @@ impl ConnState {
         self.private_data(data.map(|data| Box::new(data) as Box<dyn Any + Send>))
     }
 
-    /// Keeps private data as it came out of a cache.
+    /// Keeps private data that came from a cache.
     pub fn private_data(mut self, data: PrivateData) -> ConnState {
         if let ConnState::Inactive { private, .. } = &mut self {
             *private = data;
@@ -97,8 +96,8 @@ impl ConnState {
         self
     }
 
-    /// From `deadline` on the inactive connection is not handed out any more but evicted, as by HTTP's
-    /// `Keep-Alive: timeout=`. The cache's own limits apply besides: the earliest counts.
+    /// From `deadline` on, the inactive connection isn't handed out but evicted: for HTTP's `Keep-Alive: timeout=`, say.
+    /// The cache's own limits still apply; the earliest counts.
     pub fn until(mut self, deadline: Instant) -> ConnState {
         if let ConnState::Inactive { until, .. } = &mut self {
             *until = Some(deadline);
@@ -119,7 +118,7 @@ impl fmt::Debug for ConnState {
     }
 }
 
-/// The state that a connection has, as lent by the cache.
+/// The state of a connection, borrowed from the cache.
 #[derive(Clone, Copy)]
 pub enum ConnStateRef<'a> {
     /// In use by this owner.

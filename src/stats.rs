@@ -7,48 +7,49 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// In use.
+    /// How many are in use.
     pub active: usize,
-    /// Not in use. Those that are to go but haven't come from `expire` yet are counted here, too.
+    /// How many are not in use. Those that have to go but haven't come from `expire` yet are included.
     pub inactive: usize,
-    /// How many of the inactive ones are condemned: over a lowered limit, or closed at that time. They are not handed
-    /// out any more and come from `expire`, one with each checkin besides.
+    /// How many of the inactive ones are condemned: over a limit that was lowered, of a peer that had been closed by
+    /// then, or kept for requests that no longer wait. They are no longer handed out. They come from `expire`, and one
+    /// leaves with each checkin.
     pub condemned: usize,
-    /// Requests that wait for a connection.
+    /// How many requests wait for a connection.
     pub waiting: usize,
 }
 
-/// Counts since the cache was built. [`inserted`](Stats::inserted) is always
+/// What the cache has done since it was built. [`inserted`](Stats::inserted) is always
 /// [`active`](Stats::active) + [`inactive`](Stats::inactive) + [`left_in_all`](Stats::left_in_all).
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections taken in, by `insert` or `park`.
+    /// How many connections were taken in, by `insert`, `insert_at` or `park`.
     pub inserted: u64,
-    /// Connections in use now.
+    /// How many connections are in use now.
     pub active: usize,
-    /// Connections not in use now.
+    /// How many connections are not in use now.
     pub inactive: usize,
-    /// Hand-outs, by `checkout`, `take` or `set_connection_state`.
+    /// How often a connection was handed out, by `checkout`, `take`, `request`, `grant` or `set_connection_state`.
     pub handed_out: u64,
-    /// Times that `checkout`, `take` or `request` had nothing to hand out.
+    /// How often `checkout`, `take` or `request` had nothing to hand out.
     pub missed: u64,
-    /// Requests that had to wait.
+    /// How many requests had to wait.
     pub waited: u64,
-    /// Requests whose time was over while they waited or had a place.
+    /// How many requests ran out of time while they waited or had a place.
     pub timed_out: u64,
-    /// Requests that wait now.
+    /// How many requests wait now.
     pub waiting: usize,
-    /// Places given for connections that are being opened now.
+    /// How many places are held now, for connections that are being opened.
     pub places: usize,
-    /// Looks at inactive connections.
+    /// How often an inactive connection was probed.
     pub probes: u64,
-    /// Connections found dead by the probe before a hand-out (or by `find_inactive_connection`): the other side had
-    /// closed, or sent something, and the loop hadn't been told yet. Each is also counted by its reason.
+    /// How many connections the probe before a hand-out (or in `find_inactive_connection`) found dead: the peer had
+    /// closed or sent something, and the loop hadn't been told yet. Each is also counted by its reason.
     pub found_dead: u64,
-    /// Events for connections that had already left.
+    /// How many events were for connections that had already left.
     pub stale_events: u64,
-    /// Failed attempts to take a connection out of the host's `Poll`. The connection left all the same.
+    /// How often deregistering from the host's `Poll` failed. The connection left all the same.
     pub deregister_failures: u64,
     pub(crate) left: [u64; Reason::ALL.len()],
 }

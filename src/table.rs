@@ -1,7 +1,7 @@
 //! The connection records and every order they stand in, kept in step. Pure: no sockets, no clock, no log.
 //!
-//! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order), and has
-//! at most one entry among the deadlines in either state.
+//! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order). It has at
+//! most one entry among the deadlines of inactive connections, and one among those of owners.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -228,12 +228,13 @@ impl<C> Table<C> {
             }
             State::Inactive { .. } => self.unlist(slot),
         }
-        let (record, rest) = self.slots.remove(slot);
+        let (mut record, rest) = self.slots.remove(slot);
         self.living.remove(slot);
         self.deadlines.remove(slot);
         self.times.remove(slot);
         let bucket = self.buckets.get(at);
         let (peer, channel, site) = (bucket.peer.clone(), bucket.channel, bucket.site);
+        record.flags.doomed = bucket.closed.or(record.flags.doomed);
         self.buckets.sites.get_mut(site).total -= 1;
         if self.lines.waiting() > 0 {
             self.may_serve(at);

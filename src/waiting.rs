@@ -1,4 +1,4 @@
-//! What is said of requests that have to wait for a connection.
+//! The vocabulary of requests that wait for a connection.
 
 use crate::channel::ChannelBindingId;
 use crate::outcome::{Evicted, Found};
@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Names a request: while it waits, and while it has a [`Place`].
+/// Names a request while it waits, and while it has a [`Place`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId {
     pub(crate) number: u64,
@@ -28,12 +28,13 @@ impl fmt::Debug for WaiterId {
     }
 }
 
-/// The right to open one connection, within every limit. It counts as a connection that is being opened.
+/// The right to open one connection, within all limits. Until it is used, it counts as a connection that is being
+/// opened.
 ///
 /// Give it to [`insert_at`](crate::Cache::insert_at) with the connection, to [`put_back`](crate::Cache::put_back) if
-/// the connection can't be opened now, or to [`give_up`](crate::Cache::give_up) if nobody wants it any more. One that is
-/// merely dropped is held until its time is over; then [`grant`](crate::Cache::grant) says
-/// [`TimedOut`](Granted::TimedOut).
+/// the connection can't be opened now, or to [`give_up`](crate::Cache::give_up) if nobody needs it any more. A place
+/// that you only drop is held until its time is over. Then [`grant`](crate::Cache::grant) returns
+/// [`TimedOut`](Granted::TimedOut) for its request.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a place counts as a connection until it is used, put back or given up"]
 pub struct Place {
@@ -46,27 +47,27 @@ pub struct Place {
 }
 
 impl Place {
-    /// The request that it was given to.
+    /// The request that has it.
     pub fn waiter(&self) -> WaiterId {
         self.waiter
     }
 
-    /// Where the connection shall lead.
+    /// Where the connection has to lead.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// The channel binding that the connection shall have.
+    /// The channel binding of the connection.
     pub fn channel(&self) -> ChannelBindingId {
         self.channel
     }
 
-    /// Who asked for it.
+    /// Who made the request.
     pub fn owner(&self) -> Owner {
         self.owner
     }
 
-    /// When its time is over.
+    /// When its time is over: the request's `until`, else 30 seconds after it was given.
     pub fn until(&self) -> Option<Instant> {
         self.until
     }
@@ -84,7 +85,7 @@ pub enum Requested<C> {
         /// What had to go to make room for it.
         evicted: Option<Evicted<C>>,
     },
-    /// The request waits in line: [`grant`](crate::Cache::grant) will name it.
+    /// The request waits in line. [`grant`](crate::Cache::grant) will name it when it is served.
     Wait(WaiterId),
 }
 
@@ -100,26 +101,38 @@ impl<C> fmt::Debug for Requested<C> {
     }
 }
 
-/// A request that has waited, and what became of it.
-#[derive(Debug)]
+/// A request that waited or had a place, and what it gets.
 #[must_use = "the request waits no longer"]
 #[non_exhaustive]
 pub struct Grant<C> {
     /// The request.
     pub waiter: WaiterId,
-    /// Who asked.
+    /// Who made the request.
     pub owner: Owner,
-    /// For which peer.
+    /// The peer it was made for.
     pub peer: Peer,
-    /// Under which channel binding.
+    /// The channel binding it was made for.
     pub channel: ChannelBindingId,
-    /// For how long it has waited, or had its place.
+    /// The time since the request was made.
     pub waited: Duration,
     /// What it gets.
     pub granted: Granted<C>,
 }
 
-/// What a request that has waited gets.
+impl<C> fmt::Debug for Grant<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("waiter", &self.waiter)
+            .field("owner", &self.owner)
+            .field("peer", &self.peer)
+            .field("channel", &self.channel.0)
+            .field("waited", &self.waited)
+            .field("granted", &self.granted)
+            .finish()
+    }
+}
+
+/// What a request gets.
 pub enum Granted<C> {
     /// A connection that was inactive: write at once.
     Reuse(Found),
@@ -130,9 +143,10 @@ pub enum Granted<C> {
         /// What had to go to make room for it.
         evicted: Option<Evicted<C>>,
     },
-    /// Nothing: its time is over. A place that it had is no longer held.
+    /// Nothing: its time is over. If it had a place, that is no longer held.
     TimedOut,
-    /// Nothing: the cache drains, or the host has [refused](crate::Cache::refuse) those who wait for this peer.
+    /// Nothing: the cache drains, or the host has [refused](crate::Cache::refuse) the requests for this peer, or has
+    /// [closed](crate::Cache::close_channel) the channel binding.
     Refused,
 }
 
@@ -149,19 +163,19 @@ impl<C> fmt::Debug for Granted<C> {
     }
 }
 
-/// Why a request can't even wait. Nothing has changed.
+/// Why a request can't wait. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// As many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows. Nothing tells when there is room
-    /// again: refuse the client.
+    /// As many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows. Refuse the client: nothing tells when
+    /// there is room again.
     LineFull {
         /// The limit.
         max_waiting: usize,
     },
     /// The cache is being [drained](crate::Cache::drain).
     Draining,
-    /// Its time was over before it came.
+    /// `until` has passed already.
     TimedOut,
 }
 

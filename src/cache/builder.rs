@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::time::Duration;
 
-/// The settings of a [`Cache`] to be. Started by [`Cache::builder`] or [`Cache::with_policy`].
+/// The settings of a new [`Cache`]. Made by [`Cache::builder`] or [`Cache::with_policy`].
 #[must_use = "a builder does nothing until built"]
 pub struct Builder<C, P> {
     policy: P,
@@ -108,41 +108,41 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// The tokens that are to be the cache's own, eight at least, for hosts that share out small numbers. The host must
-    /// not use them with the same `Poll`: no one checks that. A range that overlaps another living cache's is refused.
+    /// The tokens that the cache uses, eight at least, for hosts that assign small numbers. The host must not use them
+    /// with the same `Poll`; mio doesn't check that. A range that overlaps that of another living cache is an error.
     ///
-    /// Of the range's bits, rounded down, a third (rounded down again) tells a slot's connections apart, so that late
-    /// events miss the connection that took the slot; the rest is for slots, 16,777,216 at most. A range of 1,000 has 9
-    /// bits: 8 connections told apart, and room for 125 at a time.
+    /// At least a third of the range's bits (rounded down, as is the number of bits) tells apart the connections that have one
+    /// slot after another, so that a late event doesn't reach the wrong one. The other bits are for slots, 16,777,216
+    /// (2^24) at most. A range of 1,000 tokens has 9 bits: it tells 8 connections apart, and has room for 125 at a time.
     ///
-    /// After dropping a cache, drop the rest of the batch of events before you build another one in its range: a small
-    /// range has too few bits to tell their connections apart.
+    /// After dropping a cache, drop the rest of the batch of events before you build another cache in a small range
+    /// that overlaps the old one: it has too few bits to tell their connections apart.
     ///
-    /// Default: a block above all others, claimed from a counter of the process and released when the cache is
-    /// dropped. With 64-bit tokens there are 65,534 such blocks, of 16,777,216 slots × 16,777,216 connections; with
-    /// 32-bit tokens 14 blocks, of 524,288 slots × 512. Tokens below 2^48 (2^28) and `usize::MAX` are never claimed.
+    /// Default: a block that no other cache of the process has, released when the cache is dropped. With 64-bit tokens
+    /// there are 65,534 such blocks, each with 24 bits for slots and 24 bits for telling connections apart. With 32-bit
+    /// tokens there are 14, with 19 and 9 bits. Tokens below 2^48 (2^28) and `usize::MAX` are never in a default block.
     pub fn tokens(mut self, range: Range<usize>) -> Self {
         self.tokens = Some(range);
         self
     }
 
-    /// Whether a connection is probed when it is about to be handed out. Default: yes. It costs one system call (for
-    /// a plain socket) and is what keeps those from being handed out whose hangup the loop hasn't been told of yet.
+    /// Whether a connection is probed before it is handed out. Default: yes. It costs one system call (for a plain
+    /// socket). Without it, a connection may be handed out whose hangup the loop hasn't been told of yet.
     pub fn probe(mut self, yes: bool) -> Self {
         self.probe = yes;
         self
     }
 
-    /// Doesn't probe a connection that became inactive less than so long ago. It saves the system call where connections
-    /// are reused at once; what it risks is a connection that its peer closed in that time. Default: zero, so that each
-    /// is probed.
+    /// Skips the probe of a connection that became inactive less than this time ago. That saves the system call where
+    /// connections are reused at once. The risk: the peer has closed the connection within that time, and the loop
+    /// hasn't been told yet. Default: zero, so that each one is probed.
     pub fn probe_after(mut self, time: Duration) -> Self {
         self.probe_after = time;
         self
     }
 
-    /// Hands out the connection first that has been inactive for longest, so that all are kept in use: for peers that
-    /// close what is idle. Default: the newest first, so that those that aren't needed run out.
+    /// Hands out the connection that has been inactive for longest first. So all of them stay in use, which helps with
+    /// peers that close idle connections. Default: the newest first, so that those not needed reach their time-outs.
     pub fn oldest_first(mut self, yes: bool) -> Self {
         self.oldest_first = yes;
         self
@@ -173,10 +173,10 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// Whether the connections' events come from a level-triggered loop, as they can if a [`Connection`]'s `Source`
-    /// registers it elsewhere than with the `Poll` it is given. Inactive connections are then registered for reading
-    /// alone, by a call of `reregister` at check-in and another at hand-out: a level-triggered loop would otherwise tell
-    /// again and again that they are writable. Default: no, since mio's events are edge-triggered.
+    /// Whether the connections' events come from a level-triggered loop. They can if a [`Connection`]'s `Source` doesn't
+    /// register with the `Poll` it is given. Inactive connections are then registered for reading only, by one call of
+    /// `reregister` at checkin and another at hand-out: a level-triggered loop would otherwise tell again and again
+    /// that they are writable. False alarms don't count. Default: no, since mio's events are edge-triggered.
     pub fn level_triggered(mut self, yes: bool) -> Self {
         self.level_triggered = yes;
         self
@@ -189,8 +189,10 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     }
 
     /// Makes room for so many connections, peers and owners at once: up to there, no call reallocates or rehashes a
-    /// table. At most 16,777,216. Default: none; room is made as needed, which takes a moment whenever a table doubles
-    /// (docs/performance.md in the repository has figures).
+    /// table of them. (Room for requests that wait is made as needed.) More than the [tokens](Builder::tokens) have
+    /// slots for is an error: 16,777,216 (2^24) at most. Default: none. Room is then made as needed, and a call takes
+    /// longer whenever a table doubles (docs/performance.md in the repository has figures).
+    /// [`shrink_to_fit`](Cache::shrink_to_fit) gives memory back.
     pub fn capacity(mut self, connections: usize) -> Self {
         self.capacity = connections;
         self
@@ -200,10 +202,10 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value, when limits
-    /// contradict each other, the range of tokens is too small or overlaps another cache's, all blocks are taken, or the
-    /// capacity is more than the tokens have room for; or the operating system's, when the registry can't be cloned,
-    /// which takes a descriptor.
+    /// * A [`ConfigError`] (as an error of kind `InvalidInput`) that names the setting and its value: limits contradict
+    ///   each other, the range of tokens is too small or overlaps that of another cache (the error names both), all
+    ///   blocks are taken, or the tokens have no room for the capacity.
+    /// * The operating system's error, if the registry can't be cloned. Cloning takes a descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
         let mut cache = self.build_unwatched()?;
         cache.registry = Watcher(Some(registry.try_clone()?));
@@ -211,12 +213,12 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     }
 
     /// Builds a cache without a `Poll`, for hosts that watch their sockets in a loop of another kind, or not at all. It
-    /// never calls the connections' [`Source`](mio::event::Source) methods; [`Unwatched`](crate::Unwatched) makes a
-    /// connection of any stream.
+    /// never calls the connections' [`Source`](mio::event::Source) methods. [`Unwatched`](crate::Unwatched) makes a
+    /// connection of any stream that can be read.
     ///
-    /// Register each connection with your loop yourself, for instance under its [`token`](Cache::token), and pass what
-    /// happens to it to [`handle_readiness`](Cache::handle_readiness). In a level-triggered loop, don't watch inactive
-    /// connections for writability. Without a loop, call [`sweep`](Cache::sweep) from time to time. Either way,
+    /// Register each connection with your loop yourself, for instance under its [`token`](Cache::token), and report what
+    /// happens to it by [`handle_readiness`](Cache::handle_readiness). In a level-triggered loop, don't watch inactive
+    /// connections for writability. Without a loop, call [`sweep`](Cache::sweep) from time to time. In any case,
     /// connections are probed at hand-out.
     ///
     /// ```

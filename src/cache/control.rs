@@ -16,9 +16,9 @@ use crate::table::slots::NONE;
 
 /// # Limits, closing and draining
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Evicts a connection, to make room when descriptors run out (`EMFILE` in the host's `connect` or `accept`): one
-    /// that is to go anyway, of a closed peer or over a lowered limit, else the one inactive for longest. `None` if
-    /// nothing is inactive.
+    /// Evicts an inactive connection, to free a descriptor when they run out (`EMFILE` in the host's `connect` or
+    /// `accept`): one that has to go anyway because its peer was closed or a limit was lowered, else the one inactive for
+    /// longest. `None` if nothing is inactive.
     #[must_use = "the room is made when what is returned is dropped"]
     pub fn shed(&mut self) -> Option<Evicted<C>> {
         let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
@@ -28,31 +28,33 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Closes all connections, active ones too. Requests that wait are refused. O(n).
     pub fn close_all(&mut self) {
-        self.refuse_lines(|_| true);
+        for bucket in self.lines(|_| true) {
+            self.table.refuse_line(bucket);
+        }
         while let Some(slot) = self.table.last() {
             drop(self.evict(slot, Reason::Closed));
         }
     }
 
-    /// Hands out none of the present connections to `peer` any more, whatever their channel binding: after a change of
-    /// its addresses, or a failover. Those inactive come from [`expire`](Cache::expire), those active are not kept when
-    /// they would become inactive, those [taken](Cache::take) or opened before are refused when
-    /// [parked](Cache::park) with their [`History`](crate::History). Connections inserted from now on are not
-    /// concerned, and requests that wait go on waiting: they get new ones.
+    /// Stops handing out the present connections to `peer`, whatever their channel binding: after a change of its
+    /// addresses, or a failover. Inactive ones come from [`expire`](Cache::expire). Active ones are not kept when they
+    /// would become inactive. Connections [taken](Cache::take) or opened earlier are refused when they are
+    /// [parked](Cache::park) with their [`History`](crate::History). Connections inserted from now on are not affected.
+    /// Requests that wait go on waiting, for new connections.
     ///
-    /// The process's latest 1,024 closings are remembered for this. A connection that was taken before them is refused
-    /// in any case.
+    /// For the histories, the latest 1,024 closings of the process are remembered. A history that is older than all of
+    /// them is refused.
     ///
-    /// O(channel bindings in use with the peer, and its former closings while connections of theirs are active).
+    /// O(channel bindings in use with the peer, and its former closings while connections from before are active).
     pub fn close_peer(&mut self, peer: &Peer) {
         closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
         let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
         all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::PeerClosed));
     }
 
-    /// Hands out none of the present connections under `channel` any more, whatever their peer: after a credential or a
-    /// client certificate was revoked. Otherwise as [`close_peer`](Cache::close_peer), but that requests that wait for it are
-    /// refused.
+    /// Stops handing out the present connections under `channel`, whatever their peer: after a credential or a client
+    /// certificate was revoked. Requests that wait for the channel binding are refused. Otherwise as
+    /// [`close_peer`](Cache::close_peer).
     ///
     /// O(pairs of peer and channel binding in use).
     pub fn close_channel(&mut self, channel: ChannelBindingId) {
@@ -63,14 +65,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ChannelClosed));
     }
 
-    /// Gives memory back after a peak, as far as nothing that is there is in the way: down to the highest slot in use.
-    /// What [`capacity`](crate::Builder::capacity) announced is given back, too. O(n).
+    /// Gives memory back after a peak, down to the highest slot in use. That includes what
+    /// [`capacity`](crate::Builder::capacity) made room for. O(n).
     pub fn shrink_to_fit(&mut self) {
         self.table.shrink_to_fit();
     }
 
-    /// Keeps nothing any more, for an orderly end: those inactive come from [`expire`](Cache::expire), those active
-    /// are not kept when they would become inactive. Requests that wait are refused. This can't be undone.
+    /// Stops keeping connections, for an orderly end. Inactive ones come from [`expire`](Cache::expire). Active ones are
+    /// not kept when they would become inactive. Requests that wait are refused. This can't be undone.
     pub fn drain(&mut self) {
         self.draining = true;
         self.rules = Rules::new(&self.limits, true, self.narrows);
@@ -87,10 +89,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &self.limits
     }
 
-    /// Sets other limits. What is inactive and over a lowered number is not handed out any more and comes from
-    /// [`expire`](Cache::expire), for each number the one inactive for longest first. Times count from now on for all
-    /// connections, but for [`max_lifetime`](Limits::max_lifetime), which is fixed with each connection when it comes
-    /// in.
+    /// Replaces the limits. Inactive connections over a lowered number are condemned: they are no longer handed out. They
+    /// come from [`expire`](Cache::expire), the one inactive for longest first, and one more leaves with each connection
+    /// that becomes inactive. Nothing active is touched. New times apply to all connections, except
+    /// [`max_lifetime`](Limits::max_lifetime), which is fixed for each connection when it comes in.
     ///
     /// ```
     /// # use conncache::{AggressiveCache, mio};
@@ -102,8 +104,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// O(surplus + peers), tens of nanoseconds each, where those of closed peers count as surplus, too; O(n) when
-    /// `max_uses` is lowered.
+    /// O(surplus + peers), tens of nanoseconds for each. Connections of closed peers count as surplus. O(n) if `max_uses`
+    /// is lowered.
     ///
     /// # Errors
     ///
@@ -131,6 +133,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(most) = limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
+        self.table.look_at_all_lines();
         Ok(())
     }
 
@@ -144,10 +147,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     fn refuse_lines(&mut self, which: impl Fn(&Bucket) -> bool) {
-        if self.table.lines.waiting() > 0 {
-            let lines = self.table.buckets.iter().filter(|(_, bucket)| bucket.line != NONE && which(bucket));
-            let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
-            lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        self.lines(which).into_iter().for_each(|bucket| self.refuse_line(bucket));
+    }
+
+    /// The buckets that somebody waits in.
+    fn lines(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
+        if self.table.lines.waiting() == 0 {
+            return Vec::new();
         }
+        let lines = self.table.buckets.iter().filter(|(_, bucket)| bucket.line != NONE && which(bucket));
+        lines.map(|(at, _)| at).collect()
     }
 }

@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
 use crate::cache::leaving::Gone;
-use crate::cache::registering::{BOTH, EDGE_IS_EMULATED};
+use crate::cache::registering::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, InsertError, NotFound, StateError};
@@ -15,25 +15,24 @@ use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
 use crate::table::record::{Flags, Record, Remarks, Rest, Standing};
 use log::debug;
-use std::io;
 use std::time::{Duration, Instant};
 
 /// # In and out
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Takes in a connection, newly opened or still opening, as `owner`'s: registers it for reading and writing, and
-    /// keeps it until it is evicted, closed or removed. The id is the owner's lease.
+    /// Takes in a connection that is open or still being opened, as `owner`'s. The cache registers it for reading and
+    /// writing, and keeps it until it is evicted, closed or removed. The id is the owner's lease.
     ///
-    /// The socket has to be non-blocking, or a probe blocks the loop. What mio opened is; to what the standard library
-    /// opened say `socket.set_nonblocking(true)?` before `from_std`.
+    /// The socket has to be non-blocking, or its probe stops the loop. Those that mio opens are. For a socket of the
+    /// standard library, call `socket.set_nonblocking(true)?` before `from_std`.
     ///
-    /// Don't register it yourself, neither before nor after. (One that is registered already is refused, but with
-    /// another `Poll` in debug builds alone: mio checks no further.)
+    /// Don't register it yourself, neither before nor after. (A connection that is registered with the same `Poll` is
+    /// refused. With another `Poll`, mio notices that only in debug builds.)
     ///
     /// # Errors
     ///
-    /// The connection comes back with the cause: the operating system's refusal, a block of
-    /// [tokens](crate::Builder::tokens) without room, a [limit](crate::Limits::max_connections) on all connections, or
-    /// requests that [wait](Cache::request) for the same peer. Nothing has changed then.
+    /// The connection comes back with the cause, and nothing has changed. Causes are: the operating system refused it,
+    /// the cache's [tokens](crate::Builder::tokens) are used up, a [limit](crate::Limits::max_connections) on all
+    /// connections is reached, or requests [wait](Cache::request) for the same peer.
     pub fn insert(
         &mut self,
         now: Instant,
@@ -63,17 +62,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         owner: Owner,
         most: u32,
     ) -> Result<ConnId, (C, Cause)> {
-        let token = match self.next_token() {
-            Ok(token) => token,
-            Err(cause) => return Err((conn, cause)),
-        };
-        if let Err(error) = self.registry.register(&mut conn, token, BOTH) {
-            // In debug builds mio remembers the attempt, and the host could not try again. A source that is
-            // registered already is somebody's, and stays.
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                let _ = self.registry.deregister(&mut conn);
-            }
-            return Err((conn, Cause::Registry(error)));
+        if let Err(cause) = self.register_next(&mut conn) {
+            return Err((conn, cause));
         }
         let opened = self.clock.advance(now);
         let mut jitter = self.jitter;
@@ -89,15 +79,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(id)
     }
 
-    /// Hands out a connection to `peer` under `channel`, if one is fit for use, and makes it `owner`'s: the one that
-    /// was used last, since it is the least likely to be given up by its far end. It is probed in this moment
-    /// ([`Builder::probe`](crate::Builder::probe)): for plain sockets, open, without error, without a byte to read.
+    /// Hands out an inactive connection to `peer` under `channel` that is fit for use, and makes it `owner`'s. It is
+    /// probed at this moment ([`Builder::probe`](crate::Builder::probe)): a plain socket is open, has no error, and has
+    /// nothing to read. The connection used last is tried first, because its far end is the least likely to give it up
+    /// ([`Builder::oldest_first`](crate::Builder::oldest_first) changes the order).
     ///
-    /// Write at once: no event will tell that it is writable.
+    /// Write at once: no event will say that it is writable. The id is a new lease; those of former owners are over.
     ///
-    /// Dead ones met on the way are closed and counted, their private data dropped with them; after eight of them it is
-    /// a miss. Those that have run out and haven't come from [`expire`](Cache::expire) yet are passed by; after 64 of
-    /// them it is a miss, too.
+    /// `None` is a miss. Nothing is found while requests [wait](Cache::request) for the same peer and channel binding.
+    /// Dead connections met on the way are closed and counted, and their private data is dropped; after eight of them
+    /// it is a miss. Connections that have run out but haven't come from [`expire`](Cache::expire) yet are skipped;
+    /// after 64 of them it is a miss, too.
     #[must_use = "a connection found is active from now on"]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
@@ -116,17 +108,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.search(now, peer, channel, owner, 0)
     }
 
-    /// Makes an active connection inactive, under the peer and channel binding recorded for it: from now on the cache
+    /// Makes an active connection inactive, under the peer and channel binding recorded for it. From now on the cache
     /// watches it and may hand it out.
     ///
-    /// Only when the request has been sent whole, its response has been read whole, no other response is owed, and no
-    /// buffer holds anything. Otherwise [close](Cache::close_connection) it: the next owner would get what is still to
-    /// come, and no probe can see that.
+    /// Call it when the request has been sent whole, its response has been read whole, no other response is owed, and
+    /// no buffer holds anything. Otherwise [`close_connection`](Cache::close_connection): the next owner would get what
+    /// is still to come, or the server would take the next request for the rest of this one. No probe can see that.
     ///
-    /// `id` is of no use any more once somebody else has the connection.
+    /// Once the connection is handed out again, `id` is over: a second `checkin` by a former owner is
+    /// [`StateError::NotFound`].
     ///
-    /// Returns what has to go: the connection itself if it isn't kept ([`Evicted::id`] is its own), or another one to
-    /// make room for it.
+    /// Returns what has to go: the connection itself if it isn't kept (then [`Evicted::id`] is `id`), or another one
+    /// that makes room for it.
     ///
     /// # Errors
     ///
@@ -136,12 +129,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_any(now, id, None)
     }
 
-    /// [`checkin`](Cache::checkin) with a deadline of the connection's own, such as HTTP's `Keep-Alive: timeout=`: from
-    /// `deadline` on it isn't handed out but evicted.
+    /// [`checkin`](Cache::checkin) with a deadline for this connection, such as HTTP's `Keep-Alive: timeout=`. From
+    /// `deadline` on, it isn't handed out but evicted.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`checkin`](Cache::checkin).
     pub fn checkin_until(
         &mut self,
         now: Instant,
@@ -151,21 +144,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_any(now, id, Some(deadline))
     }
 
-    /// Gives a connection back to the host, whatever its state, no longer registered: for a protocol upgrade, say.
+    /// Takes a connection out of the cache, whatever its state, and deregisters it: for a protocol upgrade, say, or for
+    /// another cache to [adopt](Cache::adopt).
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it isn't here.
+    /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
         let slot = self.slot_of(id).ok_or(NotFound)?;
         Ok(self.evict(slot, Reason::Removed))
     }
 
-    /// Closes a connection, whatever its state: it comes back no longer registered, and closes when dropped.
+    /// Closes a connection, whatever its state: it comes back deregistered, and closes when you drop it.
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it isn't here, as when it was closed before.
+    /// [`NotFound`] if it isn't here (it was closed before, say), or the lease is over.
     pub fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
         let slot = self.slot_of(id).ok_or(NotFound)?;
         Ok(self.evict(slot, Reason::Closed))
@@ -276,7 +270,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some((peer, channel, _)) => self.table.buckets.find(peer, channel),
         };
         let waiting = match target {
-            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target),
+            Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target, Some(slot)),
             _ => 0,
         };
         let kept = match self.refused(tick, facts, waiting > 0) {
@@ -308,7 +302,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a connection about to become inactive here has to make room for others who wait.
     fn has_to_yield(&mut self, bucket: Option<u32>) -> bool {
         let most = self.limits.max_connections.unwrap_or(usize::MAX);
-        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, &mut self.passes))
+        let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
+        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes))
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.

@@ -15,14 +15,15 @@ const MOST_FALSE_ALARMS: u32 = 64;
 
 /// # The turn of the loop: events
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// What an event means: whose it is. Call it for each event of the loop, in their order.
+    /// Tells whose an event is, and acts on those of inactive connections. Call it for each event of the loop, in order.
     ///
-    /// An inactive connection of which anything is told is probed at once, and evicted unless it is quiet. That an
-    /// active one's read side was closed is remembered: it won't be kept.
+    /// An inactive connection is probed when anything is reported of it, and evicted unless it is quiet. If the read side
+    /// of an active connection is reported closed, the cache remembers that and won't keep the connection.
     ///
-    /// An inactive connection that keeps waking the loop while its probe is quiet (urgent data, say) is evicted, too:
-    /// 64 such false alarms are let pass, and one more for each second. [`get_mut`](Cache::get_mut) forgives them all,
-    /// for hosts that send pings to inactive connections.
+    /// An inactive connection that keeps waking the loop while its probe is quiet (because of urgent data, say) is
+    /// evicted, too: 64 such false alarms are allowed at once, and one more each second.
+    /// [`get_mut`](Cache::get_mut) forgives them all, for hosts that ping inactive connections. In a
+    /// [level-triggered](crate::Builder::level_triggered) loop they aren't counted.
     pub fn handle_event(&mut self, event: &Event) -> Handled<C> {
         let handled = self.handle_readiness(event.token(), event.is_read_closed());
         if let (Handled::Active { id, .. }, true) = (&handled, event.is_readable() && !event.is_read_closed()) {
@@ -31,8 +32,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         handled
     }
 
-    /// [`handle_event`](Cache::handle_event) for hosts that keep events in a form of their own: the event's token, and
-    /// whether it said that the read side is closed.
+    /// [`handle_event`](Cache::handle_event) for hosts whose events have another form: the event's token, and whether it
+    /// said that the read side is closed.
     pub fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C> {
         let Some(slot) = self.tokens.slot(token.0) else { return Handled::Rejected };
         let slot = slot as u32;

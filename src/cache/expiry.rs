@@ -13,11 +13,10 @@ const MOST_REARMS: u32 = 64;
 
 /// # The turn of the loop: time
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// When to call [`expire`](Cache::expire) next: the time-out for the loop's `poll`. Never later than the first
-    /// time that anything runs out; it may be earlier, once for each deadline that was set for a connection and has
-    /// been superseded since. `None` if nothing can run out.
-    ///
-    /// It covers [requests](Cache::request) that wait and [active connections](Cache::set_deadline), too.
+    /// When the loop has to call the cache next: the time-out for its `poll`. It is never later than the first time at
+    /// which [`expire`](Cache::expire), [`grant`](Cache::grant) or [`overdue`](Cache::overdue) has something to return,
+    /// and due as long as one of them has. A deadline that was replaced may cause one wake-up for nothing. `None` if
+    /// nothing can run out and nobody can be served.
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.is_expiry_due() || self.is_grant_due() {
             return self.clock.due();
@@ -32,12 +31,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.clock.instant(inactive.min(first(self.table.first_time())).min(first(self.table.lines.first_deadline())))
     }
 
-    /// Returns one inactive connection that has run out or has to go by the host's orders; `None` once there is none
-    /// (or, rarely, when this call had enough to do with putting deadlines right: then
-    /// [`next_deadline`](Cache::next_deadline) is still due).
+    /// Returns one inactive connection that has run out, or that has to go because you said so. Call it in each turn
+    /// until it returns `None`, or fewer times, to bound the turn's work: what has run out isn't handed out in any case.
     ///
-    /// Call it in each turn until it says `None`, or fewer times, to bound the turn's work: what has run out is not
-    /// handed out any more in any case.
+    /// Rarely, it returns `None` with work left, after putting 64 deadlines right. Then
+    /// [`next_deadline`](Cache::next_deadline) is still due.
     #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);

@@ -1,4 +1,4 @@
-//! Whether a connection may be handed out, and whether it may be kept: every rule stands here.
+//! Every rule on whether a connection may be handed out, and whether it may be kept.
 
 use crate::cache::Cache;
 use crate::channel::ChannelBindingId;

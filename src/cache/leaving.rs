@@ -56,10 +56,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         History {
             opened: self.instant(rest.opened),
             uses: record.uses,
-            lifetime_end: Some(self.clock.instant(record.lifetime_end)),
+            lifetime_end: self.clock.instant(record.lifetime_end),
             connected: !record.flags.remarks.has(Remarks::UNCONNECTED),
+            read_closed: record.flags.remarks.has(Remarks::READ_CLOSED),
             cache: self.tokens.serial(),
             epoch: closings::epoch(),
+            closed: record.flags.doomed.filter(|reason| matches!(reason, Reason::PeerClosed | Reason::ChannelClosed)),
         }
     }
 

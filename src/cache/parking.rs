@@ -1,10 +1,9 @@
-//! The way in and out for hosts with a table of their own, which have the cache keep the inactive connections alone.
+//! The way in and out for hosts with a table of their own, which give the cache only their inactive connections.
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
 use crate::cache::registering::look;
 use crate::channel::ChannelBindingId;
-use crate::closings;
 use crate::connection::Connection;
 use crate::error::{Cause, ParkError, TakeError};
 use crate::outcome::{ParkOptions, Parked, Taken};
@@ -21,23 +20,27 @@ use std::time::{Duration, Instant};
 
 /// # Hosts with a table of their own
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Takes in a connection from a host that keeps a table of its own, as an inactive one: moves its registration
-    /// with the same `Poll` to the cache's token, by one system call. The counterpart of [`take`](Cache::take).
+    /// Takes in an inactive connection from a host that has a table of its own. One system call moves its registration
+    /// with the same `Poll` to the cache's token. The counterpart of [`take`](Cache::take).
     ///
-    /// Only when the request has been sent whole, its response has been read whole, no other response is owed, and no
-    /// buffer holds anything; see [`checkin`](Cache::checkin). The socket has to be non-blocking; see
-    /// [`insert`](Cache::insert).
+    /// Call it when the request has been sent whole, its response has been read whole, no other response is owed, and
+    /// no buffer holds anything. Otherwise close the connection; see [`checkin`](Cache::checkin).
     ///
-    /// Give back in the options what `take` gave: with its [`History`], age and uses count on, a
-    /// [`close_peer`](Cache::close_peer) in the meantime holds, and whether it is connected isn't asked again. A
-    /// connection that the host opened has one, too: [`History::opened_at`]. Without, it counts as opened now.
+    /// The socket has to be non-blocking, or its probe stops the loop. Those that mio opens are. For a socket of the
+    /// standard library, call `socket.set_nonblocking(true)?` before `from_std`.
+    ///
+    /// Put into the options the [`History`](crate::History) that `take` gave. Then age and uses count on, a
+    /// [`close_peer`](Cache::close_peer) in the meantime holds, and the connection isn't asked again whether it is
+    /// connected. For a connection that the host opened, make one:
+    /// [`History::opened_at`](crate::History::opened_at). Without a history, it counts as opened now, with one use.
+    ///
+    /// At a limit on all connections, the oldest inactive one makes room for it.
     ///
     /// # Errors
     ///
-    /// The connection comes back, registered as it was, with its options and the cause: it
-    /// [would not be kept](Cause::Refused), there are [as many](Cause::AtLimit) as allowed and none is inactive that
-    /// could make room, or it couldn't be re-registered (as when it wasn't registered before).
-    /// Nothing has changed.
+    /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed. Causes
+    /// are: the cache [would not keep it](Cause::Refused), there are [as many](Cause::AtLimit) as allowed and none is
+    /// inactive that could make room, or it couldn't be re-registered (it wasn't registered before, say).
     pub fn park(
         &mut self,
         now: Instant,
@@ -50,22 +53,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let since = clock.advance(now);
         let (opened, uses, connected, lifetime_end) = match &options.history {
             Some(history) => {
-                let (opened, fixed) = (clock.tick(history.opened), history.lifetime_end);
-                let end = fixed.map(|end| end.map_or(Tick::NEVER, |end| clock.tick(end)));
-                let end = end.unwrap_or_else(|| self.lifetime_end(opened, &mut jitter));
+                let (opened, end) = self.times_of(history, &clock, &mut jitter);
                 (opened, history.uses, history.connected, end)
             }
             None => (since, 1, false, self.lifetime_end(since, &mut jitter)),
         };
         let until = options.until.map_or(Tick::NEVER, |until| clock.tick(until));
-        let closed = options
-            .history
-            .as_ref()
-            .and_then(|history| closings::since(history.epoch, [history.cache, self.tokens.serial()], peer, channel));
+        let closed = options.history.as_ref().and_then(|history| self.closed_since(history, peer, channel));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
         let most = self.most_to(peer);
         let bucket = self.table.buckets.find(peer, channel);
-        let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket));
+        let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
         let candidate = Candidate {
             now: clock.now().expect("the clock has been told"),
             peer,
@@ -124,17 +122,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(until)
     }
 
-    /// Hands a connection out for good, if there is one fit for use: moves its registration to the host's `token` with
-    /// this `interest`, by one system call besides the probe. The counterpart of [`park`](Cache::park); connections
-    /// that were inserted can be taken, too.
+    /// Hands out a connection for good, if one is fit for use. One system call besides the probe moves its registration
+    /// to the host's `token`, with this `interest`. The counterpart of [`park`](Cache::park). Connections that were
+    /// inserted can be taken, too. Connections that were taken don't count for any limit. As with
+    /// [`checkout`](Cache::checkout), nothing is found while requests wait for the same peer and channel binding.
     ///
-    /// Write at once: no event may come to say that it is writable. In a host whose table is a `slab`,
-    /// `slab.vacant_key()` tells the token before the connection is there.
+    /// Write at once: don't wait for an event to say that it is writable. If your table is a `slab`,
+    /// `slab.vacant_key()` gives the token before the connection is there.
     ///
     /// # Errors
     ///
-    /// The host's token lies in the cache's own block: nothing has changed. Or the connection couldn't be
-    /// re-registered: it has left the cache and comes with the error.
+    /// If the host's token lies in the cache's own block, nothing has changed. If the connection couldn't be
+    /// re-registered, it has left the cache and comes with the error.
     pub fn take(
         &mut self,
         now: Instant,

@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::connection::{Connection, Probe};
-use crate::error::Fault;
+use crate::error::{Cause, Fault};
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::table::record::Remarks;
@@ -45,6 +45,19 @@ impl Watcher {
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
+    /// Registers a connection that is about to come in, under the next token.
+    pub(crate) fn register_next(&mut self, conn: &mut C) -> Result<(), Cause> {
+        let token = self.next_token()?;
+        self.registry.register(conn, token, BOTH).map_err(|error| {
+            // In debug builds mio remembers the attempt, and the host could not try again. A source that is
+            // registered already is somebody's, and stays.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                let _ = self.registry.deregister(conn);
+            }
+            Cause::Registry(error)
+        })
+    }
+
     /// Looks at an inactive connection.
     #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {

@@ -9,31 +9,35 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
 use crate::table::clock::Tick;
-use crate::table::record::State;
+use crate::table::record::{Remarks, State};
 use std::any::Any;
 use std::time::Instant;
 
 /// # The seed's calls on states
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Sets a connection's state, in the manner of the seed.
+    /// Sets a connection's state, as the seed does.
     ///
-    /// * Active to inactive is a [checkin](Cache::checkin), with private data, a deadline, another peer or channel as
-    ///   desired.
-    /// * Inactive to inactive moves it: it counts as newly inactive, and has the new private data alone. One that has
-    ///   run out already is evicted instead.
-    /// * Inactive to active is a [checkout](Cache::checkout) of this very connection. If it isn't fit for use any
-    ///   more, it is evicted instead.
-    /// * Active to active by its owner records another peer, for which it is kept from then on.
+    /// * From active to inactive, this is a [checkin](Cache::checkin), and the same rule holds for it. It can also give
+    ///   the connection private data, a deadline, another peer or another channel binding.
+    /// * From inactive to inactive, it moves the connection, which then counts as newly inactive. New private data
+    ///   replaces the old. If the connection has run out already, it is evicted instead.
+    /// * From inactive to active, this is a [checkout](Cache::checkout) of this connection, with a new lease. If it is
+    ///   no longer fit for use, it is evicted instead.
+    /// * From active to active by the same owner, it records another peer, under which the connection will be kept.
     ///
-    /// Returns the lease from now on, private data that isn't kept any longer, and an eviction: of this connection, or
-    /// of one that has to make room for it.
+    /// Returns the present lease, private data that is no longer kept, and an eviction: of this connection, or of one
+    /// that makes room for it.
     ///
     /// # Errors
     ///
-    /// The state comes back, with its private data, and nothing has changed, if there is no such connection or the
-    /// lease is over, if another owner has it, if it was to be made active for a peer it isn't kept for or while requests
-    /// [wait](Cache::request) for one like it, or if it was to be recorded for a peer at its
-    /// [limit](crate::Limits::max_connections_per_peer).
+    /// The state comes back with its private data, and nothing has changed:
+    ///
+    /// * There is no such connection, or the lease is over.
+    /// * Another owner has it.
+    /// * It can't be made active, because it is kept for another peer, or because requests [wait](Cache::request) for
+    ///   its peer and channel binding.
+    /// * It can't move to a peer that has as many connections as the
+    ///   [limit](crate::Limits::max_connections_per_peer) allows.
     pub fn set_connection_state(
         &mut self,
         now: Instant,
@@ -57,7 +61,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             (Some(owner), ConnState::Active(_)) => {
                 if !same_peer {
                     let most = self.most_to(peer);
-                    if self.is_full(peer, most) {
+                    if self.is_full(peer, most) || self.is_stampede(slot, peer) {
                         return Err(SetStateError::new(StateError::PeerAtLimit, ConnState::Active(owner)));
                     }
                     self.table.move_to(slot, peer, channel, most);
@@ -95,9 +99,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// An inactive connection that a [`checkout`](Cache::checkout) would hand out now, by its last lease, with its
-    /// private data, which stays with it. It is probed, and not taken: ask again in the next turn. Dead ones met on the
-    /// way are closed.
+    /// Finds the inactive connection that a [`checkout`](Cache::checkout) would hand out now: its last lease, and its
+    /// private data, which stays with it. The connection is probed but not taken, so the answer holds for this turn
+    /// only. Dead connections met on the way are closed.
     ///
     /// # Errors
     ///
@@ -120,6 +124,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn is_full(&self, peer: &Peer, most: u32) -> bool {
         let site = self.table.buckets.site_of(peer);
         site.map_or(0, |site| self.table.buckets.sites.get(site).total) >= most
+    }
+
+    /// Whether this connection is still being opened, and as many of this peer are as may.
+    fn is_stampede(&self, slot: u32, peer: &Peer) -> bool {
+        let site = self.table.buckets.site_of(peer);
+        let connecting = site.map_or(0, |site| self.table.buckets.sites.get(site).connecting as usize);
+        let most =
+            self.limits.max_connecting_per_peer.filter(|_| self.table.at(slot).flags.remarks.has(Remarks::CONNECTING));
+        most.is_some_and(|most| connecting >= most)
     }
 
     /// Makes this inactive connection active, or evicts it.

@@ -10,14 +10,14 @@ const MOST_PASSED: usize = 16;
 
 /// # The turn of the loop: no events
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Probes at most `most` inactive connections and returns the first that isn't fit for use, which has left the
-    /// cache then. `None` if it found none. The next call goes on behind the last connection probed, round and round.
+    /// Probes at most `most` inactive connections, and evicts and returns the first one that isn't fit for use. `None` if
+    /// it found none. The next call continues behind the last connection probed, and starts over at the end.
     ///
-    /// For hosts whose loop doesn't tell what happens to inactive connections: `while let Some(evicted) =
-    /// cache.sweep(16) {}` in each turn, or from time to time. Hosts with events don't need it.
+    /// It is for hosts whose loop doesn't report what happens to inactive connections: call it in each turn, or from
+    /// time to time, as long as it returns one. Hosts with events don't need it.
     ///
-    /// A call also passes at most 16 × `most` places of active or former connections. Where those outnumber the
-    /// inactive ones by more than that, a round takes more calls.
+    /// A call also passes at most 16 × `most` slots that are vacant or of active connections. If there are more of
+    /// those between the inactive ones, a round takes more calls.
     #[must_use = "what is returned has left the cache; there may be more"]
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
         let end = self.table.slots_end();

@@ -11,9 +11,9 @@ use std::time::Instant;
 
 /// # A time for whoever has a connection
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Sets until when the owner of an active connection wants to have done with it, as for a response to come; `None`
-    /// for no such time. [`overdue`](Cache::overdue) says when it has come, and
-    /// [`next_deadline`](Cache::next_deadline) covers it. Giving the connection back or closing it ends it.
+    /// Sets a deadline for the owner of an active connection, for a response to arrive, say; `None` removes it. When it
+    /// has come, [`overdue`](Cache::overdue) returns the connection. [`next_deadline`](Cache::next_deadline) covers it.
+    /// It ends when the connection is given back or leaves.
     ///
     /// # Errors
     ///
@@ -30,10 +30,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// An active connection whose time has come, and its owner: each once. Call it in each turn until it says `None`.
+    /// Returns an active connection whose [deadline](Cache::set_deadline) has come, with its owner: each one once. Call
+    /// it in each turn until it returns `None`.
     ///
-    /// Nothing has happened to the connection. What a late answer means is the host's business: mostly
-    /// [`close_connection`](Cache::close_connection).
+    /// The connection is as it was. What to do is up to you, mostly [`close_connection`](Cache::close_connection).
     pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
         let now = self.clock.advance(now);
         let (_, slot) = self.table.first_time().filter(|&(at, _)| at <= now)?;

@@ -1,8 +1,8 @@
 //! Which of mio's tokens are a cache's own, and which connection each of them names.
 //!
-//! mio neither allocates tokens nor checks them. Each cache has a block of consecutive ones; within it a token is a
-//! slot and the low bits of the connection's generation, so that an event left over from a connection that has gone
-//! doesn't hit the one that took its slot.
+//! mio neither allocates tokens nor checks them. Each cache has a block of consecutive ones. A token in it consists of a
+//! slot and the low bits of the connection's number in the cache, so that a late event of a connection that has left
+//! doesn't reach the one that took its slot.
 
 use crate::error::ConfigError;
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ impl Tokens {
         Ok(Tokens::divide(block.start, block.len(), serial))
     }
 
-    /// The block that the host says. It has to see to it that nobody else uses it; other caches are known.
+    /// The block that the host gives. The host has to make sure that nobody but a cache uses its tokens.
     pub(crate) fn within(range: Range<usize>) -> Result<Tokens, ConfigError> {
         let error = |problem| Err(ConfigError { field: "tokens", value: format!("{range:?}"), problem });
         if range.len() < FEWEST {
@@ -63,7 +63,7 @@ impl Tokens {
         Tokens { start, slots: (len >> serial_bits).min(MOST_SLOTS), serial_bits, serial }
     }
 
-    /// How many connections have room.
+    /// For how many connections there is room.
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }
@@ -87,7 +87,7 @@ impl Tokens {
         (slot < self.slots).then_some(slot)
     }
 
-    /// Whether a token of this block may be that of a connection of this generation.
+    /// Whether a token of this block may be that of the connection with this number in the cache.
     #[inline]
     pub(crate) fn is_of_serial(&self, token: usize, serial: u32) -> bool {
         (token - self.start) & self.mask() == self.low_bits(serial)
@@ -181,7 +181,8 @@ mod tests {
         assert_eq!([10_999, 12_000].map(|token| tokens.slot(token)), [None, None]);
         assert!(Tokens::within(5..12).is_err());
         assert_eq!(Tokens::within(5..13).unwrap().slots, 4);
-        assert_eq!(Tokens::divide(0, usize::MAX, 1).slots(), MOST_SLOTS);
+        // With 32-bit tokens, ten of the bits tell a slot's connections apart.
+        assert_eq!(Tokens::divide(0, usize::MAX, 1).slots(), MOST_SLOTS.min(usize::MAX >> 10));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Looking into the cache without changing it (but for the connections themselves).
+//! Looking into the cache without changing it (except the connections themselves).
 
 use crate::cache::Cache;
 use crate::channel::ChannelBindingId;
@@ -16,13 +16,13 @@ use std::ops::{Index, IndexMut};
 
 /// # Looking
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// The connection, if it is here.
+    /// The connection. `None` if it isn't here, or the lease is over.
     pub fn get(&self, id: ConnId) -> Option<&C> {
         self.slot_of(id).map(|slot| &self.table.rest(slot).conn)
     }
 
-    /// The connection, if it is here. Its value may be replaced, as plain by TLS, as long as the registered source
-    /// stays the same.
+    /// The connection. `None` if it isn't here, or the lease is over. You may replace its value (a plain stream by TLS
+    /// over it) as long as the registered source stays the same.
     ///
     /// False alarms of an inactive connection are [forgiven](Cache::handle_event).
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
@@ -42,7 +42,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.record(id).ok().map(|record| self.table.buckets.get(record.bucket).channel)
     }
 
-    /// The token under which the connection is registered, for hosts that keep events in a form of their own.
+    /// The token under which the connection is registered, for hosts whose events have another form.
     pub fn token(&self, id: ConnId) -> Option<Token> {
         let slot = self.slot_of(id)?;
         self.tokens.token(slot, self.table.rest(slot).serial.get()).map(Token)
@@ -52,12 +52,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it isn't here.
+    /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
         self.record(id).map(|record| self.state_of(id.slot, record))
     }
 
-    /// The active connections that `owner` has, in no particular order. O(of them) on average.
+    /// The active connections that `owner` has, in no particular order. O(their number) on average.
     pub fn find_my_connections(&self, owner: Owner) -> impl Iterator<Item = ConnId> {
         self.table.owned_by(owner).map(|slot| self.table.at(slot).id(slot))
     }
@@ -67,9 +67,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.iter().map(|(slot, record)| self.entry(slot, record))
     }
 
-    /// The inactive connections, the one inactive for longest first, but for those that are to go: for a host that sends
-    /// pings to them, say. It writes through [`get_mut`](Cache::get_mut), and its [probe](Connection::probe) reads the
-    /// answers: they stay inactive, and their idle time runs on.
+    /// The inactive connections, the one inactive for longest first, except those over a lowered limit and those kept
+    /// for requests that wait.
+    ///
+    /// A host that pings inactive connections finds them here. It writes through [`get_mut`](Cache::get_mut), and its
+    /// [`probe`](Connection::probe) reads the answers. The connections stay inactive, and their idle time runs on.
     pub fn iter_inactive(&self) -> impl Iterator<Item = Entry<'_, C>> {
         self.table.by_age(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }
@@ -95,9 +97,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.sum(peer, |of| of == channel)
     }
 
-    /// All peers and channel bindings with their numbers of connections, in no particular order. Connections that were
-    /// there when their peer was [closed](Cache::close_peer) come as a pair of their own, until they have left. O(of
-    /// them).
+    /// All pairs of peer and channel binding, with their numbers of connections, in no particular order. Connections
+    /// from before a [`close_peer`](Cache::close_peer) are a pair of their own until they have left. O(pairs).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
         self.table.buckets.iter().map(|(at, bucket)| (&bucket.peer, bucket.channel, self.counts_in(at)))
     }

@@ -24,24 +24,61 @@ const PLACE_TIME: Duration = Duration::from_secs(30);
 /// How many lines and peers for which nothing can be done one grant looks at.
 const MOST_LOOKS: u32 = 16;
 
+/// A connection that was promised to a request, and until when the policy keeps it without.
+type Broken = (u32, Result<Tick, Reason>);
+
 /// # Waiting
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections)
-    /// and the like: one to reuse, or the right to open one, or a place in the line of those who wait for the same peer
-    /// and channel binding. First come, first served.
+    /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections),
+    /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) or
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). The answer is a connection to reuse, a
+    /// [`Place`] at which one may be opened, or a wait in the line for this peer and channel binding. First come, first
+    /// served.
     ///
-    /// At a limit, an inactive connection that is of no use here makes room and comes with the answer: one that has to
-    /// go anyway, else the one inactive for longest.
+    /// At a limit, an inactive connection that can't serve the request makes room for it, and comes with the answer: one
+    /// that has to go anyway, else the one inactive for longest. At the limit on all connections that may be any
+    /// other; at the limit of this peer, it is one of this peer under another channel binding.
     ///
-    /// `until` is when the request gives up waiting, and when a place that it gets is no longer held. Default for a
-    /// place: 30 seconds.
+    /// At `until`, the request stops waiting, and a place that it got is no longer held. With `None` it waits for as
+    /// long as it takes, and a place is held for 30 seconds.
     ///
     /// A host that uses this calls [`grant`](Cache::grant) in each turn of its loop, before
     /// [`expire`](Cache::expire). Otherwise [`next_deadline`](Cache::next_deadline) stays due, and the loop spins.
     ///
+    /// ```
+    /// use conncache::mio::{Poll, net::TcpStream};
+    /// use conncache::{AggressiveCache, ChannelBindingId, Granted, Owner, Peer, Requested};
+    /// use std::time::Instant;
+    ///
+    /// # let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let addr = server.local_addr()?;
+    /// let poll = Poll::new()?;
+    /// let mut cache: AggressiveCache<TcpStream> =
+    ///     AggressiveCache::builder().max_connections_per_peer(1).build(poll.registry())?;
+    /// let (peer, plain, now) = (Peer::from(addr), ChannelBindingId::PLAIN, Instant::now());
+    ///
+    /// // The first request may open a connection. The second one has to wait.
+    /// let Requested::Open { place, .. } = cache.request(now, &peer, plain, Owner(1), None)? else { panic!() };
+    /// let id = cache.insert_at(now, place, TcpStream::connect(addr)?)?;
+    /// let Requested::Wait(waiter) = cache.request(now, &peer, plain, Owner(2), None)? else { panic!() };
+    /// assert!(cache.grant(now).is_none());
+    ///
+    /// // Once the first owner has finished, it is the second one's turn.
+    /// # while cache[id].peer_addr().is_err() { std::thread::yield_now(); }
+    /// assert!(cache.checkin(now, id)?.is_none());
+    /// let grant = cache.grant(now).expect("there is a connection");
+    /// assert_eq!((grant.waiter, grant.owner), (waiter, Owner(2)));
+    /// let Granted::Reuse(found) = grant.granted else { panic!() };
+    /// assert!(found.id.same_connection(id)); // write to cache[found.id] at once
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// O(1), but at the limit of the peer O(channel bindings in use with it).
+    ///
     /// # Errors
     ///
-    /// [`RequestError`]: the line is full, the cache drains, or `until` has passed. Nothing has changed.
+    /// [`RequestError`]: as many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows, the cache drains,
+    /// or `until` has passed. Nothing has changed.
     pub fn request(
         &mut self,
         now: Instant,
@@ -87,12 +124,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(Requested::Wait(waiter))
     }
 
-    /// [`insert`](Cache::insert) for a connection that a [`Place`] was given for.
+    /// [`insert`](Cache::insert) for a connection that has a [`Place`]. The socket has to be non-blocking: see there.
     ///
     /// # Errors
     ///
-    /// The connection comes back with the cause, as there, and the place with it as long as it is held. If the place's
-    /// time was over, [`Cause::PlaceGone`]. Nothing has changed.
+    /// The connection comes back with the cause, and nothing has changed. If the place's time was over, the cause is
+    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too.
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if self.held(&place).is_none() {
             return Err(InsertError { conn, cause: Cause::PlaceGone, place: None });
@@ -106,39 +143,55 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Returns a place that nobody wants any more, as when the client has left, or the connection couldn't be opened and
-    /// the request has failed. Another request gets it.
+    /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
+    /// request has failed. Another request can have it.
     pub fn give_up(&mut self, place: Place) {
         self.end_place(&place);
     }
 
-    /// Puts the request that has this place at the head of its line, to be granted another one: for a host that can't
-    /// open the connection at the moment, as on `EMFILE`. Its time runs on.
+    /// Returns a place and puts its request at the head of its line: for a host that can't open the connection at the
+    /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on. Requests that are put back
+    /// stay in the order in which they came. While the cache drains, the request is refused.
+    ///
+    /// As long as the limits leave room, the request can be granted another place at once. If nothing has changed by
+    /// then, the loop spins; docs/embedding.md in the repository says what to do.
+    ///
+    /// O(requests put back that came earlier).
     ///
     /// # Errors
     ///
     /// [`NotFound`] if the place's time was over.
     pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
         let request = self.held(&place).ok_or(NotFound)?;
-        self.table.put_back(&place.peer, place.channel, request);
+        let bucket = self.table.put_back(&place.peer, place.channel, request);
+        if self.draining {
+            self.refuse_line(bucket);
+        }
         Ok(place.waiter)
     }
 
-    /// Serves one of the requests that wait, if one can be served, is out of time or is refused. Call it in each turn of
-    /// the loop until it says `None`, or fewer times, to bound the turn's work.
+    /// Answers one of the requests that wait: one that can be served, whose time is over, or that is refused. Call it in
+    /// each turn of the loop until it returns `None`, or fewer times, to bound the turn's work.
     ///
-    /// Those who wait for one peer and channel binding are served in the order in which they came. Peers take turns,
-    /// and so do the channel bindings of a peer where its own limit binds. A connection that comes back serves its own
-    /// line first: eight times at most while another line is passed over, then it makes room for that one, if that
-    /// peer has no connection or this one has two more.
+    /// Requests for one peer and channel binding are served in the order in which they came. Where
+    /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
+    /// peer. Where the limit of a peer binds, its channel bindings do.
     ///
-    /// It may say `None` with work left, when it had enough to do with dead connections: then
+    /// A connection that comes back serves its own line first, so that it is reused. After eight such services that
+    /// passed other lines over, it makes room for one of those instead, if that one has no connection, or at least two
+    /// fewer than its own line. Each service looks at one of them. So where n lines wait, a line without a connection
+    /// gets one after at most n × (8 + n) services.
+    ///
+    /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
+    ///
+    /// O(1), but where a peer's limit binds O(channel bindings in use with it).
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
         if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
+            let grant = self.end_request(now, request, Granted::TimedOut);
             self.stats.timed_out += 1;
-            return Some(self.end_request(now, request, Granted::TimedOut));
+            return Some(grant);
         }
         if let Some(request) = self.table.lines.first_refused() {
             return Some(self.end_request(now, request, Granted::Refused));
@@ -154,7 +207,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             if !self.is_room_in_all() {
                 return None;
             }
-            self.table.buckets.sites.drop_first();
+            self.table.buckets.sites.drop(site);
             if let Some(grant) = self.open_for(now, site) {
                 return Some(grant);
             }
@@ -162,12 +215,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Ends a request that waits, as when its client has left. One that has a [`Place`] is ended by
+    /// Ends a request that waits, because its client has left, say. To end one that has a [`Place`], call
     /// [`give_up`](Cache::give_up).
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it doesn't wait (any more).
+    /// [`NotFound`] if it doesn't wait, or no longer.
     pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
         match self.table.lines.get(waiter).map(|request| request.at) {
             Some(At::Line(_)) => {
@@ -179,16 +232,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Has all who wait for `peer` refused, whatever their channel binding: for a server that is known to be down. They
-    /// come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
+    /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be down.
+    /// They come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
     pub fn refuse(&mut self, peer: &Peer) {
-        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
+        let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
+        lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
     }
 
-    /// A connection that was inserted is established: it counts no longer for
-    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, the first readable event
-    /// that isn't a hangup or the [`checkin`](Cache::checkin) says so.
+    /// Tells that an inserted connection is established: it no longer counts for
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, it counts until the first
+    /// readable event that isn't a hangup, or its [`checkin`](Cache::checkin). (Hosts that call
+    /// [`handle_readiness`](Cache::handle_readiness) don't tell whether an event was a readable one.)
     ///
     /// # Errors
     ///
@@ -199,7 +254,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// For how long the request has been waiting that waits for longest; zero if none waits. O(lines).
+    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(lines).
     pub fn longest_wait(&self) -> Duration {
         self.table.lines.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
     }
@@ -208,7 +263,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
             || self.table.lines.is_any_ready()
-            || self.table.buckets.sites.is_any_queued() && self.is_room_in_all()
+            || self.table.buckets.sites.first().is_some() && self.is_room_in_all()
     }
 
     /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
@@ -352,6 +407,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 None
             }
         });
+        let broken = found.filter(|&slot| !self.is_promised(slot)).and_then(|_| self.broken_promise(bucket));
         self.table.lines.drop_first_ready();
         if found.is_none() && self.table.len() < before {
             self.table.may_serve(bucket);
@@ -366,14 +422,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.may_serve(bucket);
         }
         let found = self.hand_out(now, slot, owner);
-        self.end_promises(bucket);
+        if let Some(broken) = broken {
+            self.end_promise(broken);
+        }
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted: Granted::Reuse(found) })
     }
 
     /// Serves the line of this site whose turn it is by a place.
     fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let most = sites.get(site).most;
+        let (most, connecting) = (sites.get(site).most, sites.get(site).connecting as usize);
+        let first = sites.lines(site, &lines.lines).next()?;
+        // Not to look at all connections of the peer for each of its lines: is there room under any channel binding?
+        let stampede = self.limits.max_connecting_per_peer.is_some_and(|most| connecting >= most);
+        if stampede || self.room(now, &lines.line(first).peer, None, most).is_none() {
+            return None;
+        }
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
             let it = lines.line(line);
             Some((line, self.room(now, &it.peer, Some(it.channel), most)?))
@@ -385,8 +449,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let place = self.place(waiter, &peer, channel, owner, end);
         // The host's code may panic: then it is still this site's turn.
         self.table.buckets.sites.look_again(site);
+        let bucket = self.table.lines.line(line).bucket;
+        let with_its_promise =
+            victim.is_some_and(|(slot, _)| self.is_promised(slot) && self.table.at(slot).bucket == bucket);
+        let broken = if with_its_promise { None } else { self.broken_promise(bucket) };
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
         self.table.take_turn(request, end);
+        if let Some(broken) = broken {
+            self.end_promise(broken);
+        }
         let granted = Granted::Open { place, evicted };
         Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted })
     }
@@ -416,43 +487,55 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn step_out(&mut self, request: u32) {
         let At::Line(line) = self.table.lines.at(request).at else { unreachable!("it waits") };
         let bucket = self.table.lines.line(line).bucket;
-        let promised = bucket != NONE && self.table.buckets.get(bucket).promised > 0;
+        let broken = if bucket == NONE { None } else { self.broken_promise(bucket) };
         self.table.step_out(request);
-        if promised {
-            self.end_promises(bucket);
+        if let Some(broken) = broken {
+            self.end_promise(broken);
         }
     }
 
     /// Has everybody in the line of this bucket refused.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
-        let promised = self.table.buckets.get(bucket).promised > 0;
-        self.table.refuse_line(bucket);
-        if promised {
-            self.end_promises(bucket);
+        while let Some(broken) = self.promise_beyond(bucket, 0) {
+            self.end_promise(broken);
         }
+        self.table.refuse_line(bucket);
     }
 
-    /// Asks the policy anew about connections that were kept for those who wait, and are no longer.
-    pub(crate) fn end_promises(&mut self, bucket: u32) {
-        while let Some(slot) = self.table.broken_promise(bucket) {
-            let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
-            let candidate = Candidate {
-                now: self.clock.now().expect("the clock has been told"),
-                peer: &home.peer,
-                channel: home.channel,
-                uses: record.uses,
-                inactive: self.table.inactive() - 1,
-                inactive_to_peer: self.table.buckets.inactive(bucket) as usize - 1,
-                waiting: 0,
-            };
-            let now = self.clock.latest();
-            match verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER) {
-                Ok(until) => {
-                    self.table.end_promise(slot, now, until);
-                    self.condemn_surplus(bucket);
-                }
-                Err(reason) => self.table.condemn(slot, reason),
+    fn is_promised(&self, slot: u32) -> bool {
+        self.table.at(slot).flags.standing == Standing::Promised
+    }
+
+    /// The promise that is broken when one of those leaves who wait in this bucket.
+    fn broken_promise(&mut self, bucket: u32) -> Option<Broken> {
+        self.promise_beyond(bucket, self.table.waiting_in(bucket) - 1)
+    }
+
+    /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
+    /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
+    fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
+        let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
+        let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
+        let candidate = Candidate {
+            now: self.clock.now().expect("the clock has been told"),
+            peer: &home.peer,
+            channel: home.channel,
+            uses: record.uses,
+            inactive: self.table.inactive() - 1,
+            inactive_to_peer: self.table.buckets.inactive(bucket) as usize - 1,
+            waiting: 0,
+        };
+        Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))
+    }
+
+    /// A connection that was kept for those who wait is for whoever comes, if the policy keeps it.
+    fn end_promise(&mut self, (slot, kept): Broken) {
+        match kept {
+            Ok(until) => {
+                self.table.end_promise(slot, until);
+                self.condemn_surplus(self.table.at(slot).bucket);
             }
+            Err(reason) => self.table.condemn(slot, reason),
         }
     }
 }

@@ -21,6 +21,13 @@ impl Ages {
         order.len += 1;
     }
 
+    /// Puts a slot in next to `older`, on its newer side; at the oldest end if that is [`NONE`].
+    pub(crate) fn insert<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing, older: u32) {
+        let order = &mut self.0[standing as usize];
+        order.list.insert(&mut slots.by_age(), slot, older);
+        order.len += 1;
+    }
+
     /// Takes out a slot that is here; its standing is for the caller to remember.
     #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing) {
@@ -43,6 +50,13 @@ impl Ages {
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, standing: Standing) -> impl Iterator<Item = u32> {
         let newest = self.0[standing as usize].list.newest;
         std::iter::successors(self.oldest(standing), move |&slot| (slot != newest).then(|| slots[slot].age.newer))
+    }
+
+    /// All of this standing, newest first.
+    pub(crate) fn newest_first<C>(&self, slots: &Slots<C>, standing: Standing) -> impl Iterator<Item = u32> {
+        let List { newest, oldest } = self.0[standing as usize].list;
+        let newest = Some(newest).filter(|&slot| slot != NONE);
+        std::iter::successors(newest, move |&slot| (slot != oldest).then(|| slots[slot].age.older))
     }
 }
 

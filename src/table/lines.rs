@@ -104,26 +104,34 @@ impl Lines {
         self.requests.insert(Request { number, owner, since, until, at, links }) as u32
     }
 
-    /// Puts a request into a line, at its end or at its head.
-    pub(crate) fn enter(&mut self, line: u32, request: u32, at_the_head: bool) {
+    /// Puts a request into a line, at its end. One that had a place goes to the head again, behind those alone that came
+    /// before it and were put back, too.
+    pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) {
+        let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
         self.requests[request as usize].at = At::Line(line);
-        let list = &mut self.lines[line as usize].list;
-        if at_the_head {
-            list.push_oldest(&mut self.requests, request);
-        } else {
-            list.push_newest(&mut self.requests, request);
-        }
-        self.lines[line as usize].waiting += 1;
+        let it = &mut self.lines[line as usize];
+        it.list.insert(&mut self.requests, request, older);
+        it.waiting += 1;
         self.waiting += 1;
         self.set_deadline(request, self.at(request).until);
+    }
+
+    /// The last in this line of those who came before this request, or [`NONE`].
+    fn last_before(&self, request: u32, line: u32) -> u32 {
+        let (list, number) = (&self.line(line).list, self.at(request).number);
+        let all = std::iter::successors(self.head(line), |&other| list.newer(&self.requests, other));
+        all.take_while(|&other| self.at(other).number < number).last().unwrap_or(NONE)
     }
 
     /// Takes a request out of its line.
     pub(crate) fn step_out(&mut self, request: u32) {
         let At::Line(line) = self.at(request).at else { unreachable!("it waits") };
-        self.lines[line as usize].list.remove(&mut self.requests, request);
-        self.lines[line as usize].waiting -= 1;
-        self.waiting -= 1;
+        let it = &mut self.lines[line as usize];
+        it.list.remove(&mut self.requests, request);
+        if it.bucket != NONE {
+            it.waiting -= 1;
+            self.waiting -= 1;
+        }
     }
 
     /// Gives a request a place, until then at the latest.
@@ -168,6 +176,16 @@ impl Lines {
         }
     }
 
+    /// The same of all lines whose bucket is as `which` says.
+    pub(crate) fn look_at_all(&mut self, which: impl Fn(u32) -> bool) {
+        for (line, it) in self.lines.iter_mut() {
+            if it.waiting > 0 && !it.ready && which(it.bucket) {
+                it.ready = true;
+                self.ready.push_back(line as u32);
+            }
+        }
+    }
+
     pub(crate) fn is_any_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -189,9 +207,10 @@ impl Lines {
         }
     }
 
-    /// Has everybody in this line refused.
+    /// Has everybody in this line refused: from now on they don't wait, they are to be told.
     pub(crate) fn refuse(&mut self, line: u32) {
         let it = &mut self.lines[line as usize];
+        self.waiting -= std::mem::take(&mut it.waiting) as usize;
         (it.bucket, it.ready) = (NONE, false);
         self.refused.push_back(line);
     }
@@ -214,7 +233,8 @@ impl Lines {
 
     /// The longest that one of those at the heads of the lines has been waiting. O(lines).
     pub(crate) fn longest_since(&self) -> Option<Tick> {
-        self.lines.iter().filter_map(|(line, _)| self.head(line as u32)).map(|head| self.at(head).since).min()
+        let waiting = self.lines.iter().filter(|(_, line)| line.waiting > 0);
+        waiting.filter_map(|(line, _)| self.head(line as u32)).map(|head| self.at(head).since).min()
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {

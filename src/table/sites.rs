@@ -1,9 +1,8 @@
 //! The peers, whatever their channel bindings: how many connections lead there, and who waits for one.
 
 use crate::table::lines::Line;
-use crate::table::slots::List;
+use crate::table::slots::{Linked, Links, List, NONE};
 use slab::Slab;
-use std::collections::VecDeque;
 
 /// No limit.
 pub(crate) const UNLIMITED: u32 = u32::MAX;
@@ -24,26 +23,28 @@ pub(crate) struct Site {
     /// How often connections have served their own line since one of another was closed to make room here.
     pub(crate) passes: u32,
     queued: bool,
+    /// Its neighbours in the queue.
+    links: Links,
 }
 
 /// All sites, and the order in which those with waiting requests get their turns.
 #[derive(Default)]
 pub(crate) struct Sites {
     sites: Slab<Site>,
-    /// Those that have waiting requests and may have room for a connection. An entry whose site isn't marked as queued
-    /// is a leftover.
-    queue: VecDeque<u32>,
+    /// Those that have waiting requests and may have room for a connection, the one whose turn it is being the oldest.
+    queue: List,
 }
 
 impl Sites {
     pub(crate) fn with_capacity(sites: usize) -> Sites {
-        Sites { sites: Slab::with_capacity(sites), queue: VecDeque::new() }
+        Sites { sites: Slab::with_capacity(sites), queue: List::EMPTY }
     }
 
     pub(crate) fn add(&mut self, most: u32) -> u32 {
-        let (turns, queued) = (List::EMPTY, false);
-        self.sites.insert(Site { buckets: 0, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued })
-            as u32
+        let (turns, links) = (List::EMPTY, Links { newer: NONE, older: NONE });
+        let site =
+            Site { buckets: 0, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links };
+        self.sites.insert(site) as u32
     }
 
     pub(crate) fn get(&self, site: u32) -> &Site {
@@ -63,45 +64,59 @@ impl Sites {
         }
     }
 
-    /// To be called when something happened that may let the site open a connection for those who wait.
-    pub(crate) fn look_again(&mut self, site: u32) {
-        let it = &mut self.sites[site as usize];
-        if it.waiting > 0 && !it.queued {
-            it.queued = true;
-            self.queue.push_back(site);
+    /// To be called when so many requests more wait for a connection of the site.
+    pub(crate) fn add_waiting(&mut self, site: u32, requests: u32) {
+        self.get_mut(site).waiting += requests;
+        self.look_again(site);
+    }
+
+    /// To be called when so many requests wait no longer.
+    pub(crate) fn remove_waiting(&mut self, site: u32, requests: u32) {
+        let it = self.get_mut(site);
+        it.waiting -= requests;
+        if it.waiting == 0 {
+            self.drop(site);
         }
     }
 
-    /// Whether there may be a site whose turn it is.
-    pub(crate) fn is_any_queued(&self) -> bool {
-        !self.queue.is_empty()
+    /// To be called when something happened that may let the site open a connection for those who wait.
+    pub(crate) fn look_again(&mut self, site: u32) {
+        let it = self.get_mut(site);
+        if it.waiting > 0 && !it.queued {
+            it.queued = true;
+            self.queue.push_newest(&mut self.sites, site);
+        }
     }
 
     /// The site whose turn it is.
-    pub(crate) fn first(&mut self) -> Option<u32> {
-        while let Some(&site) = self.queue.front() {
-            if self.is_queued(site) {
-                return Some(site);
-            }
-            self.drop_first();
-        }
-        None
+    pub(crate) fn first(&self) -> Option<u32> {
+        Some(self.queue.oldest).filter(|&site| site != NONE)
     }
 
     /// The site whose turn it is, other than this one.
-    pub(crate) fn first_but(&mut self, but: u32) -> Option<u32> {
+    pub(crate) fn first_but(&self, but: u32) -> Option<u32> {
         let first = self.first()?;
-        if first != but {
-            return Some(first);
-        }
-        self.queue.iter().skip(1).copied().find(|&site| site != but && self.is_queued(site))
+        if first == but { self.queue.newer(&self.sites, first) } else { Some(first) }
     }
 
-    /// Takes the first site out of the queue: it has to be looked at again when something happens.
-    pub(crate) fn drop_first(&mut self) {
-        if let Some(site) = self.queue.pop_front().and_then(|site| self.sites.get_mut(site as usize)) {
-            site.queued = false;
+    /// Takes a site out of the queue: it has to be looked at again when something happens.
+    pub(crate) fn drop(&mut self, site: u32) {
+        if std::mem::take(&mut self.get_mut(site).queued) {
+            self.queue.remove(&mut self.sites, site);
         }
+    }
+
+    /// Makes it this site's turn, which has waiting requests.
+    pub(crate) fn bring_forward(&mut self, site: u32) {
+        self.drop(site);
+        self.get_mut(site).queued = true;
+        self.queue.insert(&mut self.sites, site, NONE);
+    }
+
+    /// Lets all others of the queue have their turns before this site.
+    pub(crate) fn put_behind(&mut self, site: u32) {
+        self.drop(site);
+        self.look_again(site);
     }
 
     /// The line of this site whose turn it is, and those after it.
@@ -110,12 +125,17 @@ impl Sites {
         std::iter::successors((!turns.is_empty()).then_some(turns.oldest), move |&line| turns.newer(lines, line))
     }
 
-    fn is_queued(&self, site: u32) -> bool {
-        self.sites.get(site as usize).is_some_and(|site| site.queued && site.waiting > 0)
-    }
-
     pub(crate) fn shrink_to_fit(&mut self) {
         self.sites.shrink_to_fit();
-        self.queue.shrink_to_fit();
+    }
+}
+
+impl Linked for Slab<Site> {
+    fn links(&self, slot: u32) -> Links {
+        self[slot as usize].links
+    }
+
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self[slot as usize].links
     }
 }

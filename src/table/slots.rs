@@ -187,13 +187,21 @@ impl List {
         self.newest = slot;
     }
 
-    pub(crate) fn push_oldest(&mut self, slots: &mut impl Linked, slot: u32) {
-        slots.links_mut(slot).newer = self.oldest;
-        match self.oldest {
-            NONE => self.newest = slot,
-            oldest => slots.links_mut(oldest).older = slot,
+    /// Puts `slot` next to `older`, on its newer side; at the oldest end if that is [`NONE`].
+    pub(crate) fn insert(&mut self, slots: &mut impl Linked, slot: u32, older: u32) {
+        let newer = match older {
+            NONE => self.oldest,
+            older => self.newer(slots, older).unwrap_or(NONE),
+        };
+        *slots.links_mut(slot) = Links { newer, older };
+        match older {
+            NONE => self.oldest = slot,
+            older => slots.links_mut(older).newer = slot,
         }
-        self.oldest = slot;
+        match newer {
+            NONE => self.newest = slot,
+            newer => slots.links_mut(newer).older = slot,
+        }
     }
 
     /// Takes `slot`, which is in this list, out of it.
@@ -258,9 +266,14 @@ mod tests {
                         naive.remove(at);
                         list.remove(&mut slots, slot);
                     }
-                    None => {
+                    None if random.below(2) == 0 => {
                         naive.insert(0, slot);
                         list.push_newest(&mut slots, slot);
+                    }
+                    None => {
+                        let at = random.below(naive.len() + 1);
+                        list.insert(&mut slots, slot, naive.get(at).copied().unwrap_or(NONE));
+                        naive.insert(at, slot);
                     }
                 }
                 assert!(list.iter(&slots).eq(naive.iter().copied()), "seed {seed}");

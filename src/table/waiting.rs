@@ -5,6 +5,7 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Table;
+use crate::table::buckets::Bucket;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Request};
 use crate::table::record::{Standing, State};
@@ -30,9 +31,11 @@ impl<C> Table<C> {
         }
     }
 
-    /// How many of those are not promised a connection yet.
-    pub(crate) fn unmatched_in(&self, bucket: u32) -> u32 {
-        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised)
+    /// How many of those are not promised a connection yet, other than this one.
+    pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
+        let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
+        let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
+        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
     /// Puts a new request into its line.
@@ -51,20 +54,19 @@ impl<C> Table<C> {
         self.lines.id(request)
     }
 
-    fn enter(&mut self, bucket: u32, request: u32, at_the_head: bool) {
+    fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
         let it = self.buckets.get_mut(bucket);
         let site = it.site;
         if it.line == NONE {
             it.line = self.lines.add_line(it.peer.clone(), it.channel, site, bucket);
         }
         let line = it.line;
-        self.lines.enter(line, request, at_the_head);
+        self.lines.enter(line, request, put_back);
         let sites = &mut self.buckets.sites;
-        sites.get_mut(site).waiting += 1;
+        sites.add_waiting(site, 1);
         if self.lines.line(line).waiting == 1 {
             sites.get_mut(site).turns.push_newest(&mut self.lines.lines, line);
         }
-        sites.look_again(site);
         if !self.buckets.get(bucket).list.is_empty() {
             self.lines.look_at(line);
         }
@@ -79,10 +81,9 @@ impl<C> Table<C> {
             // Refused as a whole: its site doesn't know it any more.
             return;
         }
-        let it = self.buckets.sites.get_mut(site);
-        it.waiting -= 1;
+        self.buckets.sites.remove_waiting(site, 1);
         if self.lines.line(line).waiting == 0 {
-            it.turns.remove(&mut self.lines.lines, line);
+            self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
             self.lines.remove_line(line);
             self.buckets.get_mut(bucket).line = NONE;
             self.buckets.release_if_empty(bucket);
@@ -142,13 +143,14 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(bucket);
     }
 
-    /// Puts a request that has a place at the head of its line instead.
-    pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) {
+    /// Puts a request that has a place back into its line: the bucket whose line that is.
+    pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) -> u32 {
         // As long as it has its place, the peer is known.
         let bucket = self.buckets.find_or_add(peer, channel, 0);
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
         self.enter(bucket, request, true);
         self.free_place(old);
+        bucket
     }
 
     /// To be called when a connection of this bucket became inactive, or left.
@@ -161,14 +163,25 @@ impl<C> Table<C> {
         }
     }
 
-    /// A connection that was promised to somebody who waits no longer is for whoever comes, and newly inactive.
-    pub(crate) fn end_promise(&mut self, slot: u32, now: Tick, end: Tick) {
+    /// To be called when what had run out may be fit again. O(lines).
+    pub(crate) fn look_at_all_lines(&mut self) {
+        let buckets = &self.buckets;
+        self.lines.look_at_all(|bucket| !buckets.get(bucket).list.is_empty());
+    }
+
+    /// A connection that was promised to somebody who waits no longer is for whoever comes, until then at the latest.
+    /// O(connections that have become inactive since it did).
+    pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
+        let since = self.at(slot).inactive_since();
+        let mut newest_first = self.ages.newest_first(&self.slots, Standing::Kept);
+        let older = newest_first.find(|&other| self.at(other).inactive_since() <= since);
+        drop(newest_first);
         self.ages.remove(&mut self.slots, slot, Standing::Promised);
-        self.ages.push_newest(&mut self.slots, slot, Standing::Kept);
+        self.ages.insert(&mut self.slots, slot, Standing::Kept, older.unwrap_or(NONE));
         let record = &mut self.slots[slot];
         record.flags.standing = Standing::Kept;
-        if let State::Inactive { until, .. } = record.state() {
-            record.set_state(State::Inactive { since: now, until: end.min(until) });
+        if let State::Inactive { since, until } = record.state() {
+            record.set_state(State::Inactive { since, until: end.min(until) });
         }
         if end != Tick::NEVER {
             record.flags.armed = true;
@@ -182,9 +195,9 @@ impl<C> Table<C> {
         self.buckets.sites.look_again(site);
     }
 
-    /// A connection of this bucket that is promised to nobody any more.
-    pub(crate) fn broken_promise(&self, bucket: u32) -> Option<u32> {
-        if self.buckets.get(bucket).promised <= self.waiting_in(bucket) {
+    /// A connection of this bucket that is promised to nobody when only so many wait.
+    pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
+        if self.buckets.get(bucket).promised <= waiting {
             return None;
         }
         self.oldest_in(bucket, Standing::Promised)
@@ -197,9 +210,8 @@ impl<C> Table<C> {
             return;
         }
         let (site, waiting) = (self.lines.line(line).site, self.lines.line(line).waiting);
-        let it = self.buckets.sites.get_mut(site);
-        it.turns.remove(&mut self.lines.lines, line);
-        it.waiting -= waiting;
+        self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
+        self.buckets.sites.remove_waiting(site, waiting);
         self.lines.refuse(line);
         self.buckets.release_if_empty(bucket);
     }
@@ -224,34 +236,60 @@ impl<C> Table<C> {
     }
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
-    /// instead, which was passed over often enough.
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, most_in_all: usize, passes: &mut u32) -> bool {
-        let (site, line) = (self.buckets.get(bucket).site, self.buckets.get(bucket).line);
+    /// instead, which was passed over often enough. That one is the next to open a connection then.
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: usize, passes: &mut u32) -> bool {
+        let full = self.total() >= most;
+        full && self.yields_to_peer(bucket, most_connecting, passes) || self.yields_to_channel(bucket, full)
+    }
+
+    /// To another peer that has no connection, or two less than this one.
+    fn yields_to_peer(&mut self, bucket: u32, most_connecting: usize, passes: &mut u32) -> bool {
+        let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
-        let here = sites.get(site);
-        let (here_total, here_full) = (here.total, here.total >= here.most);
-        let is_full = self.slots.len() + self.lines.places() >= most_in_all;
-        if let Some(other) = if is_full { sites.first_but(site) } else { None } {
-            let there = sites.get(other);
-            if there.total < there.most {
-                *passes += 1;
-                if *passes > QUANTUM && (there.total == 0 || here_total >= there.total + 2) {
-                    *passes = 0;
-                    return true;
-                }
-            }
+        let Some(other) = sites.first_but(site) else { return false };
+        *passes += 1;
+        if *passes <= QUANTUM {
+            return false;
         }
-        let other = sites.lines(site, &self.lines.lines).find(|&other| other != line);
-        if let Some(other) = other.filter(|_| here_full) {
-            let buckets = &self.buckets;
-            let (ours, theirs) = (buckets.connections(bucket), buckets.connections(self.lines.line(other).bucket));
-            let passes = &mut self.buckets.sites.get_mut(site).passes;
-            *passes += 1;
-            if *passes > QUANTUM && (theirs == 0 || ours >= theirs + 2) {
-                *passes = 0;
-                return true;
-            }
+        let (here, there) = (sites.get(site), sites.get(other));
+        let may_open = there.total < there.most && (there.connecting as usize) < most_connecting;
+        if may_open && is_in_need(here.total, there.total) {
+            *passes = 0;
+            sites.bring_forward(other);
+            return true;
         }
+        // Perhaps the next one, the next time.
+        sites.put_behind(other);
         false
     }
+
+    /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
+    fn yields_to_channel(&mut self, bucket: u32, full: bool) -> bool {
+        let Bucket { site, line, .. } = *self.buckets.get(bucket);
+        let sites = &self.buckets.sites;
+        if !full && sites.get(site).total < sites.get(site).most {
+            return false;
+        }
+        let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
+        let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| self.buckets.connections(bucket));
+        let it = self.buckets.sites.get_mut(site);
+        it.passes += 1;
+        if it.passes <= QUANTUM {
+            return false;
+        }
+        it.turns.remove(&mut self.lines.lines, other);
+        if is_in_need(here, there) {
+            it.passes = 0;
+            it.turns.insert(&mut self.lines.lines, other, NONE);
+            self.buckets.sites.bring_forward(site);
+            return true;
+        }
+        it.turns.push_newest(&mut self.lines.lines, other);
+        false
+    }
+}
+
+/// Whether one with so many connections gives one away to another with so many.
+fn is_in_need(here: u32, there: u32) -> bool {
+    there == 0 || here >= there + 2
 }

@@ -4,7 +4,8 @@ use crate::allocator::allocations;
 use crate::common::PLAIN;
 use crate::common::light::Light;
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ConnId, ConnState, Owner, Peer, RestrictiveCache};
+use conncache::{AggressiveCache, ConnId, ConnState, Granted, Owner, Peer, Requested, RestrictiveCache};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 const CYCLES: u64 = 100_000;
@@ -56,4 +57,53 @@ fn once_warm_nothing_is_allocated() {
     };
     come_and_go();
     assert_eq!(allocations(&mut come_and_go), 0, "an owner's or a peer's entry stayed behind");
+}
+
+#[test]
+fn once_warm_waiting_allocates_nothing() {
+    let poll = Poll::new().unwrap();
+    let peers: Vec<Peer> = (0..500).map(|port| Peer::direct("host", port)).collect();
+    let mut now = Instant::now();
+    let mut cache: AggressiveCache<Light> =
+        AggressiveCache::builder().max_connections(100).build(poll.registry()).unwrap();
+    let (mut out, mut asked, mut endings) = (VecDeque::with_capacity(200), 0, [0; 3]);
+    let mut serve = |times: usize| {
+        for _ in 0..times {
+            now += Duration::from_millis(1);
+            while cache.counts().waiting < 2_000 {
+                asked += 1;
+                let until = (asked % 3 == 0).then(|| now + Duration::from_secs(5));
+                match cache.request(now, &peers[asked * 7 % 500], PLAIN, Owner(0), until).unwrap() {
+                    Requested::Open { place, .. } => out.push_back(cache.insert_at(now, place, Light).unwrap()),
+                    Requested::Wait(waiter) if asked % 11 == 0 => cache.withdraw(waiter).unwrap(),
+                    Requested::Wait(_) => {}
+                    Requested::Reuse(_) => panic!("none is left inactive"),
+                }
+            }
+            if let Some(id) = out.pop_front() {
+                drop(cache.checkin(now, id).unwrap());
+            }
+            while let Some(grant) = cache.grant(now) {
+                match grant.granted {
+                    Granted::Reuse(found) => {
+                        endings[0] += 1;
+                        out.push_back(found.id);
+                    }
+                    Granted::Open { place, .. } if endings[1] % 10 == 9 => {
+                        endings[1] += 1;
+                        assert_eq!(cache.put_back(place), Ok(grant.waiter));
+                    }
+                    Granted::Open { place, .. } => {
+                        endings[1] += 1;
+                        out.push_back(cache.insert_at(now, place, Light).unwrap());
+                    }
+                    Granted::TimedOut => endings[2] += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    serve(30_000);
+    assert_eq!(allocations(|| serve(30_000)), 0);
+    assert!(endings.iter().all(|&ends| ends > 500), "{endings:?}");
 }

@@ -6,7 +6,7 @@ use crate::common::scripted::{Scripted, Shared};
 use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::{INSTANT, host};
 use conncache::mio::{Interest, Token};
-use conncache::{Cause, History, ParkError, ParkOptions, Peer, Reason, Taken};
+use conncache::{Cause, ConnId, ConnState, Evicted, History, Limits, ParkError, ParkOptions, Peer, Reason, Taken};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -64,6 +64,30 @@ fn a_lifetime_counts_from_when_the_host_opened_the_connection() {
 }
 
 #[test]
+fn the_lifetime_of_each_cache_that_a_connection_comes_to_counts() {
+    let lifetime = |seconds: Option<u32>| host(|l| l.max_lifetime = seconds.map(|seconds| seconds * SECOND));
+    for (old, new, expected) in
+        [(None, Some(10), 10), (Some(60), Some(10), 10), (Some(10), Some(60), 10), (Some(10), None, 10)]
+    {
+        let (mut old, mut new) = (lifetime(old), lifetime(new));
+        let start = old.now;
+        old.keep(Light);
+        old.now += SECOND;
+        let taken = take(&mut old);
+        assert!(new.cache.park(old.now, Light, &new.peer, PLAIN, taken_with(taken)).is_ok());
+        assert_eq!(new.cache.next_deadline(), Some(start + expected * SECOND));
+    }
+}
+
+#[test]
+fn a_connection_said_to_be_opened_in_the_future_is_opened_now() {
+    let mut host = host(|l| l.max_lifetime = Some(SECOND));
+    let options = ParkOptions::default().history(History::opened_at(host.now + 100 * SECOND));
+    assert!(host.cache.park(host.now, Light, &host.peer, PLAIN, options).is_ok());
+    assert_eq!(host.cache.next_deadline(), Some(host.now + SECOND));
+}
+
+#[test]
 fn what_was_taken_when_its_peer_was_closed_is_not_taken_back() {
     let elsewhere = Peer::direct("elsewhere", 1);
     for (closed, back_to, expected) in [
@@ -117,6 +141,42 @@ fn a_closing_holds_in_another_cache_if_it_was_made_where_the_connection_comes_fr
         match by {
             2 => assert!(parked.is_ok(), "a third cache's closings are its own"),
             _ => assert_eq!(refused(parked), Reason::PeerClosed, "closed by cache {by}"),
+        }
+    }
+}
+
+#[test]
+fn what_leaves_after_its_peer_or_channel_was_closed_is_not_taken_back() {
+    type Close = fn(&mut Host<Light>);
+    let closings: [(Close, Reason); 2] = [
+        (|host| host.cache.close_peer(&host.peer), Reason::PeerClosed),
+        (|host| host.cache.close_channel(PLAIN), Reason::ChannelClosed),
+    ];
+    type Leave = fn(&mut Host<Light>, ConnId) -> Evicted<Light>;
+    let ways: [Leave; 4] = [
+        |host, id| host.cache.remove(id).unwrap(),
+        |host, id| host.cache.checkin(host.now, id).unwrap().unwrap(),
+        |host, id| {
+            // Wherever it is moved.
+            let moved = host.cache.set_connection_state(host.now, id, &Peer::direct("new", 1), ConnState::Active(ME));
+            host.cache.close_connection(moved.unwrap().id).unwrap()
+        },
+        |host, id| {
+            drop(host.cache.close_connection(id));
+            // One that was inactive, and is condemned by now.
+            host.cache.set_limits(Limits::default()).unwrap();
+            host.cache.expire(host.now).unwrap()
+        },
+    ];
+    for (close, reason) in closings {
+        for leave in ways {
+            let mut host = host(|_| ());
+            let id = host.insert(Light);
+            host.keep(Light);
+            close(&mut host);
+            let evicted = leave(&mut host, id);
+            let (to, options) = (host.peer.clone(), ParkOptions::default().history(evicted.history));
+            assert_eq!(refused(host.cache.park(host.now, evicted.conn, &to, PLAIN, options)), reason);
         }
     }
 }

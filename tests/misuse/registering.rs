@@ -1,7 +1,7 @@
 //! Registering that fails, and how often it is done.
 
 use crate::common::scripted::{self, Scripted};
-use crate::common::{ME, PLAIN};
+use crate::common::{EDGES_ARE_EMULATED, ME, PLAIN};
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{AggressiveCache, Cause, ConnState, Connection, Counts, ParkOptions, Peer, Probe, Reason};
@@ -55,7 +55,7 @@ fn a_connection_that_cannot_be_registered_comes_back_and_can_be_inserted_again()
 
 /// A regular file can't be polled: the operating system itself refuses, which in debug builds mio remembers wrongly.
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(mio_unsupported_force_poll_poll)))]
 fn a_source_that_the_system_refuses_can_be_given_to_another_cache() {
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
     let std = std::net::TcpStream::from(std::os::fd::OwnedFd::from(file));
@@ -93,10 +93,12 @@ fn one_registration_and_one_question_serve_a_whole_life() {
         assert!(cache.checkin(now, id).unwrap().is_none());
         id = cache.checkout(now, &peer, PLAIN, ME).unwrap().id;
     }
-    assert_eq!((wire.borrow().calls, scripted::PROBES.get() - before), ([1, 0, 0], 100));
+    // Where edges are emulated, two more registrations and a second probe in each cycle.
+    let (reregistered, probes) = if EDGES_ARE_EMULATED { (200, 200) } else { (0, 100) };
+    assert_eq!((wire.borrow().calls, scripted::PROBES.get() - before), ([1, reregistered, 0], probes));
     assert_eq!(wire.borrow().asked, 1, "whether it is connected");
     drop(cache.close_connection(id).unwrap());
-    assert_eq!(wire.borrow().calls, [1, 0, 1]);
+    assert_eq!(wire.borrow().calls, [1, reregistered, 1]);
 }
 
 #[test]

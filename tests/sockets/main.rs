@@ -8,6 +8,8 @@ mod common;
 mod chaos;
 mod far;
 mod host;
+mod line;
+mod moving;
 #[cfg(not(mio_unsupported_force_poll_poll))]
 mod nest;
 mod unwatched;

@@ -62,6 +62,7 @@ fn a_standard_stream_is_probed_at_hand_out_when_told_of_and_when_swept() {
 
 #[test]
 fn sweeping_probes_so_many_and_goes_round() {
+    let _alone = alone();
     let mut host = host();
     let wires: Vec<_> = (0..10)
         .map(|number| {
@@ -89,6 +90,7 @@ fn sweeping_probes_so_many_and_goes_round() {
 
 #[test]
 fn sweeping_few_among_many_active_ones_is_bounded_and_comes_to_all() {
+    let _alone = alone();
     let mut host = host();
     let ids: Vec<_> = (0..1_000).map(|_| host.keep(Light)).collect();
     for _ in &ids[1..] {
@@ -104,6 +106,7 @@ fn sweeping_few_among_many_active_ones_is_bounded_and_comes_to_all() {
 
 #[test]
 fn a_level_triggered_loop_watches_inactive_connections_for_reading_alone() {
+    let _alone = alone();
     let mut host = Host::new(Limits::default());
     let poll = Poll::new().unwrap();
     host.cache = AggressiveCache::builder().level_triggered(true).build(poll.registry()).unwrap();

@@ -1,7 +1,8 @@
 //! Turns between peers and between channel bindings, and what they cost in reuse.
 
 use super::*;
-use crate::common::random::Random;
+use crate::common::TLS;
+use crate::common::random::{Random, for_seeds};
 use conncache::{ChannelBindingId, Reason};
 use std::collections::VecDeque;
 
@@ -83,4 +84,86 @@ fn everybody_is_served_in_bounded_time_and_most_connections_are_reused() {
     println!("reused {reused} of {requests}, longest wait {longest} services of others");
     println!("closed to make room: {}", host.cache.stats().left(Reason::MadeRoom));
     assert!(reused > requests / 2, "{reused}");
+}
+
+/// How many services it takes until the last one who waits is served, while others come again and again for `busy`.
+fn services_until_served(host: &mut Host, busy: Vec<ConnId>, of: &[(u16, ChannelBindingId)], last: WaiterId) -> usize {
+    let mut busy: Vec<_> = of.iter().copied().zip(busy).collect();
+    for services in 1..200 {
+        let ((to, channel), id) = busy.remove(0);
+        let Requested::Wait(_) = host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() else { panic!() };
+        if host.checkin(id) {
+            busy.push(((to, channel), host.granted_reuse().1));
+        } else if host.granted_place().0 == last {
+            return services;
+        }
+    }
+    panic!("starved");
+}
+
+#[test]
+fn a_channel_without_a_connection_is_served_though_the_limit_that_binds_is_that_on_all() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let id = host.open(1);
+    let Requested::Wait(last) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
+}
+
+#[test]
+fn a_peer_without_a_connection_is_served_though_others_with_one_are_ahead_of_it() {
+    let mut host = host(|l| l.max_connections = Some(3));
+    let ids = [1, 2, 3].map(|to| host.open(to)).to_vec();
+    for to in [1, 2, 3] {
+        host.wait(to);
+    }
+    let last = host.wait(4);
+    assert!(services_until_served(&mut host, ids, &[1, 2, 3].map(|to| (to, PLAIN)), last) <= 4 * (8 + 4));
+}
+
+#[test]
+fn room_made_for_another_is_for_that_one_even_if_the_own_line_is_first() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let id = host.open(1);
+    host.wait(1);
+    let last = host.wait(2);
+    assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
+}
+
+#[test]
+fn nobody_is_passed_over_more_often_than_stated() {
+    for_seeds(0..40, |seed| {
+        let mut random = Random::new(seed);
+        let (peers, channels) = (1 + random.below(10), 1 + random.below(3));
+        let (most, to_peer) = (1 + random.below(6), random.one_in(2).then(|| 1 + random.below(3)));
+        let mut host = host(|l| (l.max_connections, l.max_connections_per_peer) = (Some(most), to_peer));
+        let (mut waiting, mut out): (Vec<(WaiterId, usize, usize)>, VecDeque<ConnId>) = Default::default();
+        let lines = peers * channels;
+        for served in 0..1_500 {
+            while waiting.len() < 40 {
+                // Most are for the same one.
+                let pair = if random.one_in(2) { 0 } else { random.below(lines) };
+                let (to, channel) = ((pair / channels) as u16, ChannelBindingId((pair % channels) as u64));
+                match host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() {
+                    Requested::Wait(waiter) => {
+                        waiting.push((waiter, served, host.cache.counts_of(&peer(to), channel).waiting));
+                    }
+                    Requested::Reuse(found) => out.push_back(found.id),
+                    Requested::Open { place, .. } => out.push_back(host.insert_at(place)),
+                }
+            }
+            while let Some(grant) = host.grant() {
+                let at = waiting.iter().position(|(waiter, ..)| *waiter == grant.waiter).unwrap();
+                let (_, since, ahead) = waiting.remove(at);
+                let bound = ahead * lines * (8 + lines) + most;
+                assert!(served - since <= bound, "{} services, {lines} lines, {ahead} ahead", served - since);
+                out.push_back(match grant.granted {
+                    Granted::Reuse(found) => found.id,
+                    Granted::Open { place, .. } => host.insert_at(place),
+                    other => panic!("{other:?}"),
+                });
+            }
+            let id = out.pop_front().expect("somebody is served");
+            host.checkin(id);
+        }
+    });
 }

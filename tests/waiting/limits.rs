@@ -122,6 +122,16 @@ fn moving_to_a_peer_at_its_limit_is_an_error_that_changes_nothing() {
 }
 
 #[test]
+fn a_connection_that_is_being_opened_is_not_moved_to_a_peer_where_as_many_are() {
+    let mut host = host(|l| l.max_connecting_per_peer = Some(1));
+    let [one, _two] = [host.open(1), host.open(2)];
+    let moved = |host: &mut Host| host.cache.set_connection_state(host.now, one, &peer(2), ConnState::Active(ME));
+    assert_eq!(moved(&mut host).unwrap_err().cause, StateError::PeerAtLimit);
+    host.cache.established(one).unwrap();
+    assert!(moved(&mut host).is_ok());
+}
+
+#[test]
 fn without_limits_a_request_opens_or_reuses() {
     let mut host = host(|_| ());
     let ids: Vec<ConnId> = (0..100).map(|_| host.open(1)).collect();

@@ -115,6 +115,23 @@ fn a_request_ends_once_served_timed_out_withdrawn_or_refused() {
 }
 
 #[test]
+fn those_refused_wait_no_longer_though_they_have_not_been_told() {
+    let mut host = host(|l| (l.max_connections, l.max_waiting) = (Some(1), Some(2)));
+    let _id = host.open(1);
+    let waiters = [host.wait(1), host.wait(1)];
+    host.now += SECOND;
+    host.nothing_to_grant();
+    assert_eq!(host.cache.longest_wait(), SECOND);
+    host.cache.refuse(&peer(1));
+    let counts = (host.cache.counts().waiting, host.cache.counts_of_peer(&peer(1)).waiting);
+    assert_eq!((counts, host.cache.stats().waiting, host.cache.longest_wait()), ((0, 0), 0, Duration::ZERO));
+    let later = host.wait(2);
+    assert_eq!([(); 2].map(|()| host.grant().unwrap().waiter), waiters);
+    assert_eq!(host.cache.withdraw(later), Ok(()));
+    host.nothing_to_grant();
+}
+
+#[test]
 fn a_drain_refuses_all_and_takes_no_more() {
     let mut host = host(|l| l.max_connections = Some(1));
     let id = host.open(1);
@@ -228,4 +245,67 @@ fn whoever_comes_after_one_who_withdrew_is_served() {
     drop(host.cache.close_connection(ids[0]).unwrap());
     let (served, _place) = host.granted_place();
     assert_eq!(served, waiter);
+}
+
+#[test]
+fn a_line_that_was_left_empty_for_a_while_is_not_forgotten() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let first = host.wait(1);
+    host.cache.withdraw(first).unwrap();
+    host.nothing_to_grant();
+    let second = host.wait(1);
+    drop(host.cache.close_connection(id).unwrap());
+    assert_eq!(host.granted_place().0, second);
+}
+
+#[test]
+fn a_connection_that_waited_for_its_waiter_in_vain_has_been_inactive_all_the_time() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.idle_timeout) = (Some(1), Some(2 * SECOND)));
+    let id = host.open(1);
+    let other = host.open(2);
+    let Requested::Wait(_) = host.request(1, Some(SECOND)) else { panic!() };
+    assert!(host.checkin(id));
+    host.now += SECOND;
+    assert!(host.checkin(other));
+    assert!(matches!(host.grant().unwrap().granted, Granted::TimedOut));
+    assert!(host.grant().is_none());
+    let ages: Vec<_> = host.cache.iter_inactive().map(|entry| entry.inactive_since).collect();
+    assert_eq!(ages, [Some(host.now - SECOND), Some(host.now)]);
+    assert_eq!(host.cache.next_deadline(), Some(host.now + SECOND));
+    host.now += SECOND;
+    let gone = host.cache.expire(host.now).expect("its idle time is over");
+    assert_eq!((gone.id, gone.reason), (id, Reason::IdleTimeout));
+}
+
+#[test]
+fn a_connection_kept_for_a_waiter_who_got_another_is_kept_no_longer() {
+    let poll = Poll::new().unwrap();
+    let mut cache: RestrictiveCache<Light> =
+        RestrictiveCache::builder().max_connections_per_peer(1).idle_timeout(SECOND).build(poll.registry()).unwrap();
+    let (now, to) = (Instant::now(), peer(1));
+    let id = cache.insert(now, Light, &to, PLAIN, ME).unwrap();
+    let Requested::Wait(waiter) = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    cache
+        .set_limits(crate::common::limits(|l| (l.idle_timeout, l.max_connections_per_peer) = (Some(SECOND), Some(2))))
+        .unwrap();
+    // It has run out, hence another one is opened.
+    let grant = cache.grant(now + SECOND).unwrap();
+    assert!(grant.waiter == waiter && matches!(grant.granted, Granted::Open { .. }));
+    cache.set_limits(Limits::default()).unwrap();
+    let gone = cache.expire(now).expect("nobody waits for it");
+    assert_eq!((gone.id, gone.reason), (id, Reason::Policy));
+}
+
+#[test]
+fn a_connection_that_may_be_inactive_for_longer_now_serves_those_who_wait() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.idle_timeout) = (Some(1), Some(SECOND)));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    assert!(host.checkin(id));
+    host.now += SECOND;
+    assert!(host.grant().is_none(), "it has run out");
+    host.cache.set_limits(crate::common::limits(|l| l.max_connections_per_peer = Some(1))).unwrap();
+    assert_eq!(host.granted_reuse().0, waiter);
 }

@@ -6,8 +6,11 @@ mod common;
 mod fairness;
 mod limits;
 mod line;
+mod model;
 mod overdue;
+mod panics;
 mod places;
+mod stumbling;
 
 use common::light::Light;
 use common::{ME, PLAIN};

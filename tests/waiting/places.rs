@@ -52,6 +52,35 @@ fn a_place_put_back_stands_at_the_head_of_the_line() {
 }
 
 #[test]
+fn those_put_back_stand_in_the_order_in_which_they_came() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(3));
+    let places = [host.place(1), host.place(1), host.place(1)];
+    let mut waiters = places.each_ref().map(|place| place.waiter()).to_vec();
+    waiters.push(host.wait(1));
+    host.now += SECOND;
+    let [first, second, third] = places;
+    for place in [second, first, third] {
+        host.cache.put_back(place).unwrap();
+    }
+    assert!(host.cache.grant(host.now - SECOND).is_some_and(|grant| grant.waiter == waiters[0]));
+    let granted: Vec<WaiterId> = [(); 2].map(|()| host.granted_place().0).to_vec();
+    assert_eq!(granted, waiters[1..3]);
+    host.nothing_to_grant();
+}
+
+#[test]
+fn a_place_put_back_while_the_cache_drains_is_refused() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let place = host.place(1);
+    host.cache.drain();
+    let waiter = host.cache.put_back(place).unwrap();
+    let grant = host.grant().unwrap();
+    assert!(grant.waiter == waiter && matches!(grant.granted, Granted::Refused));
+    host.nothing_to_grant();
+    assert_eq!(host.cache.peers().count(), 0);
+}
+
+#[test]
 fn a_place_of_another_cache_is_none_here() {
     let (mut one, mut two) = (host(|_| ()), host(|_| ()));
     let place = one.place(1);

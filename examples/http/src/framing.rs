@@ -38,8 +38,10 @@ pub const MAX_HEAD: usize = 64 * 1024;
 pub const MAX_FIELDS: usize = 128;
 /// The most options in the `Connection` lines of one head.
 pub const MAX_CONNECTION_OPTIONS: usize = 64;
-/// The most interim (1xx) responses before the final one.
-pub const MAX_INTERIM: u32 = 16;
+/// The most interim (1xx) responses before the final one. A server may send one every few seconds of a long request.
+pub const MAX_INTERIM: u32 = 1000;
+/// The longest body, or chunk of one, that a message may announce. Many programs count in signed numbers.
+pub const MAX_LENGTH: u64 = i64::MAX as u64;
 /// The longest line that opens a chunk, size and extensions together.
 pub const MAX_CHUNK_LINE: usize = 1024;
 /// The longest trailer section, all lines together.

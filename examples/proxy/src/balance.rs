@@ -43,6 +43,11 @@ impl Balance {
         self.states[upstream].retry_at.is_none_or(|time| time <= now)
     }
 
+    /// Whether the upstream failed a short time ago.
+    pub fn is_quarantined(&self, upstream: usize, now: Instant) -> bool {
+        self.states[upstream].retry_at.is_some_and(|at| at > now)
+    }
+
     /// The upstream couldn't be connected to, or didn't answer.
     pub fn failed(&mut self, upstream: usize, now: Instant) {
         self.states[upstream].retry_at = now.checked_add(self.quarantine);

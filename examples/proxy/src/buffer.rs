@@ -1,7 +1,8 @@
 //! Bounded buffers on the two sides of a socket, and the spare memory that they share.
 //!
-//! A connection holds memory only while bytes wait in it: an idle one has none, and the memory that is used next is
-//! the one used last, which is still in the processor's cache.
+//! A connection holds memory only while bytes wait in it, and not much more than they need: an idle one has none, one
+//! that waits for the rest of a head has a small piece. The memory that is used next is the one used last, which is
+//! still in the processor's cache.
 
 use conncache::mio::event::Event;
 use conncache::mio::net::TcpStream;
@@ -10,6 +11,8 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 /// How many bytes are read at a time, at most; and how many may wait to be written before reading stops. It is also
 /// the longest head that the proxy takes.
 pub const BUFFER: usize = 32 * 1024;
+/// The least that is allocated for bytes that wait for more.
+const SMALL: usize = 512;
 /// How many spare buffers of each kind are kept.
 const SPARE: usize = 64;
 
@@ -31,13 +34,13 @@ impl Pool {
     }
 
     fn put_input(&mut self, memory: Box<[u8]>) {
-        if self.inputs.len() < SPARE {
+        if self.inputs.len() < SPARE && memory.len() == BUFFER {
             self.inputs.push(memory);
         }
     }
 
     fn put_output(&mut self, mut memory: Vec<u8>) {
-        if self.outputs.len() < SPARE && memory.capacity() > 0 {
+        if self.outputs.len() < SPARE && (1..=2 * BUFFER).contains(&memory.capacity()) {
             memory.clear();
             self.outputs.push(memory);
         }
@@ -117,9 +120,13 @@ impl Inbox {
             return Ok(Fill::Ended);
         }
         if !self.readable {
+            self.keep_small(pool);
             return Ok(Fill::Blocked);
         }
-        let memory = self.memory.get_or_insert_with(|| pool.input());
+        if self.memory.as_ref().is_none_or(|memory| memory.len() < BUFFER) {
+            self.move_to(pool.input(), pool);
+        }
+        let Some(memory) = &mut self.memory else { return Ok(Fill::Blocked) };
         if self.start > 0 {
             memory.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -149,10 +156,25 @@ impl Inbox {
             }
             Err(e) => return Err(e),
         };
+        self.keep_small(pool);
+        Ok(filled)
+    }
+
+    /// Moves what waits for more to memory of its own size.
+    fn keep_small(&mut self, pool: &mut Pool) {
+        let room = (self.end - self.start).next_power_of_two().max(SMALL);
         if self.is_empty() {
             self.release(pool);
+        } else if self.memory.as_ref().is_some_and(|memory| memory.len() > room) {
+            self.move_to(vec![0; room].into(), pool);
         }
-        Ok(filled)
+    }
+
+    fn move_to(&mut self, mut memory: Box<[u8]>, pool: &mut Pool) {
+        let len = self.end - self.start;
+        memory[..len].copy_from_slice(self.bytes());
+        self.release(pool);
+        (self.memory, self.end) = (Some(memory), len);
     }
 }
 
@@ -169,14 +191,14 @@ impl Outbox {
     /// Where to append. The memory comes from the pool if there was none; what is written is forgotten.
     pub fn open(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         self.forget_sent();
+        self.append(pool)
+    }
+
+    /// Where to append behind all that is held, written or not. The memory comes from the pool if there was none.
+    pub fn append(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = pool.outputs.pop().unwrap_or_default();
         }
-        &mut self.bytes
-    }
-
-    /// Where to append, in memory of this outbox alone.
-    pub fn own(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
@@ -244,10 +266,9 @@ impl Outbox {
         self.blocked = false;
     }
 
-    /// Forgets everything; keeps the memory unless it is much.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(4096);
+    /// Forgets everything.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        pool.put_output(std::mem::take(&mut self.bytes));
         self.rewind();
     }
 

@@ -1,5 +1,6 @@
 //! What the proxy counts besides what the cache does.
 
+use crate::latency::Latency;
 use conncache::mio::net::TcpStream;
 use conncache::{Evicted, Peer, Reason};
 use std::collections::VecDeque;
@@ -19,11 +20,26 @@ pub struct Counts {
     pub retried: u64,
     /// Reused connections that died before the first byte of the response.
     pub handed_out_dead: u64,
-    /// Upstream connections that were never made: refused, or without an answer.
-    pub connect_failed: u64,
+    /// Upstream connections that were made, and requests that went on one that was there.
+    pub opened: u64,
+    pub reused: u64,
+    /// In the order of the upstreams.
+    pub upstreams: Vec<OfUpstream>,
     /// Answers of the proxy's own (or connections cut, if the response had begun), by status.
     pub failed: Vec<(u16, u64)>,
     pub recent: VecDeque<Departure>,
+}
+
+#[derive(Clone, Default)]
+pub struct OfUpstream {
+    /// Those that had a connection to it.
+    pub requests: u64,
+    /// Of these, those that it didn't answer, or not to the end.
+    pub errors: u64,
+    /// Connections that were never made: refused, or without an answer.
+    pub connect_failed: u64,
+    /// From the choice of the connection to the head of the response.
+    pub latency: Latency,
 }
 
 /// A connection that has left the cache.
@@ -35,7 +51,7 @@ pub struct Departure {
 }
 
 impl Counts {
-    pub fn new(now: Instant) -> Counts {
+    pub fn new(upstreams: usize, now: Instant) -> Counts {
         Counts {
             since: now,
             clients: 0,
@@ -43,10 +59,23 @@ impl Counts {
             passed_on: 0,
             retried: 0,
             handed_out_dead: 0,
-            connect_failed: 0,
+            opened: 0,
+            reused: 0,
+            upstreams: vec![OfUpstream::default(); upstreams],
             failed: Vec::new(),
             recent: VecDeque::with_capacity(RECENT),
         }
+    }
+
+    pub fn connect_failed(&self) -> u64 {
+        self.upstreams.iter().map(|upstream| upstream.connect_failed).sum()
+    }
+
+    /// How many of the requests that had a connection had one that was there. Connections that couldn't be made say
+    /// nothing of the cache.
+    pub fn hit_ratio(&self) -> f64 {
+        let all = self.reused + self.opened;
+        if all == 0 { 0.0 } else { self.reused as f64 / all as f64 }
     }
 
     pub fn failed(&mut self, status: u16) {

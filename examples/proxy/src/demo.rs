@@ -1,6 +1,6 @@
 //! What the program needs to be tried without anything else: an upstream, and a client that asks a few times.
 
-use crate::options::Upstream;
+use crate::address::Upstream;
 use crate::say;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,7 +26,7 @@ pub fn start_upstream() -> io::Result<Upstream> {
         }
     });
     say(&format!("upstream at {addr}, in this process"));
-    Upstream::parse(&addr.to_string()).map_err(io::Error::other)
+    addr.to_string().parse().map_err(io::Error::other)
 }
 
 /// Answers requests without bodies until the connection ends.

@@ -4,9 +4,10 @@
 //! connection, exchanges without a connection wait for one, and nobody is let in before they have theirs. Meanwhile
 //! clients are asked to close after their answers.
 
-use crate::client::Client;
+use crate::address::Listen;
+use crate::client::{Client, Ending};
 use crate::drive::Next;
-use crate::proxy::{FIRST_CLIENT, Proxy, STATUS};
+use crate::proxy::{Proxy, STATUS};
 use conncache::mio::net::{TcpListener, TcpStream};
 use conncache::mio::{Interest, Registry, Token};
 use log::{info, warn};
@@ -56,13 +57,29 @@ impl Doors {
 }
 
 impl Proxy {
-    /// Listens; the address tells the port.
-    pub fn listen(&mut self, addr: SocketAddr, token: Token) -> io::Result<SocketAddr> {
-        let mut listener = TcpListener::bind(addr)?;
-        self.registry.register(&mut listener, token, Interest::READABLE)?;
-        let addr = listener.local_addr()?;
-        self.doors.listeners.push(Door { listener, token, pending: true });
-        Ok(addr)
+    /// Listens at each of the addresses, with the same port; returns those that there are. A name may have addresses
+    /// that this machine hasn't.
+    pub fn listen(&mut self, listen: &Listen, token: Token) -> io::Result<Vec<SocketAddr>> {
+        let (mut bound, mut failed) = (Vec::<SocketAddr>::new(), None);
+        for &(mut addr) in &listen.addrs {
+            let any_port = addr.port() == 0;
+            if let (true, Some(first)) = (any_port, bound.first()) {
+                addr.set_port(first.port());
+            }
+            match TcpListener::bind(addr) {
+                Ok(mut listener) => {
+                    self.registry.register(&mut listener, token, Interest::READABLE)?;
+                    bound.push(listener.local_addr()?);
+                    self.doors.listeners.push(Door { listener, token, pending: true });
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse && !any_port => return Err(error),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if bound.is_empty() => Err(error),
+            _ => Ok(bound),
+        }
     }
 
     /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets
@@ -94,9 +111,9 @@ impl Proxy {
     fn accept_one(&mut self, at: usize) {
         let door = &mut self.doors.listeners[at];
         let error = match door.listener.accept() {
-            Ok((stream, _)) => {
+            Ok((stream, addr)) => {
                 let status = door.token == STATUS;
-                return self.welcome(stream, status);
+                return self.welcome(stream, addr, status);
             }
             Err(error) => error,
         };
@@ -111,19 +128,19 @@ impl Proxy {
         }
     }
 
-    fn welcome(&mut self, mut stream: TcpStream, status: bool) {
+    fn welcome(&mut self, mut stream: TcpStream, addr: SocketAddr, status: bool) {
         let entry = self.clients.vacant_entry();
-        let token = Token(FIRST_CLIENT + entry.key());
+        let token = Proxy::client_token(entry.key());
         if let Err(error) = self.registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
             return warn!("event=register_failed error={error}");
         }
         let _ = stream.set_nodelay(true);
-        entry.insert(Client::new(stream, status, self.now));
+        entry.insert(Client::new(stream, addr, status, self.now));
         self.counts.clients += 1;
     }
 
     /// Frees a descriptor, by closing what is missed least: the connection that has been inactive for longest, if
-    /// more than `keep` are, or the client that has been idle for longest.
+    /// more than `keep` are, or the client that has been idle, or has had its last answer, for longest.
     fn make_room(&mut self, keep: usize) -> bool {
         self.doors.ran_out = Some(self.now);
         if self.cache.counts().inactive > keep {
@@ -133,7 +150,8 @@ impl Proxy {
             }
         }
         let settled = |client: &Client| self.now.saturating_duration_since(client.touched) >= SETTLED;
-        let idle = self.clients.iter().filter(|(_, client)| client.is_idle() && settled(client));
+        let unused = |client: &Client| client.is_idle() || client.ending == Ending::Lingering;
+        let idle = self.clients.iter().filter(|(_, client)| unused(client) && settled(client));
         let Some((key, _)) = idle.min_by_key(|(_, client)| client.touched) else { return false };
         self.close(key);
         true

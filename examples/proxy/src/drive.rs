@@ -1,18 +1,16 @@
 //! Drives the exchanges: what each event, and each step after it, does for a client.
 
-use crate::buffer::Fill;
 use crate::client::{Ending, Fault, Progress, Refusal};
 use crate::exchange::Exchange;
+use crate::journal::{Concerned, End};
+use crate::messages::Additions;
 use crate::proxy::Proxy;
 use conncache::ConnId;
 use conncache::mio::event::Event;
-use log::info;
-use std::net::Shutdown;
+use log::{Level, log};
 
 /// How many requests of one client are served before others have their turn.
 const MOST_STEPS: usize = 16;
-/// How often one call reads what an answered client still sends before others have their turn.
-const MOST_LINGER: usize = 64;
 
 /// What is next for a client.
 pub enum Next {
@@ -35,7 +33,11 @@ impl Proxy {
             let Some(stream) = self.cache.get_mut(id) else { return };
             match stream.take_error() {
                 Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
-                Ok(None) => link.connecting = None,
+                Ok(None) => {
+                    link.connecting = None;
+                    self.counts.opened += 1;
+                    self.counts.upstreams[exchange.upstream].requests += 1;
+                }
                 Ok(Some(error)) | Err(error) => return self.refused(key, error),
             }
         }
@@ -53,8 +55,9 @@ impl Proxy {
     /// as nginx does by default, would have to close it. A reset is clear, and so is a write that fails.
     pub fn on_client(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        // Both directions are gone: nobody is left to answer.
-        if event.is_write_closed() || event.is_error() {
+        // Both directions are gone: nobody is left to answer. While lingering, one of them is the proxy's own end, and what
+        // is on the way is still to arrive.
+        if event.is_error() || (event.is_write_closed() && client.ending != Ending::Lingering) {
             return self.close(key);
         }
         client.inbox.tell(event);
@@ -83,7 +86,6 @@ impl Proxy {
     }
 
     fn step(&mut self, key: usize) -> Next {
-        let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         // Who doesn't read the answers gets no further ones.
         if client.exchange.is_none() && client.outbox.is_full() {
@@ -94,11 +96,22 @@ impl Proxy {
             return Next::Wait;
         }
         let host = &self.upstreams[self.balance.turn()].host;
-        match client.take_request(&mut self.pool, host) {
-            Ok(()) => {}
+        let additions = Additions { host, trusted: self.trust_forwarded };
+        let more = match client.take_request(&mut self.pool, additions, self.now) {
+            Ok(more) => more,
             Err(Refusal::Gone) => return self.leave(key),
             Err(Refusal::Answer(status, why)) => return self.fail(key, status, &why, true),
+        };
+        match self.serve(key) {
+            Next::Wait if more => Next::Yield,
+            next => next,
         }
+    }
+
+    /// Does what can be done for the request that is there.
+    fn serve(&mut self, key: usize) -> Next {
+        let close = self.wants_rid();
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         let Some(exchange) = &mut client.exchange else { return self.flush(key) };
         if let Some(page) = exchange.page {
             if !exchange.request_done {
@@ -106,10 +119,14 @@ impl Proxy {
             }
             let close = close || !exchange.keep_alive;
             self.answer_page(key, page, close);
+            self.record(key, 0, End::Whole);
             return self.end_exchange(key);
         }
         if exchange.waiting {
             return self.flush(key);
+        }
+        if exchange.tunnel.is_some() {
+            return self.advance_tunnel(key);
         }
         if exchange.link.is_none() {
             let chosen = match client.pin {
@@ -135,16 +152,10 @@ impl Proxy {
         }
         let id = link.id;
         let Some(upstream) = self.cache.get_mut(id) else { return Next::Wait };
-        let mut unsent = None;
         if client.to_upstream.waiting() > 0 {
             let was_full = client.to_upstream.is_full();
-            unsent = client.send_request(upstream).err();
-            if unsent.is_some() {
-                // It may have answered before it closed.
-                if let Some(link) = client.exchange.as_mut().and_then(|exchange| exchange.link.as_mut()) {
-                    link.inbox.look_again();
-                }
-            } else if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
+            client.send_request(upstream);
+            if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
                 return Next::Again;
             }
         }
@@ -152,16 +163,35 @@ impl Proxy {
         let progress = client.take_response(upstream, &mut self.pool, close);
         if let Some(exchange) = client.exchange.as_ref().filter(|exchange| exchange.started && !had_begun) {
             self.balance.answered(exchange.upstream);
+            let since = exchange.link.as_ref().map_or(self.now, |link| link.since);
+            self.counts.upstreams[exchange.upstream].latency.add(self.now.saturating_duration_since(since));
         }
         match progress {
-            Ok(Progress::Wait) => match unsent {
-                Some(error) => self.upstream_failed(key, &format!("couldn't send the request: {error}")),
-                None => self.flush(key),
-            },
+            Ok(Progress::UpstreamSilent) => {
+                match client.exchange.as_ref().and_then(|exchange| exchange.unsent.as_ref()) {
+                    Some(error) => {
+                        let why = format!("couldn't send the request: {error}");
+                        self.upstream_failed(key, &why)
+                    }
+                    None => self.flush(key),
+                }
+            }
+            Ok(Progress::ClientFull) => {
+                // Since the request was found to go nowhere, no event may have told of what is there to be dropped.
+                let more =
+                    client.exchange.as_ref().is_some_and(|exchange| exchange.drops_body() && !exchange.request_done);
+                let ready = more && client.inbox.is_ready();
+                match self.flush(key) {
+                    Next::Wait if ready => Next::Again,
+                    next => next,
+                }
+            }
             Ok(Progress::Yield) => Next::Yield,
+            Ok(Progress::Switched) => self.begin_tunnel(key, id),
             Ok(Progress::Complete { reusable }) => {
                 self.give_back(key, id, reusable);
                 self.counts.passed_on += 1;
+                self.record(key, 0, End::Whole);
                 self.end_exchange(key)
             }
             Err(Fault::Upstream(why)) => self.upstream_failed(key, &why),
@@ -172,10 +202,17 @@ impl Proxy {
         }
     }
 
+    /// Adds a line to the access log: of the exchange, or of a request that was refused with this status.
+    pub fn record(&mut self, key: usize, refused: u16, end: End) {
+        let Some(client) = self.clients.get(key) else { return };
+        let status = client.exchange.as_ref().map_or(refused, |exchange| exchange.record.status);
+        self.journal.add(&Concerned::of(client, &self.upstreams, self.now), status, end);
+    }
+
     /// The exchange is over, its upstream connection given back: on to the next request.
-    fn end_exchange(&mut self, key: usize) -> Next {
+    pub fn end_exchange(&mut self, key: usize) -> Next {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request() {
+        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request(&mut self.pool) {
             link.inbox.release(&mut self.pool);
         }
         let more = client.inbox.is_ready();
@@ -183,55 +220,6 @@ impl Proxy {
             Next::Wait if more => Next::Again,
             next => next,
         }
-    }
-
-    /// Writes what waits for the client, and closes if that was to be all.
-    fn flush(&mut self, key: usize) -> Next {
-        let let_go = self.grace_is_over();
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if client.flush(&mut self.pool).is_err() {
-            self.close(key);
-            return Next::Wait;
-        }
-        if client.outbox.waiting() > 0 {
-            return Next::Wait;
-        }
-        match client.ending {
-            Ending::Open if let_go && client.is_done() => self.close(key),
-            Ending::Open => {}
-            Ending::AfterFlush { linger: true } if client.stream.shutdown(Shutdown::Write).is_ok() => {
-                client.ending = Ending::Lingering;
-                self.linger(key);
-            }
-            Ending::AfterFlush { .. } => self.close(key),
-            Ending::Lingering => self.linger(key),
-        }
-        Next::Wait
-    }
-
-    /// Drops what the client still sends, until it closes.
-    fn linger(&mut self, key: usize) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        for _ in 0..MOST_LINGER {
-            client.inbox.release(&mut self.pool);
-            match client.inbox.fill(&mut client.stream, &mut self.pool) {
-                Ok(Fill::Bytes) => {}
-                Ok(Fill::Blocked) => return,
-                _ => return self.close(key),
-            }
-        }
-        self.again.push(key);
-    }
-
-    /// The client has sent its last; what is written for it already still goes out.
-    fn leave(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if client.exchange.is_some() || client.outbox.waiting() == 0 {
-            self.close(key);
-            return Next::Wait;
-        }
-        client.ending = Ending::AfterFlush { linger: false };
-        self.flush(key)
     }
 
     /// Answers with a status of the proxy's own; or, if the response has begun, closes after what has come of it.
@@ -247,16 +235,20 @@ impl Proxy {
             Some(exchange) => (exchange.started, exchange.request_done, exchange.keep_alive),
             None => (false, false, false),
         };
-        info!("event=failed status={status} started={started} reason={why:?}");
+        let concerned = Concerned::of(client, &self.upstreams, self.now);
+        // What clients can bring about at will isn't for the operator to read.
+        let level = if status >= 500 { Level::Warn } else { Level::Info };
+        log!(level, "event=failed status={status} started={started} reason={why:?} {concerned}");
         self.counts.failed(status);
         let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
         if started {
-            client.ending = Ending::AfterFlush { linger: !done };
+            client.ending = Ending::AfterFlush;
         } else {
             let close = must_close || !done || !keep || self.draining;
             let body = format!("{status} {}\n", crate::messages::reason(status));
             client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
         }
+        self.record(key, status, if started { End::Cut } else { End::Whole });
         link.into_iter().for_each(|link| self.drop_link(link));
         self.end_exchange(key)
     }

@@ -2,8 +2,10 @@
 
 use crate::buffer::{BUFFER, Inbox};
 use crate::client::Refusal;
+use crate::journal::Record;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
+use crate::tunnel::{Tunnel, asks_for_websocket};
 use conncache::ConnId;
 use http::framing::body::Framing;
 use http::framing::head::Version;
@@ -25,6 +27,12 @@ pub struct Exchange {
     pub replayable: bool,
     pub retried: bool,
     pub request_done: bool,
+    /// How much of the request's body has come.
+    pub received: u64,
+    /// Since when, and from how many bytes on, the body's rate is measured.
+    pub rate_from: (Instant, u64),
+    /// Why the upstream takes no more of the request. What still comes of it is dropped.
+    pub unsent: Option<String>,
     /// A byte of the response has come.
     pub answered: bool,
     /// The response's head has been written.
@@ -33,6 +41,12 @@ pub struct Exchange {
     pub keep: Option<Duration>,
     /// It takes part in an authentication that holds for the whole upstream connection.
     pub binding: bool,
+    /// What is told of it at its end.
+    pub record: Record,
+    /// The client asks to switch to the WebSocket protocol.
+    pub upgrade: bool,
+    /// Both sides have switched.
+    pub tunnel: Option<Tunnel>,
     pub head_only: bool,
     /// What a client of the status page asks for.
     pub page: Option<Page>,
@@ -49,6 +63,7 @@ pub struct Exchange {
 pub enum Page {
     Html,
     Json,
+    Metrics,
     Missing,
     NotAllowed,
 }
@@ -56,9 +71,13 @@ pub enum Page {
 /// The upstream connection of an exchange.
 pub struct Link {
     pub id: ConnId,
+    /// When it was chosen.
+    pub since: Instant,
     pub reused: bool,
     /// It doesn't stand yet.
     pub connecting: Option<Attempt>,
+    /// It was reset while the request was sent.
+    pub reset: bool,
     pub inbox: Inbox,
 }
 
@@ -71,7 +90,7 @@ pub struct Attempt {
 }
 
 impl Exchange {
-    pub fn new(head: &request::Request<'_>, status: bool) -> Result<Exchange, Refusal> {
+    pub fn new(head: &request::Request<'_>, status: bool, now: Instant) -> Result<Exchange, Refusal> {
         let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         if head.method == "CONNECT" {
             return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
@@ -81,6 +100,7 @@ impl Exchange {
         let page = status.then(|| match (head.method, head.path.split('?').next()) {
             ("GET" | "HEAD", Some("/")) => Page::Html,
             ("GET" | "HEAD", Some("/status.json")) => Page::Json,
+            ("GET" | "HEAD", Some("/metrics")) => Page::Metrics,
             ("GET" | "HEAD", _) => Page::Missing,
             _ => Page::NotAllowed,
         });
@@ -93,10 +113,16 @@ impl Exchange {
             replayable: safe_to_repeat && short,
             retried: false,
             request_done: false,
+            received: 0,
+            rate_from: (now, 0),
+            unsent: None,
             answered: false,
             started: false,
             keep: None,
             binding: binds_connection(head.fields),
+            record: Record::new(head.method, head.path, now),
+            upgrade: page.is_none() && asks_for_websocket(head),
+            tunnel: None,
             head_only: head.method == "HEAD",
             page,
             version: head.version,
@@ -111,15 +137,27 @@ impl Exchange {
     pub fn stays_replayable(&self) -> bool {
         self.replayable && !self.chunked
     }
+
+    /// Whether nobody wants the request's body.
+    pub fn drops_body(&self) -> bool {
+        self.page.is_some() || self.unsent.is_some()
+    }
 }
 
 impl Link {
-    pub fn reused(id: ConnId) -> Link {
-        Link { id, reused: true, connecting: None, inbox: Inbox::default() }
+    pub fn reused(id: ConnId, now: Instant) -> Link {
+        Link { id, since: now, reused: true, connecting: None, reset: false, inbox: Inbox::default() }
     }
 
     pub fn begun(id: ConnId, attempt: Attempt) -> Link {
-        Link { id, reused: false, connecting: Some(attempt), inbox: Inbox::default() }
+        Link {
+            id,
+            since: attempt.since,
+            reused: false,
+            connecting: Some(attempt),
+            reset: false,
+            inbox: Inbox::default(),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! An HTTP/1.1 reverse proxy on one loop and one thread.
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
-//! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's
-//! bytes in `client`, the choice of its connection in `upstream`; `pinning` is for those
-//! that serve one client alone.
+//! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's bytes in
+//! `client`, a response's in `answering`, the choice of the connection in `upstream`; `pinning` is for connections that
+//! serve one client alone, `tunnel` for those that have left HTTP.
 
+mod address;
+mod answering;
 mod balance;
 mod buffer;
 mod client;
@@ -12,16 +14,22 @@ mod counts;
 mod demo;
 mod doors;
 mod drive;
+mod ending;
 mod exchange;
+mod journal;
+mod latency;
 mod messages;
+mod metrics;
 mod options;
 mod pinning;
 mod proxy;
 mod status;
+mod tunnel;
 mod upstream;
 
 use conncache::mio::{Events, Poll};
 use conncache::{AggressiveCache, Handled};
+use journal::Journal;
 use options::Options;
 use proxy::{LISTENER, Proxy, SIGNAL, STATUS};
 use std::io::{self, ErrorKind, Write};
@@ -35,7 +43,7 @@ fn main() -> ExitCode {
             say(options::USAGE);
             return ExitCode::SUCCESS;
         }
-        Err(error) => return complain(&format!("{error}\n\n{}", options::USAGE), 2),
+        Err(error) => return complain(&format!("{error}\nTry proxy --help."), 2),
     };
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,6 +60,11 @@ fn say(what: &str) {
 fn complain(what: &str, status: u8) -> ExitCode {
     let _ = writeln!(io::stderr(), "proxy: {what}");
     ExitCode::from(status)
+}
+
+/// What went wrong, with the option that asked for it.
+fn of_option(option: &str, value: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{option} {value}: {error}"))
 }
 
 fn run(mut options: Options) -> io::Result<()> {
@@ -71,13 +84,19 @@ fn run(mut options: Options) -> io::Result<()> {
     let mut now = Instant::now();
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
     proxy.reuse_always = options.reuse_always;
-    let addr = proxy.listen(options.listen, LISTENER)?;
-    say(&format!("listening on http://{addr}/"));
+    proxy.min_rate = options.min_rate;
+    proxy.trust_forwarded = options.trust_forwarded;
+    if let Some(path) = options.access_log {
+        proxy.journal = Journal::open(&path).map_err(|e| of_option("--access-log", &path, &e))?;
+    }
+    let addrs = proxy.listen(&options.listen, LISTENER).map_err(|e| of_option("--listen", &options.listen.text, &e))?;
+    addrs.iter().for_each(|addr| say(&format!("listening on http://{addr}/")));
     if let Some(status) = options.status {
-        say(&format!("status on http://{}/", proxy.listen(status, STATUS)?));
+        let addrs = proxy.listen(&status, STATUS).map_err(|e| of_option("--status", &status.text, &e))?;
+        addrs.iter().for_each(|addr| say(&format!("status on http://{addr}/")));
     }
     if on_its_own {
-        demo::start_client(addr);
+        demo::start_client(addrs[0]);
     }
 
     let end = options.seconds.and_then(|seconds| now.checked_add(seconds));
@@ -100,7 +119,7 @@ fn run(mut options: Options) -> io::Result<()> {
                     SIGNAL if !signals.came() => {}
                     SIGNAL if proxy.draining => return Ok(()),
                     SIGNAL => proxy.drain(),
-                    token => Proxy::client_of(token).into_iter().for_each(|key| proxy.on_client(key, event)),
+                    _ => proxy.on_host_event(event),
                 },
             }
         }

@@ -1,23 +1,62 @@
 //! The heads that the proxy writes: requests for upstreams, responses for clients, and answers of its own.
 
+use crate::tunnel::asks_for_websocket;
 use http::framing::body::Framing;
 use http::framing::head::{Field, Version};
 use http::framing::request::Request;
 use http::framing::response::Response;
 use std::io::Write;
+use std::net::IpAddr;
+
+/// What the proxy adds to requests.
+#[derive(Clone, Copy)]
+pub struct Additions<'a> {
+    /// The host of a request that names none.
+    pub host: &'a str,
+    /// What the request says of clients before this one is passed on.
+    pub trusted: bool,
+}
 
 /// Appends the head for the upstream: the checked values for what frames the message and names its host, the
 /// client's own lines for the rest, nothing that concerns the client's connection alone.
-pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, fallback_host: &str) {
-    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(fallback_host)] {
+pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: IpAddr, additions: Additions<'_>) {
+    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(additions.host)] {
         out.extend_from_slice(part.as_bytes());
     }
-    out.extend_from_slice(b"\r\nVia: 1.1 conncache\r\n");
+    out.extend_from_slice(b"\r\n");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
     let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
-    forward(out, request.fields.forwarded().filter(|field| !expects(field)));
+    let untrusted = |field: &Field<'_>| !additions.trusted && names_clients(field.name);
+    let passes = |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field);
+    forward(out, request.fields.forwarded().filter(passes));
+    // In one line: some servers read the first one only.
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for field in request.fields.forwarded().filter(|field| additions.trusted && is_forwarded_for(field)) {
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b", ");
+    }
+    let _ = write!(out, "{}\r\n", client.to_canonical());
+    // Behind the entries of those whom the request passed before.
+    out.extend_from_slice(match request.version {
+        Version::Http10 => b"Via: 1.0 conncache\r\n",
+        Version::Http11 => b"Via: 1.1 conncache\r\n",
+    });
     length(out, request.framing == Framing::Chunked, request.content_length);
+    if asks_for_websocket(request) {
+        out.extend_from_slice(Persistence::Switched.line().as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field of this name tells the upstream who sent the request, and how. Anybody can write that.
+fn names_clients(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    name.eq_ignore_ascii_case(b"forwarded")
+        || name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+fn is_forwarded_for(field: &Field<'_>) -> bool {
+    field.name.eq_ignore_ascii_case(b"x-forwarded-for")
 }
 
 /// How the body of a response reaches the client.
@@ -37,6 +76,28 @@ pub enum Persistence {
     /// That it persists, though it is HTTP/1.0.
     KeepAlive,
     Close,
+    /// That it goes on in another protocol.
+    Switched,
+}
+
+impl Persistence {
+    /// What a client of this version needs to be told when its connection goes on, or doesn't.
+    pub fn of(version: Version, keep_alive: bool) -> Persistence {
+        match version {
+            _ if !keep_alive => Persistence::Close,
+            Version::Http10 => Persistence::KeepAlive,
+            Version::Http11 => Persistence::Default,
+        }
+    }
+
+    fn line(self) -> &'static str {
+        match self {
+            Persistence::Default => "",
+            Persistence::KeepAlive => "Connection: keep-alive\r\n",
+            Persistence::Close => "Connection: close\r\n",
+            Persistence::Switched => "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        }
+    }
 }
 
 /// Appends the head for the client.
@@ -44,11 +105,8 @@ pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, per
     status_line(out, response.status, response.reason);
     forward(out, response.fields.forwarded());
     length(out, body == Body::Chunked, response.content_length);
-    out.extend_from_slice(match persistence {
-        Persistence::Default => b"\r\n".as_slice(),
-        Persistence::KeepAlive => b"Connection: keep-alive\r\n\r\n",
-        Persistence::Close => b"Connection: close\r\n\r\n",
-    });
+    out.extend_from_slice(persistence.line().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends an interim (1xx) response.
@@ -61,7 +119,7 @@ pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
 /// Appends a response of the proxy's own.
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
     status_line(out, answer.status, reason(answer.status).as_bytes());
-    let connection = if answer.close { "Connection: close\r\n" } else { "" };
+    let connection = answer.persistence.line();
     let _ = write!(
         out,
         "Content-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{connection}\r\n",
@@ -77,7 +135,7 @@ pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
 pub struct Answer<'a> {
     pub status: u16,
     pub content_type: &'a str,
-    pub close: bool,
+    pub persistence: Persistence,
     /// The request was HEAD.
     pub head_only: bool,
 }

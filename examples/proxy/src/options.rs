@@ -1,33 +1,39 @@
 //! The command line.
 
-use conncache::{Hop, Limits, Peer};
+use crate::address::{Listen, Upstream};
+use conncache::Limits;
 use lexopt::prelude::*;
 use std::fmt::Display;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
 An HTTP/1.1 reverse proxy on one loop and one thread, its upstream connections in a connection cache.
 
-usage: proxy [--listen ADDR] [--upstream HOST:PORT[,HOST:PORT...]] [options]
+usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options]
 
-  --listen ADDR              where clients connect; port 0: any (default 127.0.0.1:0)
-  --upstream HOST:PORT,...   where requests go, in turn (default: a server in this process)
-  --status ADDR              serve a status page and /status.json there
+  --listen HOST:PORT         where clients connect, all addresses of a name; port 0: any (default 127.0.0.1:0)
+  --upstream HOST:PORT,...   where requests go, in turn; may be given again; http://HOST[:PORT] is understood, too
+                             (default: a server in this process)
+  --status HOST:PORT         serve a status page, /status.json and /metrics there
+  --access-log FILE          append a line for each request to FILE (-: the standard output)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
   --idle-timeout SECS        close those inactive for so long (default 60)
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               use each for at most N requests (default: any number)
   --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
+  --min-rate BYTES           give up on a request whose body comes at less than so many bytes a second, on average over
+                             --timeout (default 500; 0: any)
   --connect-timeout SECS     try the next address, then the next upstream, after so long (default 5)
   --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
   --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
                              1 s (new), or on any (reuse) (default new)
+  --trust-forwarded          pass on what requests say of clients before (Forwarded, X-Forwarded-*), and add to it
   --grace SECS               answer further requests for so long after SIGTERM (default 2)
   --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
-  -v, -vv                    log answers of the proxy's own and evictions; and what the cache does
+  -v, -vv                    log also what clients did wrong, and retries; and evictions and what the cache does
   -h, --help                 this text
 
 Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
@@ -40,14 +46,19 @@ Without --upstream, a few requests are made to show the cache at work.";
 
 #[derive(Debug)]
 pub struct Options {
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// Empty: a server in this process.
     pub upstreams: Vec<Upstream>,
-    pub status: Option<SocketAddr>,
+    pub status: Option<Listen>,
     pub limits: Limits,
     pub times: Times,
     /// Requests that can't be repeated go on any inactive connection.
     pub reuse_always: bool,
+    /// What requests say of clients before is passed on.
+    pub trust_forwarded: bool,
+    /// How many bytes of a request's body have to come in a second.
+    pub min_rate: u64,
+    pub access_log: Option<String>,
     pub seconds: Option<Duration>,
     pub verbose: u8,
 }
@@ -64,35 +75,10 @@ pub struct Times {
     pub grace: Duration,
 }
 
-/// A server that requests go to.
-#[derive(Debug)]
-pub struct Upstream {
-    pub peer: Peer,
-    /// At least one.
-    pub addrs: Vec<SocketAddr>,
-    /// What a request without a host is given.
-    pub host: String,
-}
-
-impl Upstream {
-    pub fn parse(text: &str) -> Result<Upstream, String> {
-        let peer: Peer = text.parse().map_err(|e| format!("{text}: {e}"))?;
-        let Hop::Tcp(host, port) = peer.first_hop() else { return Err(format!("{text}: not HOST:PORT")) };
-        if peer.target() != Some((host, port)) {
-            return Err(format!("{text}: not HOST:PORT"));
-        }
-        let addrs: Vec<_> = (host, port).to_socket_addrs().map_err(|e| format!("{text}: {e}"))?.collect();
-        if addrs.is_empty() {
-            return Err(format!("{text}: no address"));
-        }
-        Ok(Upstream { host: peer.to_string(), peer, addrs })
-    }
-}
-
 /// `None`: help was asked for.
 pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
     let mut options = Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen: Listen { text: "127.0.0.1:0".into(), addrs: vec![SocketAddr::from(([127, 0, 0, 1], 0))] },
         upstreams: Vec::new(),
         status: None,
         limits: Limits::default(),
@@ -103,6 +89,9 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             grace: Duration::from_secs(2),
         },
         reuse_always: false,
+        trust_forwarded: false,
+        min_rate: 500,
+        access_log: None,
         seconds: None,
         verbose: 0,
     };
@@ -115,11 +104,9 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             Long("status") => options.status = Some(value(&mut parser, "--status")?),
             Long("upstream") => {
                 let list = parser.value().and_then(ValueExt::string).map_err(text)?;
-                options.upstreams = list
-                    .split(',')
-                    .map(Upstream::parse)
-                    .collect::<Result<_, _>>()
-                    .map_err(|e| format!("--upstream {e}"))?;
+                for item in list.split(',') {
+                    options.upstreams.push(item.parse().map_err(|e| format!("--upstream {item}: {e}"))?);
+                }
             }
             Long("max-inactive") => options.limits.max_inactive = Some(value(&mut parser, "--max-inactive")?),
             Long("max-inactive-per-peer") => {
@@ -155,6 +142,9 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                     _ => return Err(format!("--unsafe-requests {text}: neither new nor reuse")),
                 };
             }
+            Long("access-log") => options.access_log = Some(value(&mut parser, "--access-log")?),
+            Long("min-rate") => options.min_rate = value(&mut parser, "--min-rate")?,
+            Long("trust-forwarded") => options.trust_forwarded = true,
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,
             Short('h') | Long("help") => return Ok(None),

@@ -1,11 +1,15 @@
 //! The reactor's state and what is not about a single exchange: clients come and go, time passes, the end.
 
+use crate::address::Upstream;
 use crate::balance::Balance;
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
 use crate::doors::Doors;
-use crate::options::{Times, Upstream};
+use crate::journal::{End, Journal};
+use crate::options::Times;
+use crate::tunnel::SILENCE;
+use conncache::mio::event::Event;
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};
@@ -18,9 +22,11 @@ use std::time::{Duration, Instant};
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
 pub const SIGNAL: Token = Token(2);
-pub const FIRST_CLIENT: usize = 16;
+const FIRST_CLIENT: usize = 16;
 /// For how long a client may say nothing between two requests.
 const CLIENT_IDLE: Duration = Duration::from_secs(75);
+/// For how long a client that has its last answer may say nothing before its connection is closed. One that goes on
+/// sending has six times as long.
 const LINGER: Duration = Duration::from_secs(5);
 /// How much of what comes in masses one turn takes on.
 const MOST_EXPIRED: usize = 64;
@@ -44,8 +50,13 @@ pub struct Proxy {
     drain_end: Option<Instant>,
     pub timeout: Duration,
     connect_timeout: Duration,
+    /// How many bytes of a request's body have to come in a second.
+    pub min_rate: u64,
     /// Requests that can't be repeated go on any inactive connection.
     pub reuse_always: bool,
+    /// What requests say of clients before is passed on.
+    pub trust_forwarded: bool,
+    pub journal: Journal,
     pub registry: Registry,
     pub doors: Doors,
     /// The channel binding made last, for a client with connections of its own.
@@ -65,9 +76,9 @@ impl Proxy {
             cache,
             clients: Slab::new(),
             balance: Balance::new(upstreams.len(), times.quarantine),
+            counts: Counts::new(upstreams.len(), now),
             upstreams,
             pool: Pool::default(),
-            counts: Counts::new(now),
             now,
             again: Vec::new(),
             draining: false,
@@ -76,7 +87,10 @@ impl Proxy {
             drain_end: None,
             timeout: times.timeout,
             connect_timeout: times.connect,
+            min_rate: 0,
             reuse_always: false,
+            trust_forwarded: false,
+            journal: Journal::default(),
             registry: registry.try_clone()?,
             doors: Doors::default(),
             last_channel: ChannelBindingId::PLAIN,
@@ -84,8 +98,22 @@ impl Proxy {
         })
     }
 
-    pub fn client_of(token: Token) -> Option<usize> {
-        token.0.checked_sub(FIRST_CLIENT)
+    /// Each client has two tokens: its own, and one for the upstream's end of a tunnel.
+    pub fn client_token(key: usize) -> Token {
+        Token(FIRST_CLIENT + 2 * key)
+    }
+
+    pub fn tunnel_token(key: usize) -> Token {
+        Token(FIRST_CLIENT + 2 * key + 1)
+    }
+
+    /// An event under one of the clients' tokens.
+    pub fn on_host_event(&mut self, event: &Event) {
+        match event.token().0.checked_sub(FIRST_CLIENT) {
+            Some(at) if at % 2 == 0 => self.on_client(at / 2, event),
+            Some(at) => self.on_tunnel(at / 2, event),
+            None => {}
+        }
     }
 
     /// What is left to do when all events of a turn are handled.
@@ -101,6 +129,7 @@ impl Proxy {
             self.sweep();
         }
         self.serve_waiting();
+        self.journal.flush();
         self.accept();
         // Those who had connected before the end began have been let in.
         if self.draining && (!self.doors.is_ready() || self.grace_is_over()) {
@@ -126,9 +155,13 @@ impl Proxy {
 
     /// Closes a client's connection, and the upstream one that was at work for it.
     pub fn close(&mut self, key: usize) {
+        if self.clients.get(key).is_some_and(|client| client.exchange.is_some()) {
+            self.record(key, 0, End::Left);
+        }
         let Some(mut client) = self.clients.try_remove(key) else { return };
-        if let Some(link) = client.exchange.take().and_then(|exchange| exchange.link) {
-            self.drop_link(link);
+        if let Some(exchange) = client.exchange.take() {
+            exchange.link.into_iter().for_each(|link| self.drop_link(link));
+            exchange.tunnel.into_iter().for_each(|tunnel| self.drop_tunnel(tunnel));
         }
         client.inbox.release(&mut self.pool);
         client.pin.into_iter().for_each(|pin| self.unpin(pin));
@@ -155,7 +188,16 @@ impl Proxy {
         }
     }
 
+    pub fn linger_time(&self) -> Duration {
+        LINGER.min(self.timeout)
+    }
+
     fn give_up_if_due(&mut self, key: usize) {
+        let least = (self.min_rate as f64 * self.timeout.as_secs_f64()) as u64;
+        if self.clients[key].sends_too_slowly(self.now, self.timeout, least) {
+            let why = format!("less than {} bytes a second of the request's body come", self.min_rate);
+            return self.fail_exchange(key, 408, &why);
+        }
         let client = &self.clients[key];
         let link = client.exchange.as_ref().and_then(|exchange| exchange.link.as_ref());
         if let Some(attempt) = link.and_then(|link| link.connecting) {
@@ -166,8 +208,10 @@ impl Proxy {
         }
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {
-            Ending::Lingering => LINGER,
+            Ending::Lingering if client.drop_until.is_some_and(|until| until <= self.now) => Duration::ZERO,
+            Ending::Lingering => self.linger_time(),
             _ if client.is_idle() => CLIENT_IDLE,
+            _ if client.exchange.as_ref().is_some_and(|exchange| exchange.tunnel.is_some()) => SILENCE,
             _ => self.timeout,
         };
         if quiet < patience {
@@ -175,7 +219,11 @@ impl Proxy {
         }
         let stuck_client = client.outbox.waiting() > 0;
         match &client.exchange {
-            _ if stuck_client || client.ending != Ending::Open || client.is_idle() => self.close(key),
+            _ if stuck_client || client.ending != Ending::Open => self.close(key),
+            _ if client.is_idle() => self.end(key),
+            Some(exchange) if exchange.tunnel.is_some() => {
+                self.end_tunnel(key, End::Cut);
+            }
             Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
                 let (at, started) = (exchange.upstream, exchange.started);
                 let peer = self.upstreams[at].peer.clone();
@@ -185,7 +233,9 @@ impl Proxy {
                     Some(_) if connecting => (504, "couldn't connect to"),
                     Some(_) => (504, "no response from"),
                 };
-                self.counts.connect_failed += u64::from(connecting);
+                let counts = &mut self.counts.upstreams[at];
+                counts.connect_failed += u64::from(connecting);
+                counts.errors += u64::from(status == 504 && !connecting);
                 if status == 504 && !started {
                     self.quarantine(at);
                 }

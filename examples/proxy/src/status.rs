@@ -9,14 +9,18 @@ const HTML: &str = include_str!("status.html");
 
 impl Proxy {
     pub fn answer_page(&mut self, key: usize, page: Page, close: bool) {
-        let json;
+        let text;
         let (status, content_type, body) = match page {
             Page::Html => (200, "text/html; charset=utf-8", HTML),
             Page::Json => {
-                json = self.status_json();
-                (200, "application/json", json.as_str())
+                text = self.status_json();
+                (200, "application/json", text.as_str())
             }
-            Page::Missing => (404, "text/plain", "404: try / or /status.json\n"),
+            Page::Metrics => {
+                text = self.metrics();
+                (200, "text/plain; version=0.0.4; charset=utf-8", text.as_str())
+            }
+            Page::Missing => (404, "text/plain", "404: try /, /status.json or /metrics\n"),
             Page::NotAllowed => (405, "text/plain", "405: only GET and HEAD\n"),
         };
         self.clients[key].answer(&mut self.pool, status, content_type, body.as_bytes(), close);
@@ -24,8 +28,6 @@ impl Proxy {
 
     fn status_json(&self) -> String {
         let (stats, counts, limits) = (self.cache.stats(), &self.counts, self.cache.limits());
-        let asked = stats.handed_out + stats.missed;
-        let ratio = if asked == 0 { 0.0 } else { stats.handed_out as f64 / asked as f64 };
         let ms = |time: Option<std::time::Duration>| Number(time.map(|time| time.as_millis()));
         let mut json = Json::default();
         json.open('{');
@@ -35,7 +37,7 @@ impl Proxy {
         json.field("passed_on", counts.passed_on);
         json.field("retried", counts.retried);
         json.field("handed_out_dead", counts.handed_out_dead);
-        json.field("connect_failed", counts.connect_failed);
+        json.field("connect_failed", counts.connect_failed());
         json.field("clients", self.clients.len());
         json.field("clients_accepted", counts.clients);
         json.open_field("failures", '{');
@@ -62,19 +64,27 @@ impl Proxy {
         ] {
             json.field(name, value);
         }
-        json.field("hit_ratio", format_args!("{ratio:.6}"));
+        json.field("hit_ratio", format_args!("{:.6}", counts.hit_ratio()));
         json.open_field("left", '{');
         Reason::ALL.iter().for_each(|&reason| json.field(reason.as_str(), stats.left(reason)));
         json.close('}');
         json.close('}');
         json.open_field("peers", '[');
         // All upstreams, those without a connection too; the cache knows only of those that have one.
-        for upstream in &self.upstreams {
+        for (at, upstream) in self.upstreams.iter().enumerate() {
+            let of_upstream = &counts.upstreams[at];
             let of_peer = self.cache.counts_of_peer(&upstream.peer);
             json.open('{');
             json.field("peer", Quoted(&upstream.peer.to_string()));
             json.field("active", of_peer.active);
             json.field("inactive", of_peer.inactive);
+            let state = if self.balance.is_quarantined(at, self.now) { "quarantined" } else { "up" };
+            json.field("state", Quoted(state));
+            json.field("requests", of_upstream.requests);
+            json.field("errors", of_upstream.errors);
+            json.field("connect_failed", of_upstream.connect_failed);
+            json.field("mean_ms", Number(of_upstream.latency.mean().map(|time| time.as_secs_f64() * 1e3)));
+            json.field("p99_ms", ms(of_upstream.latency.p99()));
             json.close('}');
         }
         json.close(']');

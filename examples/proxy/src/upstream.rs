@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::doors::is_out_of_descriptors;
 use crate::drive::Next;
 use crate::exchange::{Attempt, Exchange, Link};
+use crate::journal::Concerned;
 use crate::proxy::Proxy;
 use conncache::mio::net::TcpStream;
 use conncache::{Cause, ChannelBindingId, ConnId, ConnState, Owner};
@@ -25,7 +26,9 @@ impl Proxy {
             let reused = self.reuse(key, channel);
             let exchange = exchange_of(&mut self.clients, key);
             if let Some(id) = reused {
-                exchange.link = Some(Link::reused(id));
+                exchange.link = Some(Link::reused(id, self.now));
+                self.counts.reused += 1;
+                self.counts.upstreams[exchange.upstream].requests += 1;
                 return self.advance(key);
             }
             let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
@@ -101,9 +104,11 @@ impl Proxy {
         let exchange = exchange_of(&mut self.clients, key);
         let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
         let (peer, all) = (upstream.peer.clone(), upstream.addrs.len());
-        info!("event=refused peer={peer} addr={} error={error}", upstream.addrs[attempt.address]);
-        self.counts.connect_failed += 1;
+        let concerned = Concerned::of(&self.clients[key], &self.upstreams, self.now);
+        warn!("event=refused peer={peer} addr={} error={error} {concerned}", upstream.addrs[attempt.address]);
+        self.counts.upstreams[at].connect_failed += 1;
         self.balance.address_failed(at, attempt.address, all);
+        let exchange = exchange_of(&mut self.clients, key);
         exchange.refused += 1;
         if exchange.refused < all {
             return None;
@@ -136,7 +141,7 @@ impl Proxy {
     /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer.
     pub fn quarantine(&mut self, upstream: usize) {
         if self.upstreams.len() > 1 {
-            info!("event=quarantine peer={}", self.upstreams[upstream].peer);
+            warn!("event=quarantine peer={}", self.upstreams[upstream].peer);
         }
         self.balance.failed(upstream, self.now);
     }
@@ -152,6 +157,7 @@ impl Proxy {
         let handed_out_dead = reused && !exchange.answered;
         exchange.retried |= handed_out_dead && replayable;
         self.counts.handed_out_dead += u64::from(handed_out_dead);
+        self.counts.upstreams[at].errors += 1;
         self.drop_link(link);
         if !handed_out_dead && !started {
             self.quarantine(at);

@@ -12,6 +12,7 @@ mod peak;
 mod report;
 mod scale;
 mod sockets;
+mod waiting;
 
 use report::{Effort, Report};
 
@@ -37,6 +38,9 @@ fn main() -> std::io::Result<()> {
     if chosen("c3") {
         memory::bytes(&mut report, effort);
         scale::operations(&mut report, effort);
+    }
+    if chosen("waiting") {
+        waiting::requests(&mut report, effort);
     }
     if chosen("c4") {
         sockets::c4(&mut report, effort)?;

@@ -1,6 +1,7 @@
 //! How connections become inactive, and what has to go for them.
 
 use super::{Asked, Conn, Gone, Naive, State, Time, Waiting};
+use crate::common::EDGES_ARE_EMULATED;
 use conncache::{ConnId, Limits, Reason, Verdict};
 
 impl Naive {
@@ -26,7 +27,14 @@ impl Naive {
         }
         if !candidate.looked && !candidate.wire.borrow().connected {
             return Err(Reason::NotConnected);
-        } else if candidate.read_closed {
+        }
+        if EDGES_ARE_EMULATED {
+            self.counts.looks += 1;
+            if let Some(reason) = candidate.probe() {
+                return Err(reason);
+            }
+        }
+        if candidate.read_closed {
             return Err(Reason::HungUp);
         }
         let Conn { peer, channel, uses, .. } = *candidate;
@@ -49,11 +57,22 @@ impl Naive {
         self.conns.insert(at, candidate);
         match verdict {
             Err(reason) => Some(Gone { private, ..self.leave(at, reason) }),
+            Ok(_) if !self.narrow(at) => Some(Gone { private, ..self.leave(at, Reason::Failed) }),
             Ok(until) => {
                 self.wait(at, private, until);
                 self.make_room(at)
             }
         }
+    }
+
+    /// Where edges are emulated: registers it for reading alone, if that can be done.
+    fn narrow(&mut self, at: usize) -> bool {
+        let conn = &mut self.conns[at];
+        if EDGES_ARE_EMULATED && !conn.read_only {
+            conn.read_only = !conn.wire.borrow().fail_reregister;
+            return conn.read_only;
+        }
+        true
     }
 
     pub(super) fn wait(&mut self, at: usize, private: Option<u64>, until: Time) {

@@ -96,6 +96,8 @@ pub struct Counts {
     pub handed_out: u64,
     pub missed: u64,
     pub probes: u64,
+    /// Looks at connections about to become inactive.
+    pub looks: u64,
     pub found_dead: u64,
     pub stale_events: u64,
     pub deregister_failures: u64,

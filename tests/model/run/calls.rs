@@ -229,6 +229,7 @@ impl Run {
                 self.naive.now = time_before;
                 match (&error.cause, expected) {
                     (Cause::Refused(reason), Err(expected)) => assert_eq!(Some(*reason), expected),
+                    (Cause::Failed(_), Err(expected)) => assert_eq!(expected, Some(Reason::Failed)),
                     (Cause::Registry(_), Err(None)) => assert!(!full),
                     (Cause::TokensExhausted { .. }, Err(None)) => assert!(full),
                     (cause, expected) => panic!("{cause:?} instead of {expected:?}"),

@@ -2,7 +2,7 @@
 
 use super::error::{Error, Kind};
 use super::head::is_token_byte;
-use super::{MAX_CHUNK_LINE, MAX_TRAILERS};
+use super::{MAX_CHUNK_LINE, MAX_LENGTH, MAX_TRAILERS};
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ enum State {
     /// Before the first digit of a chunk size.
     Size,
     SizeDigits,
-    /// After whitespace behind a size, where only an extension may follow.
+    /// After whitespace behind a size, which isn't allowed before the end of the line, but is understood alike by all.
     SizeSpace,
     Extension,
     SizeLf,
@@ -133,16 +133,16 @@ impl Body {
         Ok(match (&self.state, byte) {
             (State::Size | State::SizeDigits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or(0);
-                match self.left.checked_mul(16) {
-                    Some(shifted) => self.left = shifted + u64::from(digit),
-                    None => return Err(Error::new(Kind::ChunkTooLarge)),
+                if self.left > MAX_LENGTH / 16 {
+                    return Err(Error::new(Kind::ChunkTooLarge));
                 }
+                self.left = self.left * 16 + u64::from(digit);
                 State::SizeDigits
             }
-            (State::SizeDigits | State::Extension, b'\r') => State::SizeLf,
+            (State::SizeDigits | State::SizeSpace | State::Extension, b'\r') => State::SizeLf,
             (State::SizeDigits | State::SizeSpace, b';') => State::Extension,
             (State::SizeDigits | State::SizeSpace, b' ' | b'\t') => State::SizeSpace,
-            (State::SizeDigits | State::Extension, b'\n') => return fail(Kind::ChunkLineEnd),
+            (State::SizeDigits | State::SizeSpace | State::Extension, b'\n') => return fail(Kind::ChunkLineEnd),
             (State::Size | State::SizeDigits | State::SizeSpace, _) => {
                 return fail(Kind::ChunkSize);
             }

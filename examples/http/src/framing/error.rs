@@ -117,7 +117,7 @@ impl fmt::Display for Error {
             Kind::TooManyInterim => "too many interim responses",
             Kind::Switched => "the server switched to another protocol",
             Kind::ChunkSize => "malformed chunk size",
-            Kind::ChunkTooLarge => "chunk size over 64 bits",
+            Kind::ChunkTooLarge => "chunk size over 63 bits",
             Kind::ChunkExtension => "malformed chunk extension",
             Kind::ChunkLineTooLong => "chunk extensions are too long",
             Kind::ChunkLineEnd => "a chunk or trailer line does not end in CRLF",

@@ -1,7 +1,7 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::{MAX_CONNECTION_OPTIONS, MAX_HEAD};
+use super::{MAX_CONNECTION_OPTIONS, MAX_HEAD, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub(super) struct Facts<'a> {
     pub chunked: bool,
     pub close: bool,
     pub keep_alive: bool,
+    /// `Connection` names the `Upgrade` line.
+    pub upgrade: bool,
     pub host: Option<&'a [u8]>,
     pub expect_continue: bool,
     pub timeout: Option<u64>,
@@ -177,6 +179,7 @@ impl Reader {
                         } else if option.eq_ignore_ascii_case(b"keep-alive") {
                             facts.keep_alive = true;
                         } else {
+                            facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                             names_fields = true;
                         }
                     }
@@ -206,8 +209,12 @@ impl Reader {
         if facts.chunked && facts.content_length.is_some() {
             return Err(Error::new(Kind::LengthAndCoding));
         }
+        // HTTP/1.0 has no codings. What a server sends is chunked all the same, but it may not know where a response ends.
         if facts.chunked && version == Version::Http10 {
-            return Err(Error::new(Kind::CodingInHttp10));
+            if role == Role::Request {
+                return Err(Error::new(Kind::CodingInHttp10));
+            }
+            facts.close = true;
         }
         if names_fields {
             self.mark_named(headers);
@@ -268,7 +275,7 @@ fn content_length(known: &mut Option<u64>, value: &[u8], role: Role) -> Result<(
     }
     let separator = |&byte: &u8| byte == b',' && role == Role::Response;
     for item in value.split(separator) {
-        let Some(length) = number(item.trim_ascii()) else {
+        let Some(length) = number(item.trim_ascii()).filter(|&length| length <= MAX_LENGTH) else {
             return Err(Error::quoting(Kind::ContentLength, value));
         };
         if known.is_some_and(|known| known != length) {

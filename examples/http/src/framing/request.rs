@@ -30,6 +30,8 @@ pub struct Request<'a> {
     pub framing: Framing,
     /// Whether the client keeps the connection open for another request.
     pub keep_alive: bool,
+    /// The protocols that the client asks to switch to after this request. Never in HTTP/1.0.
+    pub upgrade: Option<&'a [u8]>,
     /// Whether the client waits for a 100 response before it sends the body.
     pub expect_continue: bool,
 }
@@ -160,16 +162,18 @@ impl Parser {
         let waits = version == Version::Http11 && framing != Framing::Length(0);
         self.body = Some(Body::new(framing));
         self.keep_alive = facts.persistent(version);
+        let fields = self.reader.fields(head);
         let request = Request {
             version,
             method,
             target,
             path,
             host,
-            fields: self.reader.fields(head),
+            fields,
             content_length: facts.content_length,
             framing,
             keep_alive: self.keep_alive,
+            upgrade: fields.get("upgrade").filter(|_| facts.upgrade && version == Version::Http11),
             expect_continue: facts.expect_continue && waits,
         };
         Ok((start + length, Event::Head(request)))

@@ -54,6 +54,8 @@ pub struct Parser {
     reader: Reader,
     head_only: bool,
     connect: bool,
+    /// The protocol that the request asked to switch to.
+    upgrade: Option<&'static str>,
     interim: u32,
     /// Whether a response before the final one announced the end.
     closing: bool,
@@ -70,6 +72,7 @@ impl Parser {
             reader: Reader::default(),
             head_only: method == "HEAD",
             connect: method == "CONNECT",
+            upgrade: None,
             interim: 0,
             closing: false,
             body: None,
@@ -83,6 +86,12 @@ impl Parser {
         let mut reader = std::mem::take(&mut self.reader);
         reader.restart();
         *self = Parser { reader, ..Parser::new(method) };
+    }
+
+    /// Takes a 101 response for the final one if it switches to this protocol, which the request has asked for. What
+    /// follows until the connection ends is that protocol's.
+    pub fn expect_upgrade(&mut self, protocol: &'static str) {
+        self.upgrade = Some(protocol);
     }
 
     /// Whether the connection can carry another request. False until the
@@ -146,11 +155,16 @@ impl Parser {
         let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
         let facts = self.reader.record(head, parsed.headers, version, Role::Response)?;
 
-        if status == 101 || (self.connect && (200..300).contains(&status)) {
+        let named = self.reader.fields(head).get("upgrade").filter(|_| facts.upgrade && status == 101);
+        let switched =
+            named.is_some_and(|to| self.upgrade.is_some_and(|asked| to.eq_ignore_ascii_case(asked.as_bytes())));
+        if (status == 101 && !switched) || (self.connect && (200..300).contains(&status)) {
             return Err(Error::quoting(Kind::Switched, first_line(head)));
         }
-        let interim = status < 200;
-        let framing = if interim || self.head_only || status == 204 || status == 304 {
+        let interim = status < 200 && !switched;
+        let framing = if switched {
+            Framing::UntilClose
+        } else if interim || self.head_only || status == 204 || status == 304 {
             Framing::Length(0)
         } else if facts.chunked {
             Framing::Chunked
@@ -175,7 +189,7 @@ impl Parser {
             // Behind "HTTP/1.1 200 "; httparse hides a reason that is not ASCII.
             reason: first_line(head).get(13..).unwrap_or_default(),
             fields: self.reader.fields(head),
-            content_length: facts.content_length.filter(|_| !interim && status != 204),
+            content_length: facts.content_length.filter(|_| status >= 200 && status != 204),
             framing,
             keep_alive: persistent && !self.closing,
             keep_alive_timeout: facts.timeout,

@@ -6,6 +6,7 @@
 
 mod random;
 mod tables;
+mod upgrade;
 
 use http::framing::body::{Body, Framing, Piece, write_chunk, write_last_chunk};
 use http::framing::error::{Error, Kind};
@@ -465,7 +466,7 @@ fn bodies_may_be_larger_than_memory() {
     let mut largest = Body::new(Framing::Length(u64::MAX));
     assert_eq!(largest.next(b"x"), Ok((1, Piece::Data(b"x"))));
     let mut largest = Body::new(Framing::Chunked);
-    assert_eq!(largest.next(b"ffffffffffffffff\r\n"), Ok((18, Piece::More)));
+    assert_eq!(largest.next(b"7fffffffffffffff\r\n"), Ok((18, Piece::More)));
     assert_eq!(largest.next(b"x"), Ok((1, Piece::Data(b"x"))));
 }
 
@@ -549,7 +550,7 @@ fn every_byte_in_every_place() {
         let digit = byte.is_ascii_hexdigit();
         let places = [
             ("", "\r\n", "\r\n", digit && byte == b'0'),
-            ("0", "\r\n", "\r\n", byte == b'0' || byte == b';'),
+            ("0", "\r\n", "\r\n", b"0; \t".contains(&byte)),
             ("0;a", "b\r\n", "\r\n", text(byte)),
             ("0\r\na", "b: c\r\n", "\r\n", token(byte) || byte == b':'),
             ("0\r\na: b", "c\r\n", "\r\n", text(byte)),

@@ -2,7 +2,11 @@
 
 use crate::harness::{Client, Proxy, Upstream, field, ok};
 use std::io::{BufRead, Write};
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener};
 use std::sync::mpsc;
+
+/// What the proxy adds to a request.
+const VIA: &str = "X-Forwarded-For: 127.0.0.1\r\nVia: 1.1 conncache\r\n";
 
 #[test]
 fn requests_of_one_client_share_one_upstream_connection() {
@@ -49,72 +53,6 @@ fn a_request_that_comes_byte_by_byte_is_served() {
     assert_eq!(client.response().body, b"abc");
 }
 
-/// Each is answered 400 (or the status given), the connection is closed, and no upstream hears of it.
-#[test]
-fn a_request_that_smuggles_is_refused_and_the_upstream_sees_nothing() {
-    let upstream = Upstream::answering(|_, _| ok("reached"));
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let refused = [
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x3\r\n\r\nabc"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n"),
-        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\rb\r\nabc\r\n0\r\n\r\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n"),
-        (400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n0\r\n\r\n"),
-        (400, "GET / HTTP/1.1\nHost: a\n\n"),
-        (400, "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"),
-        (400, "GET / HTTP/1.1\r\nHost: a\r\nX: b\rY: c\r\n\r\n"),
-        (400, "GET / HTTP/1.1\r\nHost: a\r\n X: folded\r\n\r\n"),
-        (400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-        (400, "GET / HTTP/1.1\r\n\r\n"),
-        (400, "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n"),
-        (400, "GET / HTTP/1.1\r\nHost: a]b[\r\n\r\n"),
-        (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
-        (501, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
-    ];
-    for (status, request) in refused {
-        let mut client = proxy.client();
-        client.send(request);
-        let response = client.response();
-        assert_eq!(response.status, status, "{request:?}");
-        assert_eq!(field(&response.head, "connection"), Some("close"), "{request:?}");
-        assert!(client.is_at_end(), "{request:?}");
-    }
-    assert_eq!(upstream.accepted(), 0);
-}
-
-#[test]
-fn a_refused_client_that_goes_on_sending_still_gets_its_answer() {
-    let upstream = Upstream::answering(|_, _| ok("reached"));
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.send(&"x".repeat(1_000_000));
-    assert_eq!(client.response().status, 400);
-    // The end, and not a reset, which might overtake the answer.
-    assert_eq!(client.reader.fill_buf().map(<[u8]>::len).map_err(|e| e.kind()), Ok(0));
-}
-
-#[test]
-fn what_follows_a_refused_request_is_not_served() {
-    let upstream = Upstream::answering(|_, _| ok("reached"));
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.response().status, 200);
-    assert_eq!(client.response().status, 400);
-    assert!(client.is_at_end());
-}
-
 #[test]
 fn hop_by_hop_lines_go_no_further_in_either_direction() {
     let (tell, told) = mpsc::channel();
@@ -134,7 +72,7 @@ fn hop_by_hop_lines_go_no_further_in_either_direction() {
     assert_eq!(response.body, b"hi");
     assert_eq!(response.head, "HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
     let request = told.recv().unwrap();
-    assert_eq!(request, "GET /x?y HTTP/1.1\r\nHost: example.org:81\r\nVia: 1.1 conncache\r\nX-End: 3\r\n\r\n");
+    assert_eq!(request, format!("GET /x?y HTTP/1.1\r\nHost: example.org:81\r\nX-End: 3\r\n{VIA}\r\n"));
 }
 
 /// Whatever the client may write in several ways reaches the upstream in one.
@@ -160,11 +98,12 @@ fn the_upstream_sees_each_request_framed_in_one_way() {
         }
     });
     let proxy = Proxy::start(&[upstream.addr], &[]);
-    let via = "Via: 1.1 conncache\r\n";
+    let via = VIA;
     let chunked =
         format!("POST / HTTP/1.1\r\nHost: a\r\n{via}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n");
     let length = format!("POST / HTTP/1.1\r\nHost: a\r\n{via}Content-Length: 5\r\n\r\nabcde");
     let host = |host: &str, line: &str| format!("{line} HTTP/1.1\r\nHost: {host}\r\n{via}\r\n");
+    let host_1_0 = |to: &str| host(to, "GET /").replace("Via: 1.1", "Via: 1.0");
     for (request, seen) in [
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 005\r\n\r\nabcde", &length),
         // The client can't have the lines taken away that frame the request and name its host.
@@ -174,14 +113,19 @@ fn the_upstream_sees_each_request_framed_in_one_way() {
              0005 ;a=\"\r\nabcde\r\n00\r\n\r\n",
             &chunked,
         ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5 \t\r\nabcde\r\n0 \r\n\r\n", &chunked),
         // Nor lengthen the head from behind the body.
         (
             "POST / HTTP/1.1\r\nHost: a\r\nTrailer: Content-Length\r\nTransfer-Encoding: chunked\r\n\r\n\
              5\r\nabcde\r\n0\r\nContent-Length: 9\r\nHost: b\r\n\r\n",
             &chunked,
         ),
-        ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", &host("a", "GET /")),
-        ("GET / HTTP/1.0\r\n\r\n", &host(&upstream.addr.to_string(), "GET /")),
+        ("GET / HTTP/1.0\r\nHost: a\r\n\r\n", &host_1_0("a")),
+        ("GET / HTTP/1.0\r\n\r\n", &host_1_0(&upstream.addr.to_string())),
+        (
+            "GET / HTTP/1.0\r\nVia: 1.1 one, 1.1 two\r\nHost: a\r\n\r\n",
+            &host_1_0("a").replace("X-", "Via: 1.1 one, 1.1 two\r\nX-"),
+        ),
         ("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n", &host("b", "OPTIONS *")),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", &host("a", "OPTIONS *")),
         (
@@ -256,6 +200,34 @@ fn interim_responses_reach_http_1_1_clients_alone() {
 }
 
 #[test]
+fn many_interim_responses_may_come() {
+    let upstream = Upstream::answering(|_, _| "HTTP/1.1 102 Processing\r\n\r\n".repeat(500) + &ok("done"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    for _ in 0..500 {
+        assert_eq!(client.head(), "HTTP/1.1 102 Processing\r\n\r\n");
+    }
+    assert_eq!(client.response().body, b"done");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "the zone of ::1 may count elsewhere")]
+fn the_zone_of_an_upstreams_address_is_not_named_to_it() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return eprintln!("no IPv6 here: nothing tested") };
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut conn = Client::of(listener.accept().unwrap().0);
+        let head = conn.head();
+        conn.send(&ok(field(&head, "host").unwrap()));
+    });
+    let proxy = Proxy::start(&[SocketAddrV6::new(Ipv6Addr::LOCALHOST, port, 0, 1).into()], &[]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.response().body, format!("[::1]:{port}").as_bytes());
+}
+
+#[test]
 fn responses_without_a_body_and_in_chunks_leave_both_connections_usable() {
     let upstream = Upstream::answering(|head, _| {
         match head.split(' ').nth(1).unwrap() {
@@ -286,27 +258,6 @@ fn responses_without_a_body_and_in_chunks_leave_both_connections_usable() {
 }
 
 #[test]
-fn an_http_1_0_client_is_answered_in_its_own_way() {
-    let upstream = Upstream::answering(|head, _| {
-        assert!(field(head, "host").is_some(), "the upstream is asked in HTTP/1.1");
-        if head.starts_with("GET /chunked") {
-            return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".into();
-        }
-        ok("abc")
-    });
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    let mut client = proxy.client();
-    client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    let response = client.response();
-    assert_eq!((field(&response.head, "connection"), response.body.as_slice()), (Some("keep-alive"), &b"abc"[..]));
-    client.send("GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    let response = client.response();
-    assert_eq!(field(&response.head, "transfer-encoding"), None);
-    assert_eq!((field(&response.head, "connection"), response.body.as_slice()), (Some("close"), &b"abc"[..]));
-    assert!(client.is_at_end());
-}
-
-#[test]
 fn upstreams_take_turns() {
     let named = |name: &'static str| Upstream::answering(move |_, _| ok(name));
     let upstreams = [named("a"), named("b"), named("c")];
@@ -319,17 +270,6 @@ fn upstreams_take_turns() {
         })
         .collect();
     assert_eq!(answers, b"abcabc");
-}
-
-#[test]
-fn the_length_of_a_head_is_bounded() {
-    let upstream = Upstream::answering(|_, _| ok("reached"));
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    for (length, status) in [(30_000, 200), (40_000, 431)] {
-        let mut client = Client::connect(proxy.addr);
-        client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(length)));
-        assert_eq!(client.response().status, status);
-    }
 }
 
 #[test]
@@ -350,15 +290,4 @@ fn a_client_that_sends_without_pause_gets_a_long_answer_whole() {
     assert!(client.is_at_end());
     client.stream().shutdown(std::net::Shutdown::Both).unwrap();
     writing.join().unwrap();
-}
-
-#[test]
-fn what_an_http10_client_expects_is_not_passed_on() {
-    let upstream = Upstream::answering(|head, _| ok(field(head, "expect").unwrap_or("nothing")));
-    let proxy = Proxy::start(&[upstream.addr], &[]);
-    for (version, expected) in [("1.0", "nothing"), ("1.1", "100-continue")] {
-        let mut client = proxy.client();
-        client.send(&format!("PUT / HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx"));
-        assert_eq!(client.response().body, expected.as_bytes());
-    }
 }

@@ -1,0 +1,91 @@
+//! Addresses on the command line: where to listen, and whom to ask.
+
+use conncache::{Hop, Peer};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+/// Where to listen: at all addresses of a name.
+#[derive(Debug)]
+pub struct Listen {
+    /// As it was given, for messages.
+    pub text: String,
+    /// At least one, each once.
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        if !text.contains(':') {
+            return Err("neither ADDRESS:PORT nor NAME:PORT".into());
+        }
+        let mut addrs = Vec::new();
+        for addr in text.to_socket_addrs().map_err(|e| e.to_string())? {
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        match addrs.is_empty() {
+            true => Err("no address".into()),
+            false => Ok(Listen { text: text.to_string(), addrs }),
+        }
+    }
+}
+
+/// A server that requests go to.
+#[derive(Debug)]
+pub struct Upstream {
+    pub peer: Peer,
+    /// At least one.
+    pub addrs: Vec<SocketAddr>,
+    /// What a request without a host is given.
+    pub host: String,
+}
+
+impl FromStr for Upstream {
+    type Err = String;
+
+    /// Takes `HOST:PORT`, and `http://HOST[:PORT][/]`.
+    fn from_str(text: &str) -> Result<Upstream, String> {
+        let peer: Peer = authority(text)?.parse().map_err(|e| format!("{e}"))?;
+        let (host, port) = match (peer.first_hop(), peer.target()) {
+            (Hop::Tcp(_, 0), _) => return Err("there is no port 0 to connect to".into()),
+            (Hop::Tcp(host, port), target) if target == Some((host, port)) => (host, port),
+            _ => return Err("not HOST:PORT".into()),
+        };
+        let addrs: Vec<_> = (host, port).to_socket_addrs().map_err(|e| e.to_string())?.collect();
+        if addrs.is_empty() {
+            return Err("no address".into());
+        }
+        Ok(Upstream { host: without_zone(&peer.to_string()), peer, addrs })
+    }
+}
+
+/// The host and port of an upstream that may be given as a URL.
+fn authority(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("no HOST:PORT".into());
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok(text.to_string()) };
+    if scheme.eq_ignore_ascii_case("https") {
+        return Err("upstreams are spoken to without TLS".into());
+    }
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Ok(text.to_string());
+    }
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !path.is_empty() {
+        return Err(format!("requests keep their own paths: /{path} can't be added"));
+    }
+    let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    Ok(if has_port { authority.to_string() } else { format!("{authority}:80") })
+}
+
+/// The authority without the zone of an IPv6 address, which only this machine can make sense of.
+fn without_zone(authority: &str) -> String {
+    match (authority.find('%'), authority.find(']')) {
+        (Some(zone), Some(end)) if zone < end => authority[..zone].to_string() + &authority[end..],
+        _ => authority.to_string(),
+    }
+}

@@ -1,0 +1,158 @@
+//! The response's way to the client: the upstream's, or an answer of the proxy's own.
+
+use crate::buffer::{BUFFER, Fill, Pool};
+use crate::client::{Client, Ending, Fault, MOST_FILLS, Progress};
+use crate::exchange::{Exchange, keep};
+use crate::messages::{self, Body, Persistence};
+use crate::pinning::binds_connection;
+use crate::tunnel::WEBSOCKET;
+use conncache::mio::net::TcpStream;
+use http::framing::body::{write_chunk, write_last_chunk};
+use http::framing::error::Error;
+use http::framing::head::Version;
+use http::framing::response;
+use std::io;
+
+/// Data pieces from this size on are written from where they were read, without a copy.
+const WORTH_A_SLICE: usize = 4096;
+
+impl Client {
+    /// Writes what waits for the client.
+    pub fn flush(&mut self, pool: &mut Pool) -> io::Result<()> {
+        if self.outbox.waiting() > 0 {
+            self.moved |= self.outbox.send(&mut self.stream, &[])? > 0;
+        }
+        self.outbox.release_if_sent(pool);
+        Ok(())
+    }
+
+    /// Reads the response and passes it on, as far as the client takes it.
+    pub fn take_response(&mut self, upstream: &mut TcpStream, pool: &mut Pool, close: bool) -> Result<Progress, Fault> {
+        let Some(exchange) = &mut self.exchange else { return Ok(Progress::UpstreamSilent) };
+        let Some(link) = &mut exchange.link else { return Ok(Progress::UpstreamSilent) };
+        let mut fills = 0;
+        loop {
+            if self.outbox.is_full() {
+                self.moved |= self.outbox.send(&mut self.stream, &[]).map_err(|_| Fault::Client)? > 0;
+                if self.outbox.is_full() {
+                    return Ok(Progress::ClientFull);
+                }
+            }
+            let upstream_fault = |error: Error| Fault::Upstream(error.to_string());
+            let (used, event) = self.response.next(link.inbox.bytes()).map_err(upstream_fault)?;
+            let mut more = false;
+            match event {
+                response::Event::More => more = true,
+                response::Event::Interim(head) => {
+                    // HTTP/1.0 has none.
+                    if exchange.version == Version::Http11 {
+                        messages::interim(self.outbox.open(pool), &head);
+                    }
+                }
+                response::Event::Head(head) => {
+                    let (body, until_close) = messages::body_for(exchange.version, head.framing);
+                    exchange.keep_alive &= !until_close && exchange.request_done && !close;
+                    let switched = head.status == 101;
+                    let persistence = match switched {
+                        true => Persistence::Switched,
+                        false => Persistence::of(exchange.version, exchange.keep_alive),
+                    };
+                    let body = if switched { Body::Plain } else { body };
+                    messages::response_head(self.outbox.open(pool), &head, body, persistence);
+                    exchange.body = body;
+                    exchange.record.status = head.status;
+                    exchange.started = true;
+                    exchange.keep = keep(&head);
+                    exchange.binding |= binds_connection(head.fields);
+                    if switched {
+                        exchange.keep_alive = false;
+                        link.inbox.consume(used, pool);
+                        return Ok(Progress::Switched);
+                    }
+                }
+                response::Event::Data(data) => {
+                    exchange.record.bytes += data.len() as u64;
+                    let out = self.outbox.open(pool);
+                    if exchange.body == Body::Chunked {
+                        write_chunk(out, data);
+                    } else if data.len() < WORTH_A_SLICE {
+                        out.extend_from_slice(data);
+                    } else {
+                        self.moved |= self.outbox.send(&mut self.stream, data).map_err(|_| Fault::Client)? > 0;
+                    }
+                }
+                response::Event::End => {
+                    link.inbox.consume(used, pool);
+                    return Ok(self.complete(pool));
+                }
+            }
+            link.inbox.consume(used, pool);
+            if !more {
+                continue;
+            }
+            if fills == MOST_FILLS {
+                return Ok(Progress::Yield);
+            }
+            fills += 1;
+            match link.inbox.fill(upstream, pool).map_err(|e| Fault::Upstream(e.to_string()))? {
+                Fill::Bytes => {
+                    exchange.answered = true;
+                    self.moved = true;
+                }
+                Fill::Blocked => return Ok(Progress::UpstreamSilent),
+                Fill::Full => return Err(Fault::Upstream(format!("the response's head is over {BUFFER} bytes"))),
+                // The reset came up when the request was sent. Such an end doesn't show that the response is whole.
+                Fill::Ended if link.reset => return Err(Fault::Upstream("connection reset".into())),
+                Fill::Ended => self.response.eof().map_err(upstream_fault)?,
+            }
+        }
+    }
+
+    fn complete(&mut self, pool: &mut Pool) -> Progress {
+        let Some(exchange) = &mut self.exchange else { return Progress::UpstreamSilent };
+        if exchange.body == Body::Chunked {
+            write_last_chunk(self.outbox.open(pool));
+        }
+        if !exchange.keep_alive {
+            self.ending = Ending::AfterFlush;
+        }
+        let unasked = exchange.link.as_ref().is_some_and(|link| !link.inbox.is_empty());
+        let sent = exchange.request_done && self.to_upstream.waiting() == 0;
+        Progress::Complete { reusable: self.response.keep_alive() && sent && !unasked }
+    }
+
+    /// Gets ready for the next request, once a response is complete. The exchange that is over comes back.
+    pub fn next_request(&mut self, pool: &mut Pool) -> Option<Exchange> {
+        self.request.reset();
+        self.to_upstream.clear(pool);
+        self.exchange.take()
+    }
+
+    /// Sends what there is of the request once more and starts the response over, on another connection.
+    pub fn start_over(&mut self) {
+        self.to_upstream.rewind();
+        self.exchange.iter_mut().for_each(|exchange| exchange.unsent = None);
+        // Only a request that starts with a replayable method gets here: the parser has to know HEAD.
+        let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
+        self.response.reset(if head_only { "HEAD" } else { "GET" });
+        if self.exchange.as_ref().is_some_and(|exchange| exchange.upgrade) {
+            self.response.expect_upgrade(WEBSOCKET);
+        }
+    }
+
+    /// Puts an answer of the proxy's own behind what is written already.
+    pub fn answer(&mut self, pool: &mut Pool, status: u16, content_type: &str, body: &[u8], close: bool) {
+        let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
+        let version = self.exchange.as_ref().map_or(Version::Http11, |exchange| exchange.version);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.record.status = status;
+            exchange.record.bytes = if head_only { 0 } else { body.len() as u64 };
+        }
+        let persistence = Persistence::of(version, !close);
+        let answer = messages::Answer { status, content_type, persistence, head_only };
+        messages::answer(self.outbox.open(pool), &answer, body);
+        if close {
+            self.ending = Ending::AfterFlush;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What upstreams are told of the clients.
+
+use crate::harness::{Client, Proxy, Upstream, ok};
+use std::net::TcpStream;
+
+/// The lines of this name, as the upstream sees them.
+fn seen(client: &mut Client, lines: &str, name: &str) -> Vec<String> {
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+    let head = String::from_utf8(client.response().body).unwrap();
+    let lines = head.lines().filter(|line| line.to_ascii_lowercase().starts_with(name));
+    lines.map(str::to_string).collect()
+}
+
+#[test]
+fn upstreams_are_told_the_clients_address_and_nothing_that_the_client_says_of_itself() {
+    let upstream = Upstream::answering(|head, _| ok(head));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for lines in ["", "X-Forwarded-For: 1.1.1.1\r\n", "x-forwarded-for: 1.1.1.1\r\nX-FORWARDED-FOR: 2.2.2.2\r\n"] {
+        assert_eq!(seen(&mut client, lines, "x-f"), ["X-Forwarded-For: 127.0.0.1"]);
+    }
+    let lines = "X-Forwarded-Host: h\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.1.1.1\r\nX-Forward: kept\r\n";
+    assert_eq!(seen(&mut client, lines, "x-f"), ["X-Forward: kept", "X-Forwarded-For: 127.0.0.1"]);
+    assert_eq!(seen(&mut client, lines, "forwarded"), [""; 0]);
+}
+
+#[test]
+fn what_a_trusted_client_says_of_others_is_passed_on_and_added_to() {
+    let upstream = Upstream::answering(|head, _| ok(head));
+    let proxy = Proxy::start(&[upstream.addr], &["--trust-forwarded"]);
+    let mut client = proxy.client();
+    for (lines, all) in [
+        ("", "127.0.0.1"),
+        ("X-Forwarded-For: 1.1.1.1\r\n", "1.1.1.1, 127.0.0.1"),
+        ("x-forwarded-for: 1.1.1.1, ::1\r\nX-FORWARDED-FOR: 2.2.2.2\r\n", "1.1.1.1, ::1, 2.2.2.2, 127.0.0.1"),
+        // A line that concerns one connection goes no further.
+        ("Connection: x-forwarded-for\r\nX-Forwarded-For: 1.1.1.1\r\n", "127.0.0.1"),
+    ] {
+        assert_eq!(seen(&mut client, lines, "x-f"), [format!("X-Forwarded-For: {all}")]);
+    }
+    let lines = "Forwarded: for=1.1.1.1\r\nX-Forwarded-Proto: https\r\n";
+    assert_eq!(seen(&mut client, lines, "forwarded"), ["Forwarded: for=1.1.1.1"]);
+    assert_eq!(seen(&mut client, lines, "x-forwarded-p"), ["X-Forwarded-Proto: https"]);
+}
+
+#[test]
+fn a_client_of_both_address_families_is_named_in_the_plain_form() {
+    let upstream = Upstream::answering(|head, _| ok(head));
+    let proxy = Proxy::start(&[upstream.addr], &["--listen", "[::]:0"]);
+    for (to, name) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1")] {
+        match TcpStream::connect((to, proxy.addr.port())) {
+            Ok(stream) => {
+                let mut client = Client::of(stream);
+                assert_eq!(seen(&mut client, "", "x-f"), [format!("X-Forwarded-For: {name}")]);
+            }
+            Err(error) => eprintln!("no {to} here: {error}"),
+        }
+    }
+}
