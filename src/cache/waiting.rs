@@ -185,6 +185,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`next_deadline`](Cache::next_deadline) is still due.
     ///
     /// O(1), but where a peer's limit binds O(channel bindings in use with it).
+    #[must_use = "a request granted waits no longer; there may be more"]
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
         if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
