@@ -157,6 +157,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// O(requests put back that came earlier).
     ///
+    /// The next grant may give it a place at once. So ask for no more grants in this turn, and wait a moment before the
+    /// next one; otherwise the loop spins until the connection can be opened. It may stand in a line that is
+    /// [full](crate::Limits::max_waiting).
+    ///
     /// # Errors
     ///
     /// [`NotFound`] if the place's time was over.
