@@ -170,6 +170,7 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     fn set_deadline(&mut self, id: ConnId, at: Option<Instant>) -> Result<(), NotFound>;
 
     /// [`Cache::overdue`](crate::Cache::overdue)
+    #[must_use]
     fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)>;
 
     /// [`Cache::shed`](crate::Cache::shed)

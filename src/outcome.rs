@@ -170,6 +170,7 @@ impl<C> fmt::Debug for Taken<C> {
 /// What [`park`](crate::Cache::park) is told about a connection besides where it leads. By default it is a connection
 /// opened just now, without private data and without a deadline.
 #[derive(Default)]
+#[must_use = "options do nothing until given to `park`"]
 #[non_exhaustive]
 pub struct ParkOptions {
     /// What to keep with it.

@@ -275,10 +275,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         let kept = match self.refused(tick, facts, waiting > 0) {
             Some(reason) => Err((reason, None)),
-            None if waiting > 0 && self.has_to_yield(target) => Err((Reason::MadeRoom, None)),
             None => if is_known_well { Ok(()) } else { self.look_once(slot) }
                 .and_then(|()| self.ask(slot, to, target, waiting, facts).map_err(|reason| (reason, None))),
         };
+        let kept = kept.and_then(|until| match self.table.lines.waiting() > 0 && self.has_to_yield(target, waiting) {
+            true => Err((Reason::MadeRoom, None)),
+            false => Ok(until),
+        });
         let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
         // From here on, nothing but the tables' own code until they are right again.
         if was_inactive {
@@ -299,11 +302,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether a connection about to become inactive here has to make room for others who wait.
-    fn has_to_yield(&mut self, bucket: Option<u32>) -> bool {
+    /// Whether a connection about to become inactive here, where so many wait, has to make room for others who wait. If
+    /// nobody waits here, it makes room when it comes to that, unless it was handed out too often before it did.
+    fn has_to_yield(&mut self, bucket: Option<u32>, waiting: u32) -> bool {
+        let Some(bucket) = bucket.filter(|&bucket| waiting > 0 || self.table.is_quantum_over(bucket, self.passes))
+        else {
+            return false;
+        };
         let most = self.limits.max_connections.unwrap_or(usize::MAX);
         let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
-        bucket.is_some_and(|bucket| self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes))
+        self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes)
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.

@@ -34,6 +34,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// it in each turn until it returns `None`.
     ///
     /// The connection is as it was. What to do is up to you, mostly [`close_connection`](Cache::close_connection).
+    #[must_use = "each is named once"]
     pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
         let now = self.clock.advance(now);
         let (_, slot) = self.table.first_time().filter(|&(at, _)| at <= now)?;

@@ -158,6 +158,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// O(requests put back that came earlier).
     ///
+    /// The next grant may give it a place at once. So ask for no more grants in this turn, and wait a moment before the
+    /// next one; otherwise the loop spins until the connection can be opened. It may stand in a line that is
+    /// [full](crate::Limits::max_waiting).
+    ///
     /// # Errors
     ///
     /// [`NotFound`] if the place's time was over.
@@ -177,15 +181,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
     /// peer. Where the limit of a peer binds, its channel bindings do.
     ///
-    /// A connection that comes back serves its own line first, so that it is reused. After eight such services that
-    /// passed other lines over, it makes room for one of those instead, if that one has no connection, or at least two
-    /// fewer than its own line. Each service looks at one of them. So where n lines wait, a line without a connection
-    /// gets one after at most n × (8 + n) services.
+    /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it before the next
+    /// grant, so that it is reused. After eight such services that passed other lines over, it makes room for one of
+    /// those instead, if that one has no connection, or at least two fewer than its own line. Each service looks at one
+    /// of them. So where n lines wait, a line without a connection gets one after at most n × (8 + n) services.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
     ///
     /// O(1), but where a peer's limit binds O(channel bindings in use with it).
+    #[must_use = "a request granted waits no longer; there may be more"]
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
         if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
@@ -309,7 +314,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let bucket = self.table.buckets.find(peer, channel)?;
         let slot = self.find_in(now, bucket, 0)?;
         match self.widen(slot) {
-            Ok(()) => Some(self.hand_out(now, slot, owner)),
+            Ok(()) => {
+                if self.table.lines.waiting() > 0 {
+                    let most = self.limits.max_connections.unwrap_or(usize::MAX);
+                    self.table.pass_over(bucket, most, &mut self.passes);
+                }
+                Some(self.hand_out(now, slot, owner))
+            }
             Err(fault) => {
                 drop(self.evict_faulty(slot, fault));
                 None
@@ -325,12 +336,37 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
         most: u32,
     ) -> Option<Option<(u32, Reason)>> {
-        let others_wait = self.limits.max_connections.is_some() && self.table.buckets.sites.first().is_some();
+        let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
+        let others_wait = others_wait && self.is_anybodys_turn(now);
         let site = self.table.buckets.site_of(peer).map(|site| self.table.buckets.sites.get(site));
         if others_wait || site.is_some_and(|site| site.waiting > 0) {
             return None;
         }
         self.room(now, peer, Some(channel), most)
+    }
+
+    /// Whether the next grant may find something for somebody who waits. It may say so in vain if many wait for peers
+    /// that have no room.
+    fn is_anybodys_turn(&mut self, now: Tick) -> bool {
+        if self.table.lines.is_any_ready() || !self.is_room_in_all() {
+            return true;
+        }
+        for _ in 0..MOST_LOOKS {
+            let Some(site) = self.table.buckets.sites.first() else { return false };
+            if self.has_room(now, site) {
+                return true;
+            }
+            self.table.buckets.sites.drop(site);
+        }
+        true
+    }
+
+    /// Whether a connection may be opened for one of those who wait here, perhaps not under every channel binding.
+    fn has_room(&self, now: Tick, site: u32) -> bool {
+        let (it, lines) = (self.table.buckets.sites.get(site), &self.table.lines);
+        let is_stampede = self.limits.max_connecting_per_peer.is_some_and(|most| it.connecting as usize >= most);
+        let first = self.table.buckets.sites.lines(site, &lines.lines).next();
+        first.is_some_and(|line| !is_stampede && self.room(now, &lines.line(line).peer, None, it.most).is_some())
     }
 
     /// Whether a connection may be opened under this channel binding (or one parked, under any), and what has to go for
@@ -430,14 +466,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Serves the line of this site whose turn it is by a place.
     fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
-        let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let (most, connecting) = (sites.get(site).most, sites.get(site).connecting as usize);
-        let first = sites.lines(site, &lines.lines).next()?;
-        // Not to look at all connections of the peer for each of its lines: is there room under any channel binding?
-        let stampede = self.limits.max_connecting_per_peer.is_some_and(|most| connecting >= most);
-        if stampede || self.room(now, &lines.line(first).peer, None, most).is_none() {
+        // Not to look at all connections of the peer for each of its lines.
+        if !self.has_room(now, site) {
             return None;
         }
+        let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
+        let most = sites.get(site).most;
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
             let it = lines.line(line);
             Some((line, self.room(now, &it.peer, Some(it.channel), most)?))

@@ -242,6 +242,19 @@ impl<C> Table<C> {
         full && self.yields_to_peer(bucket, most_connecting, passes) || self.yields_to_channel(bucket, full)
     }
 
+    /// Counts a service to somebody who asked before those had their turns who wait elsewhere.
+    pub(crate) fn pass_over(&mut self, bucket: u32, most: usize, passes: &mut u32) {
+        let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
+        *passes += u32::from(full && self.buckets.sites.first_but(site).is_some());
+        let it = self.buckets.sites.get_mut(site);
+        it.passes += u32::from(it.waiting > 0 && (full || it.total >= it.most));
+    }
+
+    /// Whether those who wait elsewhere were passed over often enough.
+    pub(crate) fn is_quantum_over(&self, bucket: u32, passes: u32) -> bool {
+        passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
+    }
+
     /// To another peer that has no connection, or two less than this one.
     fn yields_to_peer(&mut self, bucket: u32, most_connecting: usize, passes: &mut u32) -> bool {
         let site = self.buckets.get(bucket).site;

@@ -74,6 +74,11 @@ fn a_cache_is_send_if_its_connections_are() {
     is_send::<AggressiveCache<conncache::mio::net::TcpStream>>();
     is_send::<conncache::RestrictiveCache<Box<dyn Connection + Send>>>();
     is_send::<conncache::Evicted<Light>>();
+    is_send::<conncache::Requested<Light>>();
+    is_send::<conncache::Grant<Light>>();
+    is_send::<conncache::Place>();
+    is_send::<conncache::History>();
+    is_send::<conncache::ParkOptions>();
     is_send::<conncache::Builder<Scripted, conncache::Aggressive>>();
     let mut host = host(|_| ());
     let id = host.keep(Light);

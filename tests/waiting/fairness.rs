@@ -167,3 +167,36 @@ fn nobody_is_passed_over_more_often_than_stated() {
         }
     });
 }
+
+/// As in a crawler: whoever has done one request makes the next one to the same peer in the same turn.
+#[test]
+fn whoever_asks_again_at_once_does_not_starve_those_who_wait() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let (mut id, other) = (host.open(1), host.wait(2));
+    let mut turns = 0;
+    let place = loop {
+        turns += 1;
+        assert!(turns < 100, "it waits for ever");
+        host.nothing_to_grant();
+        if !host.checkin(id) {
+            break host.granted_place();
+        }
+        id = host.reuse(1).id;
+    };
+    assert_eq!((place.0, turns), (other, 9));
+    assert_eq!(host.cache.stats().left(Reason::MadeRoom), 1);
+}
+
+#[test]
+fn whoever_asks_again_at_once_does_not_starve_those_who_wait_for_another_channel() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let mut id = host.open(1);
+    let Requested::Wait(other) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    host.nothing_to_grant();
+    for _ in 0..8 {
+        assert!(host.checkin(id));
+        id = host.reuse(1).id;
+    }
+    assert!(!host.checkin(id));
+    assert_eq!(host.granted_place().0, other);
+}

@@ -143,3 +143,18 @@ fn without_limits_a_request_opens_or_reuses() {
     }
     host.open(1);
 }
+
+#[test]
+fn those_who_wait_for_a_full_peer_keep_no_other_from_opening() {
+    let mut host =
+        host(|l| (l.max_connections, l.max_connections_per_peer, l.max_waiting) = (Some(4), Some(1), Some(1)));
+    host.open(1);
+    let waiter = host.wait(1);
+    // Whoever waits has no use for the room there is.
+    host.open(2);
+    host.open(3);
+    host.open(4);
+    assert!(host.cache.request(host.now, &peer(5), PLAIN, ME, None).is_err());
+    host.cache.withdraw(waiter).unwrap();
+    host.wait(5);
+}

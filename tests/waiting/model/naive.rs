@@ -261,7 +261,7 @@ impl Naive {
         let barred = conn.closed.or(drained).or(until.filter(|&until| until <= self.now).map(|_| Reason::Deadline));
         let barred = barred.or((!waited && self.limits.max_inactive == Some(0)).then_some(Reason::MaxInactive));
         let policy = (self.restrictive && !waited).then_some(Reason::Policy);
-        (barred.or(far).or(policy), waited && barred.is_none(), waited)
+        (barred.or(far).or(policy), barred.or(policy).is_none(), waited)
     }
 
     /// Whether a connection that would serve the line of its own pair may have to make room for another line: one that

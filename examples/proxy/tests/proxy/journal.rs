@@ -38,13 +38,22 @@ fn field<'a>(line: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn each_request_is_a_line_of_the_access_log() {
-    let upstream = Upstream::answering(|head, _| match head.split(' ').nth(1).unwrap() {
-        "/cut" => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nab".into(),
-        "/chunks" => "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".into(),
-        _ => ok("hello"),
+    let upstream = Upstream::start(|mut conn, _| {
+        loop {
+            let head = conn.head();
+            conn.body(&head);
+            match head.split(' ').nth(1) {
+                None => return,
+                Some("/cut") => return conn.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"),
+                Some("/chunks") => {
+                    conn.send("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+                }
+                Some(_) => conn.send(&ok(if head.starts_with("HEAD") { "" } else { "hello" })),
+            }
+        }
     });
     let log = AccessLog::new("access");
-    let proxy = Proxy::start(&[upstream.addr], &["--access-log", &log.path(), "--timeout", "0.5"]);
+    let proxy = Proxy::start(&[upstream.addr], &["--access-log", &log.path()]);
     let peer = upstream.addr.to_string();
     let mut count = 0;
     for (request, upstream, method, path, status, bytes, end) in [

@@ -201,5 +201,7 @@ fn a_repetition_that_goes_to_another_upstream_gets_a_new_connection_there_too() 
         assert_eq!(client.response().body, body.as_bytes(), "{}", proxy.json());
     }
     dying.join().unwrap();
-    assert_eq!((proxy.figure("retried"), proxy.figure("connect_failed")), (1, 1));
+    // A process that another test is just starting may hold the listener a moment longer: then the connection is made, and
+    // reset.
+    assert_eq!(proxy.figure("retried") + proxy.figure("connect_failed"), 2);
 }
