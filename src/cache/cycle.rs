@@ -95,17 +95,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let now = self.clock.advance(now);
         if let Some(slot) = self.table.first_for(peer, channel, self.oldest_first) {
             let record = self.table.at(slot);
-            if self.rules.like(now, record) && !record.flags.read_only {
+            if self.rules.is_fit(now, record) && !record.flags.read_only {
                 return match self.look(slot, now) {
                     Ok(()) => Some(self.hand_out(now, slot, owner)),
                     Err(fault) => {
                         drop(self.evict_faulty(slot, fault));
-                        self.search(now, peer, channel, owner, 1)
+                        self.checkout_unusual(now, peer, channel, owner, 1)
                     }
                 };
             }
         }
-        self.search(now, peer, channel, owner, 0)
+        self.checkout_unusual(now, peer, channel, owner, 0)
     }
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it. From now on the cache
@@ -167,7 +167,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The long way of a checkout, in which so many connections were found dead already.
     #[cold]
-    fn search(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, owner: Owner, dead: u32) -> Option<Found> {
+    fn checkout_unusual(
+        &mut self,
+        now: Tick,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+        dead: u32,
+    ) -> Option<Found> {
         if let Some(slot) = self.find(now, peer, channel, dead) {
             match self.widen(slot) {
                 Ok(()) => return Some(self.hand_out(now, slot, owner)),
@@ -194,7 +201,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // Looked up again: what is known of it from before the clock moved is forgotten by the compiler.
         let record = self.table.at(id.slot);
         let home = self.table.buckets.get(record.bucket);
-        if self.table.lines.waiting() > 0 || !self.rules.keep(tick, record, home, until) {
+        if self.table.lines.waiting() > 0 || !self.rules.is_kept_as_usual(tick, record, home, until) {
             return Ok(self.checkin_unusual(tick, id.slot, until));
         }
         // The short way of `give_back`.

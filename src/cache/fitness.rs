@@ -65,7 +65,7 @@ impl Rules {
     /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
     /// may still be no reason.
     #[inline]
-    pub(crate) fn like(&self, now: Tick, record: &Record) -> bool {
+    pub(crate) fn is_fit(&self, now: Tick, record: &Record) -> bool {
         let State::Inactive { since, until } = record.state() else { return false };
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
@@ -73,7 +73,7 @@ impl Rules {
     /// Whether nothing speaks against keeping an active connection that ends then, as long as nobody waits. If this says
     /// no, there may still be no reason.
     #[inline]
-    pub(crate) fn keep(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
+    pub(crate) fn is_kept_as_usual(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
         record.flags.remarks == Remarks::NONE
             && record.flags.doomed.is_none()
             && home.closed.is_none()
@@ -140,7 +140,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
-        let is_fit = self.table.buckets.get(record.bucket).closed.is_none() && self.rules.like(now, record);
+        let is_fit = self.table.buckets.get(record.bucket).closed.is_none() && self.rules.is_fit(now, record);
         if is_fit { None } else { self.why_unfit(slot, now) }
     }
 
