@@ -128,10 +128,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The connection comes back with the cause, and nothing has changed. If the place's time was over, the cause is
-    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too.
+    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too. So does a place of another cache, with the same cause.
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if self.held(&place).is_none() {
-            return Err(InsertError { conn, cause: Cause::PlaceGone, place: None });
+            let place = Some(place).filter(|place| place.cache != self.tokens.serial());
+            return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
         match self.take_in(now, conn, &place.peer, place.channel, place.owner, 0) {
             Ok(id) => {
