@@ -151,16 +151,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Returns a place and puts its request at the head of its line: for a host that can't open the connection at the
     /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on. Requests that are put back
-    /// stay in the order in which they came. While the cache drains, the request is refused.
+    /// stay in the order in which they came, even in a line that is [full](crate::Limits::max_waiting). While the cache
+    /// drains, the request is refused.
     ///
-    /// As long as the limits leave room, the request can be granted another place at once. If nothing has changed by
-    /// then, the loop spins; docs/embedding.md in the repository says what to do.
+    /// As long as the limits leave room, the next [`grant`](Cache::grant) can give it another place at once. So ask for
+    /// no more grants in this turn, and wait a moment before the next one. Otherwise the loop spins until the connection
+    /// can be opened; docs/embedding.md in the repository says more.
     ///
     /// O(requests put back that came earlier).
-    ///
-    /// The next grant may give it a place at once. So ask for no more grants in this turn, and wait a moment before the
-    /// next one; otherwise the loop spins until the connection can be opened. It may stand in a line that is
-    /// [full](crate::Limits::max_waiting).
     ///
     /// # Errors
     ///
