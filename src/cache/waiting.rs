@@ -346,7 +346,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether the next grant may find something for somebody who waits. It may say so in vain if many wait for peers
     /// that have no room.
     fn is_anybodys_turn(&mut self, now: Tick) -> bool {
-        if self.table.lines.is_any_ready() || !self.is_room_in_all() {
+        if !self.is_room_in_all() {
             return true;
         }
         for _ in 0..MOST_LOOKS {

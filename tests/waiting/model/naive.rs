@@ -206,11 +206,15 @@ impl Naive {
         all.min_by_key(|conn| (self.unfit(conn).is_none(), conn.since)).map(|conn| conn.id)
     }
 
-    /// Whether somebody can be served for certain: by a connection that is there, or by a new one.
+    /// Somebody who can be served for certain: by a connection that is there, or by a new one.
     pub fn servable(&self) -> Option<Waiter> {
-        self.heads()
-            .into_iter()
-            .find(|head| self.reusable(head.pair) || self.room(head.pair.0, Some(head.pair.1)) == Room::Yes)
+        let reusing = self.heads().into_iter().find(|head| self.reusable(head.pair));
+        reusing.or_else(|| self.openable())
+    }
+
+    /// Somebody who can be served for certain by a new connection.
+    pub fn openable(&self) -> Option<Waiter> {
+        self.heads().into_iter().find(|head| self.room(head.pair.0, Some(head.pair.1)) == Room::Yes)
     }
 
     pub fn reusable(&self, pair: Pair) -> bool {
