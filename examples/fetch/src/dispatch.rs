@@ -58,8 +58,9 @@ impl Client {
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
         // A request that was sent in vain goes by a new connection. This one is closed in exchange: it may be as dead as
         // the one before.
-        if !site.has_repeats() {
-            let Some(mut exchange) = site.next(|number, url| new_exchange(number, url, now, config)) else { return };
+        let next =
+            (!site.has_repeats()).then(|| site.next(|number, url| new_exchange(number, url, now, config))).flatten();
+        if let Some(mut exchange) = next {
             // A response that has come can't wait for a descriptor: its file is there before it is asked for.
             match exchange.create_file() {
                 Ok(()) => return self.send(id, at, exchange),
