@@ -12,9 +12,8 @@ use crate::state::ConnId;
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::Record;
+use crate::table::record::Record;
 use mio::Token;
-use std::time::Duration;
 
 pub use builder::Builder;
 
@@ -85,12 +84,15 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) registry: Watcher,
     /// Inactive connections are registered for reading alone.
     pub(crate) level_triggered: bool,
+    /// That, or something has to be done for each connection that becomes inactive since edges are emulated.
+    pub(crate) narrows: bool,
     /// Where the next [`sweep`](Cache::sweep) goes on.
     pub(crate) swept: u32,
     pub(crate) stats: Stats,
-    pub(crate) probing: bool,
     pub(crate) draining: bool,
-    pub(crate) probe_after: Duration,
+    /// For how many nanoseconds a connection has to have been inactive to be probed at its hand-out; `u64::MAX` if none
+    /// is probed.
+    pub(crate) probe_after: u64,
     pub(crate) oldest_first: bool,
     /// How often connections served their own lines since one was closed to make room for another peer's.
     pub(crate) passes: u32,
@@ -103,7 +105,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.leased(id).map(|_| id.slot)
     }
 
-    fn record(&self, id: ConnId) -> Result<&Record<C>, NotFound> {
+    fn record(&self, id: ConnId) -> Result<&Record, NotFound> {
         self.table.leased(id).ok_or(NotFound)
     }
 

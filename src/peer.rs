@@ -181,7 +181,14 @@ impl Peer {
         }
     }
 
+    /// Out of line: for clones it isn't needed.
+    #[inline(never)]
+    fn has_parts_of(&self, other: &Peer) -> bool {
+        self.parts == other.parts
+    }
+
     /// The hash made when the peer was built.
+    #[inline]
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
@@ -208,7 +215,7 @@ impl From<SocketAddr> for Peer {
 impl PartialEq for Peer {
     #[inline]
     fn eq(&self, other: &Peer) -> bool {
-        Arc::ptr_eq(&self.parts, &other.parts) || (self.hash == other.hash && self.parts == other.parts)
+        Arc::ptr_eq(&self.parts, &other.parts) || (self.hash == other.hash && self.has_parts_of(other))
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
-use crate::state::{ConnId, Owner, PrivateData};
+use crate::state::{ConnId, Owner};
 use crate::table::age::Ages;
 use crate::table::buckets::{Bucket, Buckets};
 use crate::table::chains::Mixer;
@@ -15,15 +15,20 @@ use crate::table::deadlines::Deadlines;
 use crate::table::lines::Lines;
 use crate::table::living::Living;
 use crate::table::owners::Owners;
-use crate::table::slots::{Links, NONE, Record, Slots, Standing, State};
+use crate::table::record::{Record, Remarks, Rest, Standing, State};
+use crate::table::slots::Slots;
+use std::num::NonZeroU32;
+
 pub(crate) mod age;
 pub(crate) mod buckets;
 pub(crate) mod chains;
 pub(crate) mod clock;
+mod cycle;
 pub(crate) mod deadlines;
 pub(crate) mod lines;
 pub(crate) mod living;
 pub(crate) mod owners;
+pub(crate) mod record;
 pub(crate) mod sites;
 pub(crate) mod slots;
 mod waiting;
@@ -39,12 +44,13 @@ pub(crate) struct Table<C> {
     /// Until when owners want to have done with their active connections.
     times: Deadlines,
     pub(crate) lines: Lines,
-    next_serial: u32,
+    next_serial: NonZeroU32,
 }
 
 /// What a connection leaves behind.
 pub(crate) struct Left<C> {
-    pub(crate) record: Record<C>,
+    pub(crate) record: Record,
+    pub(crate) rest: Rest<C>,
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,
 }
@@ -58,116 +64,55 @@ impl<C> Table<C> {
             slots: Slots::with_capacity(capacity),
             living: Living::with_capacity(capacity),
             buckets: Buckets::new(capacity, mixer),
-            ages: Ages::with_capacity(capacity),
+            ages: Ages::default(),
             owners: Owners::new(capacity, mixer),
             deadlines: Deadlines::with_capacity(capacity),
             times: Deadlines::with_capacity(capacity),
             lines: Lines::default(),
-            next_serial: 0,
+            next_serial: NonZeroU32::MIN,
         }
     }
 
     /// The slot and serial number that the next connection inserted will have; `None` if no slot number is left.
     pub(crate) fn next_name(&self) -> Option<(u32, u32)> {
         let slot = u32::try_from(self.slots.vacant_key()).ok()?;
-        Some((slot, self.next_serial))
+        Some((slot, self.next_serial.get()))
     }
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name). `most` is how many
     /// connections may lead to a peer that is new here.
-    pub(crate) fn insert(&mut self, mut record: Record<C>, peer: &Peer, channel: ChannelBindingId, most: u32) -> u32 {
-        let State::Active { owner } = record.state else { unreachable!("connections come in active") };
-        record.serial = self.next_serial;
-        self.next_serial = self.next_serial.wrapping_add(1);
+    pub(crate) fn insert(
+        &mut self,
+        mut record: Record,
+        mut rest: Rest<C>,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        most: u32,
+    ) -> u32 {
+        let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
+        rest.serial = self.next_serial;
+        self.next_serial = self.next_serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
         record.bucket = self.buckets.find_or_add(peer, channel, most);
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.active += 1;
         let site = bucket.site;
         let site = self.buckets.sites.get_mut(site);
         site.total += 1;
-        site.connecting += u32::from(record.flags.connecting);
-        let slot = self.slots.insert(record) as u32;
+        site.connecting += u32::from(record.flags.remarks.has(Remarks::CONNECTING));
+        let slot = self.slots.insert(record, rest);
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
         slot
     }
 
-    /// Makes an inactive connection active: since when it was inactive, and its private data.
-    #[inline]
-    pub(crate) fn activate(&mut self, slot: u32, owner: Owner) -> (Tick, PrivateData) {
-        self.owners.make_room_for_one(&mut self.slots);
-        let record = &mut self.slots[slot as usize];
-        let (since, private) = match std::mem::replace(&mut record.state, State::Active { owner }) {
-            State::Inactive { since, private, .. } => (since, private),
-            State::Active { .. } => unreachable!("only an inactive connection is made active"),
-        };
-        let (at, standing) = (record.bucket, record.flags.standing);
-        let links = std::mem::replace(&mut record.links, self.owners.push(owner, slot));
-        let owners_links = record.links;
-        if standing == Standing::Condemned {
-            (record.flags.standing, record.flags.doomed) = (Standing::Kept, None);
-        }
-        self.buckets.get_mut(at).active += 1;
-        self.leave_lists(slot, at, standing, links);
-        self.owners.link(&mut self.slots, slot, owners_links);
-        (since, private)
-    }
-
-    /// Makes an active connection inactive; it is the newest from now on.
-    #[inline]
-    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, private: PrivateData, standing: Standing) {
-        let record = &mut self.slots[slot as usize];
-        if record.flags.timed || record.flags.connecting {
-            self.end_activity(slot);
-        }
-        let record = &mut self.slots[slot as usize];
-        let owner = match std::mem::replace(&mut record.state, State::Inactive { since, until, private }) {
-            State::Active { owner } => owner,
-            State::Inactive { .. } => unreachable!("only an active connection is made inactive"),
-        };
-        record.alarms = 0;
-        record.flags.standing = standing;
-        let (at, due) = (record.bucket, until.min(record.lifetime_end));
-        // The entry of one that is armed is never later than the end of its lifetime.
-        if due != Tick::NEVER && !(record.flags.armed && until == Tick::NEVER) {
-            record.flags.armed = true;
-            self.deadlines.bring_forward(slot, due);
-        }
-        let bucket = self.buckets.get_mut(at);
-        bucket.active -= 1;
-        match standing {
-            Standing::Promised => bucket.promised += 1,
-            _ => bucket.kept += 1,
-        }
-        let next = bucket.list.newest;
-        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older: next });
-        bucket.list.newest = slot;
-        match next {
-            NONE => bucket.list.oldest = slot,
-            next => self.slots[next as usize].links.newer = slot,
-        }
-        self.owners.remove(&mut self.slots, owner, links);
-        self.ages.push_newest(slot, standing);
-        if self.lines.waiting() > 0 {
-            self.may_serve(at);
-        }
-    }
-
-    /// An active connection that is about to become inactive is established, and its owner's time is over.
-    #[cold]
-    fn end_activity(&mut self, slot: u32) {
-        self.set_time(slot, Tick::NEVER);
-        self.established(slot);
-    }
-
     /// Records an active connection under another peer and channel. `most` is how many connections may lead to a peer
     /// that is new here.
     pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId, most: u32) {
-        let from = self.slots[slot as usize].bucket;
+        let from = self.slots[slot].bucket;
         let bucket = self.buckets.get_mut(from);
-        let flags = &mut self.slots[slot as usize].flags;
+        let flags = &mut self.slots[slot].flags;
         flags.doomed = flags.doomed.or(bucket.closed);
-        let connecting = u32::from(flags.connecting);
+        let connecting = u32::from(flags.remarks.has(Remarks::CONNECTING));
         bucket.active -= 1;
         let old = bucket.site;
         let to = self.buckets.find_or_add(peer, channel, most);
@@ -181,14 +126,15 @@ impl<C> Table<C> {
             }
             self.buckets.sites.look_again(old);
         }
-        self.slots[slot as usize].bucket = to;
+        self.slots[slot].bucket = to;
         self.buckets.release_if_empty(from);
     }
 
     /// A connection counts no longer as one that is being opened.
     pub(crate) fn established(&mut self, slot: u32) {
-        let record = &mut self.slots[slot as usize];
-        if std::mem::take(&mut record.flags.connecting) {
+        let record = &mut self.slots[slot];
+        if record.flags.remarks.has(Remarks::CONNECTING) {
+            record.flags.remarks.set(Remarks::CONNECTING, false);
             let site = self.buckets.get(record.bucket).site;
             self.buckets.sites.get_mut(site).connecting -= 1;
             self.buckets.sites.look_again(site);
@@ -198,16 +144,16 @@ impl<C> Table<C> {
     /// Takes a connection out, whatever its state.
     pub(crate) fn remove(&mut self, slot: u32) -> Left<C> {
         self.established(slot);
-        let at = self.slots[slot as usize].bucket;
-        match self.slots[slot as usize].state {
+        let at = self.slots[slot].bucket;
+        match self.slots[slot].state() {
             State::Active { owner } => {
-                let links = self.slots[slot as usize].links;
+                let links = self.slots[slot].links;
                 self.owners.remove(&mut self.slots, owner, links);
                 self.buckets.get_mut(at).active -= 1;
             }
             State::Inactive { .. } => self.unlist(slot),
         }
-        let mut record = self.slots.remove(slot as usize);
+        let (mut record, rest) = self.slots.remove(slot);
         self.living.remove(slot);
         self.deadlines.remove(slot);
         self.times.remove(slot);
@@ -219,31 +165,7 @@ impl<C> Table<C> {
             self.may_serve(at);
         }
         self.buckets.release_if_empty(at);
-        Left { record, peer, channel }
-    }
-
-    /// Takes an inactive connection out of the lists it stands in.
-    fn unlist(&mut self, slot: u32) {
-        let record = &self.slots[slot as usize];
-        self.leave_lists(slot, record.bucket, record.flags.standing, record.links);
-    }
-
-    /// Takes an inactive connection of this bucket, standing and links out of the lists it stands in.
-    #[inline]
-    fn leave_lists(&mut self, slot: u32, bucket: u32, standing: Standing, links: Links) {
-        let it = self.buckets.get_mut(bucket);
-        match standing {
-            Standing::Kept => it.kept -= 1,
-            Standing::Promised => it.promised -= 1,
-            Standing::Condemned => it.condemned -= 1,
-        }
-        if standing != Standing::Condemned {
-            it.list.take_out(&mut self.slots, slot, links);
-            if it.closed.is_some() {
-                self.buckets.forget_if_emptied(bucket);
-            }
-        }
-        self.ages.remove(slot, standing);
+        Left { record, rest, peer, channel }
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept.
@@ -278,9 +200,7 @@ impl<C> Table<C> {
 
     /// Condemns the inactive ones that have had `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
-        let kept = |record: &Record<C>| {
-            matches!(record.state, State::Inactive { .. }) && record.flags.standing != Standing::Condemned
-        };
+        let kept = |record: &Record| record.is_inactive() && record.flags.standing != Standing::Condemned;
         let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
         for slot in used.map(|(slot, _)| slot).collect::<Vec<_>>() {
             self.condemn(slot, Reason::MaxUses);
@@ -289,10 +209,10 @@ impl<C> Table<C> {
 
     pub(crate) fn condemn(&mut self, slot: u32, reason: Reason) {
         self.unlist(slot);
-        let record = &mut self.slots[slot as usize];
+        let record = &mut self.slots[slot];
         (record.flags.standing, record.flags.doomed) = (Standing::Condemned, Some(reason));
-        self.buckets.get_mut(record.bucket).condemned += 1;
-        self.ages.push_newest(slot, Standing::Condemned);
+        self.buckets.more_mut(record.bucket).condemned += 1;
+        self.ages.push_newest(&mut self.slots, slot, Standing::Condemned);
     }
 
     /// The inactive connection to go first: one condemned, else the one inactive for longest.
@@ -303,8 +223,8 @@ impl<C> Table<C> {
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
     pub(crate) fn rearm(&mut self, slot: u32) {
-        let record = &mut self.slots[slot as usize];
-        let due = match record.state {
+        let record = &mut self.slots[slot];
+        let due = match record.state() {
             State::Active { .. } => Tick::NEVER,
             State::Inactive { until, .. } => until.min(record.lifetime_end),
         };
@@ -317,7 +237,7 @@ impl<C> Table<C> {
 
     /// Sets until when the owner of an active connection wants to have done with it.
     pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
-        self.slots[slot as usize].flags.timed = at != Tick::NEVER;
+        self.slots[slot].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
         match at {
             Tick::NEVER => self.times.remove(slot),
             at => self.times.set(slot, at),
@@ -334,33 +254,49 @@ impl<C> Table<C> {
         self.deadlines.first()
     }
 
-    /// A connection's record and its bucket.
-    #[inline]
-    pub(crate) fn pair(&self, slot: u32) -> (&Record<C>, &Bucket) {
-        let record = &self.slots[slot as usize];
-        (record, self.buckets.get(record.bucket))
-    }
-
     /// The connection's record, as long as this is its latest lease.
     #[inline]
-    pub(crate) fn leased(&self, id: ConnId) -> Option<&Record<C>> {
-        self.slots.get(id.slot as usize).filter(|record| record.generation == id.generation && record.uses == id.lease)
+    pub(crate) fn leased(&self, id: ConnId) -> Option<&Record> {
+        self.slots.get(id.slot).filter(|record| record.generation == id.generation && record.uses == id.lease)
     }
 
-    pub(crate) fn at(&self, slot: u32) -> &Record<C> {
-        &self.slots[slot as usize]
+    #[inline]
+    pub(crate) fn at(&self, slot: u32) -> &Record {
+        &self.slots[slot]
     }
 
-    pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record<C> {
-        &mut self.slots[slot as usize]
+    #[inline]
+    pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record {
+        &mut self.slots[slot]
     }
 
-    pub(crate) fn try_at_mut(&mut self, slot: u32) -> Option<&mut Record<C>> {
-        self.slots.get_mut(slot as usize)
+    #[inline]
+    pub(crate) fn rest(&self, slot: u32) -> &Rest<C> {
+        self.slots.rest(slot)
+    }
+
+    #[inline]
+    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest<C> {
+        self.slots.rest_mut(slot)
+    }
+
+    /// The rest, if there is a connection.
+    pub(crate) fn try_rest(&self, slot: u32) -> Option<&Rest<C>> {
+        self.slots.try_rest(slot)
+    }
+
+    /// Whether there is an inactive connection.
+    pub(crate) fn is_inactive(&self, slot: u32) -> bool {
+        self.slots.get(slot).is_some_and(Record::is_inactive)
+    }
+
+    /// One more than the highest slot that ever was taken.
+    pub(crate) fn slots_end(&self) -> usize {
+        self.slots.end()
     }
 
     pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {
-        self.buckets.get(self.slots[slot as usize].bucket)
+        self.buckets.get(self.slots[slot].bucket)
     }
 
     /// The newest connection of a bucket, or the oldest.
@@ -375,11 +311,16 @@ impl<C> Table<C> {
         if towards_newest { list.newer(&self.slots, slot) } else { list.older(&self.slots, slot) }
     }
 
+    /// All inactive ones of this standing, oldest first.
+    pub(crate) fn by_age(&self, standing: Standing) -> impl Iterator<Item = u32> {
+        self.ages.iter(&self.slots, standing)
+    }
+
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
         self.owners.iter(&self.slots, owner)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record<C>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
         self.living.iter().map(|slot| (slot, self.at(slot)))
     }
 
@@ -391,10 +332,9 @@ impl<C> Table<C> {
     /// Gives back the memory that isn't needed for what is there.
     pub(crate) fn shrink_to_fit(&mut self) {
         let end = self.living.last().map_or(0, |last| last as usize + 1);
-        self.slots.shrink_to_fit();
+        self.slots.shrink_to_fit(end);
         self.living.shrink_to_fit();
         self.buckets.shrink_to_fit();
-        self.ages.shrink_to_fit(end);
         self.owners.shrink_to_fit(&mut self.slots);
         self.deadlines.shrink_to_fit(end);
         self.times.shrink_to_fit(end);
@@ -417,11 +357,11 @@ mod tests {
     #[test]
     fn only_what_can_run_out_stands_among_the_deadlines() {
         let (mut table, peer, channel) = (Table::new(0, 1), Peer::direct("host", 1), ChannelBindingId::PLAIN);
-        let lasting = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
-        table.deactivate(lasting, Tick(1), Tick::NEVER, None, Standing::Kept);
+        let lasting = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), &peer, channel, 9);
+        table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
         assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new((), Owner(0)), &peer, channel, 9);
-        table.deactivate(ending, Tick(1), Tick(5), None, Standing::Kept);
+        let ending = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), &peer, channel, 9);
+        table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));
         assert_eq!(table.first_deadline(), None);

@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner};
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Flags, Record};
+use crate::table::record::{Flags, Record, Remarks, Rest};
 use log::debug;
 use std::time::Instant;
 
@@ -67,10 +67,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (opened, lifetime_end) = self.times_of(&history, &self.clock, &mut jitter);
         self.jitter = jitter;
         let doomed = self.closed_since(&history, &peer, channel);
-        let read_closed = history.read_closed;
-        let flags = Flags { connected, connecting: !connected, read_closed, doomed, ..Flags::default() };
-        let record = Record { uses: history.uses, opened, lifetime_end, flags, ..Record::new(conn, owner) };
-        let slot = self.table.insert(record, &peer, channel, most);
+        let mut flags = Flags { doomed, ..Flags::default() };
+        flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !connected);
+        flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
+        let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
+        let slot = self.table.insert(record, Rest::new(conn, opened), &peer, channel, most);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);

@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
-use crate::cache::registering::Watcher;
+use crate::cache::registering::{EDGE_IS_EMULATED, Watcher};
 use crate::cache::tokens::Tokens;
 use crate::connection::Connection;
 use crate::error::ConfigError;
@@ -11,7 +11,7 @@ use crate::limits::Limits;
 use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::table::Table;
-use crate::table::clock::Clock;
+use crate::table::clock::{Clock, nanos};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -258,21 +258,22 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             let (field, value) = ("capacity", self.capacity.to_string());
             return Err(ConfigError { field, value, problem });
         }
+        let narrows = self.level_triggered || EDGE_IS_EMULATED;
         Ok(Cache {
             table: Table::new(self.capacity, RandomState::new().hash_one(())),
             policy: self.policy,
-            rules: Rules::new(&self.limits, false),
+            rules: Rules::new(&self.limits, false, narrows),
             limits: self.limits,
             clock: Clock::default(),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
             tokens,
             registry: Watcher(None),
             level_triggered: self.level_triggered,
+            narrows,
             swept: 0,
             stats: Stats::default(),
-            probing: self.probe,
             draining: false,
-            probe_after: self.probe_after,
+            probe_after: if self.probe { nanos(self.probe_after) } else { u64::MAX },
             oldest_first: self.oldest_first,
             passes: 0,
         })

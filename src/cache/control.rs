@@ -75,7 +75,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// not kept when they would become inactive. Requests that wait are refused. This can't be undone.
     pub fn drain(&mut self) {
         self.draining = true;
-        self.rules = Rules::new(&self.limits, true);
+        self.rules = Rules::new(&self.limits, true, self.narrows);
         self.refuse_lines(|_| true);
     }
 
@@ -114,7 +114,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         limits.check()?;
         let numbers = self.numbers_of_peers(limits.max_connections_per_peer);
         let before = std::mem::replace(&mut self.limits, limits);
-        self.rules = Rules::new(&self.limits, self.draining);
+        self.rules = Rules::new(&self.limits, self.draining, self.narrows);
         for (site, most) in numbers {
             self.table.buckets.sites.get_mut(site).most = most;
             self.table.buckets.sites.look_again(site);

@@ -13,9 +13,9 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::{Flags, Record, Standing, State};
+use crate::table::record::{Flags, Record, Remarks, Rest, Standing};
 use log::debug;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// # In and out
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -69,9 +69,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let mut jitter = self.jitter;
         let lifetime_end = self.lifetime_end(opened, &mut jitter);
         self.jitter = jitter;
-        let flags = Flags { connecting: true, ..Flags::default() };
-        let record = Record { opened, lifetime_end, flags, ..Record::new(conn, owner) };
-        let slot = self.table.insert(record, peer, channel, most);
+        let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
+        let flags = Flags { remarks, ..Flags::default() };
+        let record = Record { lifetime_end, flags, ..Record::new(owner) };
+        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, most);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
@@ -92,14 +93,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "a connection found is active from now on"]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
-        if let Some(slot) = self.find(now, peer, channel) {
-            match self.widen(slot) {
-                Ok(()) => return Some(self.hand_out(now, slot, owner)),
-                Err(fault) => drop(self.evict_faulty(slot, fault)),
+        if let Some(slot) = self.table.first_for(peer, channel, self.oldest_first) {
+            let record = self.table.at(slot);
+            if self.rules.is_fit(now, record) && !record.flags.read_only {
+                return match self.look(slot, now) {
+                    Ok(()) => Some(self.hand_out(now, slot, owner)),
+                    Err(fault) => {
+                        drop(self.evict_faulty(slot, fault));
+                        self.checkout_unusual(now, peer, channel, owner, 1)
+                    }
+                };
             }
         }
-        self.stats.missed += 1;
-        None
+        self.checkout_unusual(now, peer, channel, owner, 0)
     }
 
     /// Makes an active connection inactive, under the peer and channel binding recorded for it. From now on the cache
@@ -118,6 +124,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
+    #[inline]
     pub fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
         self.checkin_any(now, id, None)
     }
@@ -158,30 +165,92 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(self.evict(slot, Reason::Closed))
     }
 
+    /// The long way of a checkout, in which so many connections were found dead already.
+    #[cold]
+    fn checkout_unusual(
+        &mut self,
+        now: Tick,
+        peer: &Peer,
+        channel: ChannelBindingId,
+        owner: Owner,
+        dead: u32,
+    ) -> Option<Found> {
+        if let Some(slot) = self.find(now, peer, channel, dead) {
+            match self.widen(slot) {
+                Ok(()) => return Some(self.hand_out(now, slot, owner)),
+                Err(fault) => drop(self.evict_faulty(slot, fault)),
+            }
+        }
+        self.stats.missed += 1;
+        None
+    }
+
+    #[inline(always)]
     fn checkin_any(
         &mut self,
         now: Instant,
         id: ConnId,
         until: Option<Instant>,
     ) -> Result<Option<Evicted<C>>, StateError> {
-        match self.table.leased(id).ok_or(StateError::NotFound)?.state {
-            State::Active { .. } => match self.give_back(now, id.slot, None, &mut None, until) {
-                None => Ok(None),
-                Some(gone) => Ok(Some(self.evict_gone(gone))),
-            },
-            State::Inactive { .. } => Err(StateError::AlreadyInactive),
+        let Some(record) = self.table.leased(id) else { return Err(StateError::NotFound) };
+        if record.is_inactive() {
+            return Err(StateError::AlreadyInactive);
+        }
+        let tick = self.clock.advance(now);
+        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+        // Looked up again: what is known of it from before the clock moved is forgotten by the compiler.
+        let record = self.table.at(id.slot);
+        let home = self.table.buckets.get(record.bucket);
+        if self.table.lines.waiting() > 0 || !self.rules.is_kept_as_usual(tick, record, home, until) {
+            return Ok(self.checkin_unusual(tick, id.slot, until));
+        }
+        // The short way of `give_back`.
+        let candidate = Candidate {
+            now: self.clock.now().unwrap_or(now),
+            peer: &home.peer,
+            channel: home.channel,
+            uses: record.uses,
+            inactive: self.table.inactive(),
+            inactive_to_peer: self.table.buckets.inactive(record.bucket) as usize,
+            waiting: 0,
+        };
+        match verdict(&mut self.policy, &self.clock, &candidate, until) {
+            Ok(until) => {
+                let kept = self.table.shelve(id.slot, tick, until, Standing::Kept);
+                if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, id.slot)) }
+            }
+            Err(reason) => Ok(Some(self.evict(id.slot, reason))),
         }
     }
 
+    #[cold]
+    fn checkin_unusual(&mut self, now: Tick, slot: u32, until: Tick) -> Option<Evicted<C>> {
+        let gone = self.give_back(now, slot, None, &mut None, until)?;
+        Some(self.evict_faulty(gone.slot, gone.fault))
+    }
+
+    #[cold]
+    fn evict_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
+        let (slot, reason) = self.let_go(now, self.table.at(slot).bucket)?;
+        Some(self.evict(slot, reason))
+    }
+
     /// Makes an inactive connection, found fit, active.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
-        let (since, private) = self.table.activate(slot, owner);
         let record = self.table.at_mut(slot);
         record.uses += 1;
+        let inactive_for = record.inactive_since().map_or(0, |since| now.nanos_since(since));
+        let inactive_for = Duration::from_nanos(inactive_for);
+        let (id, uses) = (record.id(slot), record.uses);
+        let rest = self.table.rest_mut(slot);
+        rest.alarms = 0;
+        let found = Found { id, inactive_for, uses, private: rest.private.take() };
+        self.table.activate(slot, owner);
         self.stats.handed_out += 1;
-        let found = Found { id: record.id(slot), inactive_for: now.since(since), uses: record.uses, private };
-        debug!(target: "conncache", "event=reuse id={} owner={}", found.id, owner.0);
+        if log::max_level() >= log::LevelFilter::Debug {
+            log_reuse(found.id, owner);
+        }
         found
     }
 
@@ -189,20 +258,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// may lead there) and channel binding; what has to go. `private` is exchanged for what was kept with it before.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
-    #[inline(always)]
     pub(super) fn give_back(
         &mut self,
-        now: Instant,
+        tick: Tick,
         slot: u32,
         to: Option<(&Peer, ChannelBindingId, u32)>,
         private: &mut PrivateData,
-        until: Option<Instant>,
+        until: Tick,
     ) -> Option<Gone> {
-        let tick = self.clock.advance(now);
-        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-        let (record, home) = self.table.pair(slot);
-        let (bucket, was_inactive) = (record.bucket, matches!(record.state, State::Inactive { .. }));
-        let is_known_well = record.flags.connected && !record.flags.read_closed && !EDGE_IS_EMULATED;
+        let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
+        let (bucket, was_inactive) = (record.bucket, record.is_inactive());
+        let remarks = record.flags.remarks;
+        let is_known_well = !remarks.has(Remarks::UNCONNECTED.and(Remarks::READ_CLOSED)) && !EDGE_IS_EMULATED;
         let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since: tick, until };
         let target = match to {
@@ -224,22 +291,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         });
         let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
         // From here on, nothing but the tables' own code until they are right again.
-        let mut displaced = None;
         if was_inactive {
-            displaced = self.table.activate(slot, Owner(0)).1;
+            self.table.activate(slot, Owner(0));
         }
         if let Some((peer, channel, most)) = to {
             self.table.move_to(slot, peer, channel, most);
+            std::mem::swap(private, &mut self.table.rest_mut(slot).private);
         }
-        let new = std::mem::replace(private, displaced);
         match kept {
             Ok(until) => {
                 let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-                self.table.deactivate(slot, tick, until, new, standing);
+                self.table.deactivate(slot, tick, until, standing);
                 let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
-                self.make_room(tick, bucket).map(|(slot, reason)| Gone { slot, fault: (reason, None), private: None })
+                self.make_room(tick, bucket).map(|(slot, reason)| Gone { slot, fault: (reason, None) })
             }
-            Err(fault) => Some(Gone { slot, fault, private: new }),
+            Err(fault) => Some(Gone { slot, fault }),
         }
     }
 
@@ -256,7 +322,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.
-    #[inline(always)]
     fn ask(
         &mut self,
         slot: u32,
@@ -267,8 +332,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Result<Tick, Reason> {
         let record = self.table.at(slot);
         let home = self.table.buckets.get(record.bucket);
-        let itself = usize::from(matches!(record.state, State::Inactive { .. }));
-        let inactive = target.map_or(0, |at| self.table.buckets.get(at).inactive() as usize);
+        let itself = usize::from(record.is_inactive());
+        let inactive = target.map_or(0, |at| self.table.buckets.inactive(at) as usize);
         let (peer, channel) = to.map_or((&home.peer, home.channel), |(peer, channel, _)| (peer, channel));
         let candidate = Candidate {
             now: self.clock.now().expect("the clock has been told"),
@@ -281,4 +346,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         verdict(&mut self.policy, &self.clock, &candidate, facts.until)
     }
+}
+
+/// Apart, so that what is handed out need not be in memory for the log to read it.
+#[cold]
+fn log_reuse(id: ConnId, owner: Owner) {
+    debug!(target: "conncache", "event=reuse id={id} owner={}", owner.0);
 }

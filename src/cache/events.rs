@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::outcome::Handled;
 use crate::policy::Policy;
 use crate::reason::Reason;
-use crate::table::slots::State;
+use crate::table::record::{Remarks, State};
 use log::trace;
 use mio::Token;
 use mio::event::Event;
@@ -37,17 +37,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C> {
         let Some(slot) = self.tokens.slot(token.0) else { return Handled::Rejected };
         let slot = slot as u32;
-        let record = match self.table.try_at_mut(slot) {
-            Some(record) if self.tokens.is_of_serial(token.0, record.serial) => record,
-            _ => {
-                self.stats.stale_events += 1;
-                trace!(target: "conncache", "event=stale token={}", token.0);
-                return Handled::Nothing;
-            }
-        };
+        if !self.table.try_rest(slot).is_some_and(|rest| self.tokens.is_of_serial(token.0, rest.serial.get())) {
+            self.stats.stale_events += 1;
+            trace!(target: "conncache", "event=stale token={}", token.0);
+            return Handled::Nothing;
+        }
+        let record = self.table.at_mut(slot);
         trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot));
-        if let State::Active { owner } = record.state {
-            record.flags.read_closed |= read_closed;
+        if let State::Active { owner } = record.state() {
+            if read_closed {
+                record.flags.remarks.set(Remarks::READ_CLOSED, true);
+            }
             return Handled::Active { id: record.id(slot), owner };
         }
         match self.probe(slot) {
@@ -64,7 +64,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Counts a false alarm, into a bucket that leaks one a second.
     fn alarmed_too_often(&mut self, slot: u32) -> bool {
         let now = self.clock.latest().seconds();
-        let paid = &mut self.table.at_mut(slot).alarms;
+        let paid = &mut self.table.rest_mut(slot).alarms;
         *paid = now.max(*paid).saturating_add(1);
         *paid - now > MOST_FALSE_ALARMS
     }

@@ -5,7 +5,7 @@ use crate::connection::Connection;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
 use crate::table::clock::Tick;
-use crate::table::slots::Standing;
+use crate::table::record::Standing;
 use std::time::Instant;
 
 /// How many deadline entries of connections that were used in the meantime one call puts right.

@@ -8,9 +8,10 @@ use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
+use crate::table::buckets::Bucket;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Standing, State};
-use std::time::Duration;
+use crate::table::record::{Record, Remarks, Standing, State};
+use crate::table::slots::NONE;
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
@@ -38,26 +39,53 @@ pub(crate) struct Rules {
     most_uses: u32,
     /// Whether anything may be inactive at all that nobody waits for.
     keeps: bool,
+    /// [`most_uses`](Rules::most_uses), or none if something has to be asked besides before any connection is kept.
+    most_uses_if_usual: u32,
     max_inactive: usize,
     max_inactive_per_peer: u32,
 }
 
 impl Rules {
-    pub(crate) fn new(limits: &Limits, draining: bool) -> Rules {
+    /// `narrows`: whether something has to be done for each connection that becomes inactive.
+    pub(crate) fn new(limits: &Limits, draining: bool, narrows: bool) -> Rules {
         let max_inactive_per_peer = limits.max_inactive_per_peer.unwrap_or(usize::MAX);
+        let idle = limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0);
+        let most_uses = if draining { 0 } else { most_uses(limits) };
+        let keeps = limits.max_inactive != Some(0) && max_inactive_per_peer > 0;
         Rules {
-            idle: limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0),
-            most_uses: if draining { 0 } else { most_uses(limits) },
-            keeps: limits.max_inactive != Some(0) && max_inactive_per_peer > 0,
+            idle,
+            most_uses,
+            keeps,
+            most_uses_if_usual: if keeps && idle > 0 && !narrows { most_uses } else { 0 },
             max_inactive: limits.max_inactive.unwrap_or(usize::MAX),
             max_inactive_per_peer: u32::try_from(max_inactive_per_peer).unwrap_or(u32::MAX),
         }
     }
 
-    /// Whether nothing speaks against a connection of this age and use. If this says no, there may still be no reason.
+    /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
+    /// may still be no reason.
+    #[inline]
+    pub(crate) fn is_fit(&self, now: Tick, record: &Record) -> bool {
+        let State::Inactive { since, until } = record.state() else { return false };
+        record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
+    }
+
+    /// Whether nothing speaks against keeping an active connection that ends then, as long as nobody waits. If this says
+    /// no, there may still be no reason.
+    #[inline]
+    pub(crate) fn is_kept_as_usual(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
+        record.flags.remarks == Remarks::NONE
+            && record.flags.doomed.is_none()
+            && home.closed.is_none()
+            && record.uses < self.most_uses_if_usual
+            && record.lifetime_end.min(until) > now
+            && now < Tick::LAST
+    }
+
+    /// Whether nothing speaks against a connection of this age and use.
     #[inline]
     fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
-        uses < self.most_uses && end > now && now.0.wrapping_sub(since.0) < self.idle && now < Tick::LAST
+        uses < self.most_uses && end > now && now.nanos_since(since) < self.idle && now < Tick::LAST
     }
 }
 
@@ -67,18 +95,19 @@ fn most_uses(limits: &Limits) -> u32 {
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
-    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
+    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, dead: u32) -> Option<u32> {
         let bucket = self.table.buckets.find(peer, channel)?;
-        if self.table.waiting_in(bucket) > 0 {
+        if self.table.buckets.get(bucket).line != NONE {
             return None;
         }
-        self.find_in(now, bucket)
+        self.find_in(now, bucket, dead)
     }
 
-    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead.
-    pub(crate) fn find_in(&mut self, now: Tick, bucket: u32) -> Option<u32> {
+    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead;
+    /// `dead` were found so before.
+    pub(crate) fn find_in(&mut self, now: Tick, bucket: u32, mut dead: u32) -> Option<u32> {
         let mut next = self.table.first_in(bucket, self.oldest_first);
-        let (mut dead, mut passed) = (0, 0);
+        let mut passed = 0;
         while dead < MOST_DEAD && passed < MOST_PASSED {
             let slot = next?;
             // Those that have run out come from `expire`. The ones behind may have a later deadline.
@@ -96,8 +125,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Probes an inactive connection that is about to be handed out.
+    #[inline]
     pub(super) fn look(&mut self, slot: u32, now: Tick) -> Result<(), Fault> {
-        if !self.probing || !self.probe_after.is_zero() && self.inactive_for(slot, now) < self.probe_after {
+        let record = self.table.at_mut(slot);
+        if record.inactive_since().is_some_and(|since| now.nanos_since(since) < self.probe_after) {
             return Ok(());
         }
         let looked = self.probe(slot);
@@ -109,18 +140,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
-        let State::Inactive { since, until, .. } = record.state else { return None };
-        let is_open = record.flags.doomed.is_none() && self.table.buckets.get(record.bucket).closed.is_none();
-        if is_open && self.rules.allow(now, since, record.uses, record.lifetime_end.min(until)) {
-            return None;
-        }
-        self.why_unfit(slot, now)
+        let is_fit = self.table.buckets.get(record.bucket).closed.is_none() && self.rules.is_fit(now, record);
+        if is_fit { None } else { self.why_unfit(slot, now) }
     }
 
     #[cold]
     fn why_unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
-        let State::Inactive { since, until, .. } = record.state else { return None };
+        let State::Inactive { since, until, .. } = record.state() else { return None };
         let (doomed, is_condemned) = (record.flags.doomed, record.flags.standing == Standing::Condemned);
         let closed = self.table.buckets.get(record.bucket).closed.or(doomed.filter(|_| !is_condemned));
         let condemned = doomed.filter(|_| is_condemned);
@@ -181,15 +208,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// long as more are to go, each call names one of them.
     #[inline]
     pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
+        if self.is_within(self.table.buckets.get(bucket).kept) { None } else { self.let_go(now, bucket) }
+    }
+
+    /// Whether all limits on numbers of inactive connections are met, with so many kept in the bucket concerned.
+    #[inline]
+    pub(crate) fn is_within(&self, kept_in_bucket: u32) -> bool {
         let ages = &self.table.ages;
-        let is_within = ages.len(Standing::Condemned) == 0
+        kept_in_bucket <= self.rules.max_inactive_per_peer
             && ages.len(Standing::Kept) <= self.rules.max_inactive
-            && self.table.buckets.get(bucket).kept <= self.rules.max_inactive_per_peer;
-        if is_within { None } else { self.let_go(now, bucket) }
+            && ages.len(Standing::Condemned) == 0
     }
 
     #[cold]
-    fn let_go(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
+    pub(crate) fn let_go(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
         self.surplus(now, bucket).or_else(|| {
             self.condemn_surplus(bucket);
             let slot = self.table.ages.oldest(Standing::Condemned)?;
@@ -228,10 +260,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let oldest = self.table.ages.oldest(Standing::Kept)?;
             Some((oldest, self.unfit(oldest, now).unwrap_or(Reason::MadeRoom)))
         })
-    }
-
-    fn inactive_for(&self, slot: u32, now: Tick) -> Duration {
-        self.table.at(slot).inactive_since().map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// The inactive connection whose own deadline or lifetime ended first, and why it must go.

@@ -8,18 +8,16 @@ use crate::history::History;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
 use crate::reason::Reason;
-use crate::state::PrivateData;
 use crate::table::Left;
 use crate::table::clock::Tick;
-use crate::table::slots::{Record, State};
+use crate::table::record::{Record, Remarks, Rest};
 use log::{debug, warn};
 use std::time::Instant;
 
-/// A connection that has to go instead of being kept, and the private data that was to be kept with it.
+/// A connection that has to go: one that isn't kept, or one that makes room.
 pub(crate) struct Gone {
     pub(crate) slot: u32,
     pub(crate) fault: Fault,
-    pub(crate) private: PrivateData,
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -36,27 +34,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Takes a connection out of the table and of the host's `Poll`. That goes on if deregistering fails.
     pub(crate) fn evict(&mut self, slot: u32, reason: Reason) -> Evicted<C> {
-        let Left { mut record, peer, channel } = self.leave(slot, reason);
+        let Left { record, mut rest, peer, channel } = self.leave(slot, reason);
         let id = record.id(slot);
-        if let Err(error) = self.registry.deregister(&mut record.conn) {
+        if let Err(error) = self.registry.deregister(&mut rest.conn) {
             self.stats.deregister_failures += 1;
             warn!(target: "conncache", "event=deregister_failed id={id} error={:?}", error.kind());
         }
-        let (history, inactive_since) = (self.history(&record), record.inactive_since());
+        let (history, inactive_since) = (self.history(&record, &rest), record.inactive_since());
         let inactive_since = inactive_since.map(|since| self.instant(since));
-        let private = match record.state {
-            State::Inactive { private, .. } => private,
-            State::Active { .. } => None,
-        };
-        let conn = record.conn;
+        let Rest { conn, private, .. } = rest;
         Evicted { id, reason, conn, peer, channel, private, history, inactive_since, error: None }
-    }
-
-    #[cold]
-    pub(crate) fn evict_gone(&mut self, gone: Gone) -> Evicted<C> {
-        let mut evicted = self.evict_faulty(gone.slot, gone.fault);
-        evicted.private = evicted.private.or(gone.private);
-        evicted
     }
 
     #[cold]
@@ -65,13 +52,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// What a connection that has left brings along when it comes back.
-    pub(crate) fn history(&self, record: &Record<C>) -> History {
+    pub(crate) fn history(&self, record: &Record, rest: &Rest<C>) -> History {
         History {
-            opened: self.instant(record.opened),
+            opened: self.instant(rest.opened),
             uses: record.uses,
             lifetime_end: self.clock.instant(record.lifetime_end),
-            connected: record.flags.connected,
-            read_closed: record.flags.read_closed,
+            connected: !record.flags.remarks.has(Remarks::UNCONNECTED),
+            read_closed: record.flags.remarks.has(Remarks::READ_CLOSED),
             cache: self.tokens.serial(),
             epoch: closings::epoch(),
             closed: record.flags.doomed.filter(|reason| matches!(reason, Reason::PeerClosed | Reason::ChannelClosed)),

@@ -13,10 +13,10 @@ use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Left;
 use crate::table::clock::{Clock, Tick};
-use crate::table::slots::{Flags, Record, Standing, State};
+use crate::table::record::{Flags, Record, Rest, Standing};
 use log::debug;
 use mio::{Interest, Token};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// # Hosts with a table of their own
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -73,7 +73,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             channel,
             uses,
             inactive: self.table.inactive(),
-            inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.get(at).inactive() as usize),
+            inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.inactive(at) as usize),
             waiting: waiting as usize,
         };
         let Some(victim) = self.room(since, peer, None, most) else {
@@ -85,11 +85,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
         (self.clock, self.jitter) = (clock, jitter);
-        let flags = Flags { connected: true, read_only: true, ..Flags::default() };
-        let record = Record { uses, opened, lifetime_end, flags, ..Record::new(conn, Owner(0)) };
-        let slot = self.table.insert(record, peer, channel, most);
+        let flags = Flags { read_only: true, ..Flags::default() };
+        let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
+        let rest = Rest { private: options.private, ..Rest::new(conn, opened) };
+        let slot = self.table.insert(record, rest, peer, channel, most);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-        self.table.deactivate(slot, since, until, options.private, standing);
+        self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;
         let record = self.table.at(slot);
         let (id, bucket) = (record.id(slot), record.bucket);
@@ -148,20 +149,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(TakeError::new(Cause::TokenOfCache(token), None));
         }
         let now = self.clock.advance(now);
-        let Some(slot) = self.find(now, peer, channel) else {
+        let Some(slot) = self.find(now, peer, channel, 0) else {
             self.stats.missed += 1;
             return Ok(None);
         };
-        if let Err(error) = self.registry.reregister(&mut self.table.at_mut(slot).conn, token, interest) {
+        if let Err(error) = self.registry.reregister(&mut self.table.rest_mut(slot).conn, token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError::new(Cause::Registry(error), evicted));
         }
         self.stats.handed_out += 1;
-        let Left { mut record, .. } = self.leave(slot, Reason::Taken);
+        let Left { mut record, rest, .. } = self.leave(slot, Reason::Taken);
         record.uses += 1;
-        let history = self.history(&record);
-        let State::Inactive { since, private, .. } = record.state else { unreachable!("only inactive ones are found") };
-        Ok(Some(Taken { conn: record.conn, inactive_for: now.since(since), private, history }))
+        let history = self.history(&record, &rest);
+        let inactive_for = record.inactive_since().map_or(Duration::ZERO, |since| now.since(since));
+        Ok(Some(Taken { conn: rest.conn, inactive_for, private: rest.private, history }))
     }
 }

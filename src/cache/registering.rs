@@ -5,6 +5,7 @@ use crate::connection::{Connection, Probe};
 use crate::error::{Cause, Fault};
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::table::record::Remarks;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io;
@@ -58,23 +59,26 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Looks at an inactive connection.
+    #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
         self.stats.probes += 1;
-        verdict_of(self.table.at_mut(slot).conn.probe())
+        verdict_of(self.table.rest_mut(slot).conn.probe())
     }
 
     /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform
     /// wants that.
     pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
-        let record = self.table.at_mut(slot);
-        look(&mut record.conn, record.flags.connected)?;
-        record.flags.connected = true;
-        if record.flags.read_closed { Err((Reason::HungUp, None)) } else { Ok(()) }
+        let known_connected = !self.table.at(slot).flags.remarks.has(Remarks::UNCONNECTED);
+        look(&mut self.table.rest_mut(slot).conn, known_connected)?;
+        let remarks = &mut self.table.at_mut(slot).flags.remarks;
+        remarks.set(Remarks::UNCONNECTED, false);
+        if remarks.has(Remarks::READ_CLOSED) { Err((Reason::HungUp, None)) } else { Ok(()) }
     }
 
     /// Registers a connection that is about to become active for writing, too, if it isn't.
+    #[inline]
     pub(crate) fn widen(&mut self, slot: u32) -> Result<(), Fault> {
-        self.register_for(slot, BOTH)
+        if self.table.at(slot).flags.read_only { self.register_for(slot, BOTH) } else { Ok(()) }
     }
 
     /// Registers a connection that is about to become inactive for reading alone, where the loop would otherwise tell
@@ -83,16 +87,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.level_triggered || EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
     }
 
+    #[cold]
     fn register_for(&mut self, slot: u32, interest: Interest) -> Result<(), Fault> {
-        let (record, read_only) = (self.table.at_mut(slot), interest == Interest::READABLE);
-        if record.flags.read_only == read_only {
+        let read_only = interest == Interest::READABLE;
+        if self.table.at(slot).flags.read_only == read_only {
             return Ok(());
         }
-        let token = self.tokens.token(slot, record.serial).expect("it was registered under it");
+        let rest = self.table.rest_mut(slot);
+        let token = self.tokens.token(slot, rest.serial.get()).expect("it was registered under it");
         self.registry
-            .reregister(&mut record.conn, Token(token), interest)
+            .reregister(&mut rest.conn, Token(token), interest)
             .map_err(|error| (Reason::Failed, Some(error)))?;
-        record.flags.read_only = read_only;
+        self.table.at_mut(slot).flags.read_only = read_only;
         Ok(())
     }
 }
@@ -105,6 +111,7 @@ pub(crate) fn look<C: Connection>(conn: &mut C, known_connected: bool) -> Result
     if EDGE_IS_EMULATED { verdict_of(conn.probe()) } else { Ok(()) }
 }
 
+#[inline]
 pub(crate) fn verdict_of(probe: Probe) -> Result<(), Fault> {
     match probe {
         Probe::Quiet => Ok(()),

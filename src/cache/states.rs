@@ -8,7 +8,8 @@ use crate::outcome::StateChange;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
-use crate::table::slots::State;
+use crate::table::clock::Tick;
+use crate::table::record::{Remarks, State};
 use std::any::Any;
 use std::time::Instant;
 
@@ -49,7 +50,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         let bucket = self.table.bucket_of(slot);
         let (same_peer, channel) = (bucket.peer == *peer, bucket.channel);
-        let owner = match self.table.at(slot).state {
+        let owner = match self.table.at(slot).state() {
             State::Active { owner } => Some(owner),
             State::Inactive { .. } => None,
         };
@@ -89,8 +90,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                     }
                 }
                 let mut private = new;
-                let gone = self.give_back(now, slot, Some((peer, channel, most)), &mut private, until);
-                let evicted = gone.map(|gone| self.evict_gone(gone));
+                let tick = self.clock.advance(now);
+                let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+                let gone = self.give_back(tick, slot, Some((peer, channel, most)), &mut private, until);
+                let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
                 Ok(StateChange { id, private, evicted })
             }
         }
@@ -111,13 +114,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
     ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
         let mut clock = self.clock;
-        let slot = self.find(clock.advance(now), peer, channel).ok_or(NotFound)?;
+        let slot = self.find(clock.advance(now), peer, channel, 0).ok_or(NotFound)?;
         self.clock = clock;
         let record = self.table.at(slot);
-        match &record.state {
-            State::Inactive { private, .. } => Ok((record.id(slot), private.as_deref())),
-            State::Active { .. } => Err(NotFound),
-        }
+        Ok((record.id(slot), self.table.rest(slot).private.as_deref()))
     }
 
     /// Whether as many connections lead to this peer as may.
@@ -130,7 +130,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn is_stampede(&self, slot: u32, peer: &Peer) -> bool {
         let site = self.table.buckets.site_of(peer);
         let connecting = site.map_or(0, |site| self.table.buckets.sites.get(site).connecting as usize);
-        let most = self.limits.max_connecting_per_peer.filter(|_| self.table.at(slot).flags.connecting);
+        let most =
+            self.limits.max_connecting_per_peer.filter(|_| self.table.at(slot).flags.remarks.has(Remarks::CONNECTING));
         most.is_some_and(|most| connecting >= most)
     }
 

@@ -4,7 +4,6 @@ use crate::cache::Cache;
 use crate::connection::Connection;
 use crate::outcome::Evicted;
 use crate::policy::Policy;
-use crate::table::slots::State;
 
 /// How many places without an inactive connection one sweep passes for each probe it may make.
 const MOST_PASSED: usize = 16;
@@ -21,16 +20,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// those between the inactive ones, a round takes more calls.
     #[must_use = "what is returned has left the cache; there may be more"]
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
-        let end = self.table.ages.slots_end();
+        let end = self.table.slots_end();
         let mut probes = most.min(self.table.inactive());
         let mut places = probes.saturating_mul(1 + MOST_PASSED).min(end);
         while probes > 0 && places > 0 {
             places -= 1;
             let slot = self.swept;
             self.swept = if (slot as usize) + 1 < end { slot + 1 } else { 0 };
-            let Some(State::Inactive { .. }) = self.table.try_at_mut(slot).map(|record| &record.state) else {
+            if !self.table.is_inactive(slot) {
                 continue;
-            };
+            }
             probes -= 1;
             if let Err(fault) = self.probe(slot) {
                 return Some(self.evict_faulty(slot, fault));

@@ -6,7 +6,7 @@ use crate::error::NotFound;
 use crate::policy::Policy;
 use crate::state::{ConnId, Owner};
 use crate::table::clock::Tick;
-use crate::table::slots::State;
+use crate::table::record::State;
 use std::time::Instant;
 
 /// # A time for whoever has a connection
@@ -20,7 +20,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`NotFound`] if the connection isn't here, isn't active, or the lease is over.
     pub fn set_deadline(&mut self, id: ConnId, at: Option<Instant>) -> Result<(), NotFound> {
         let slot = self.slot_of(id).ok_or(NotFound)?;
-        match self.table.at(slot).state {
+        match self.table.at(slot).state() {
             State::Active { .. } => {
                 let at = at.map_or(Tick::NEVER, |at| self.clock.tick(at));
                 self.table.set_time(slot, at);
@@ -40,7 +40,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (_, slot) = self.table.first_time().filter(|&(at, _)| at <= now)?;
         self.table.set_time(slot, Tick::NEVER);
         let record = self.table.at(slot);
-        match record.state {
+        match record.state() {
             State::Active { owner } => Some((record.id(slot), owner)),
             State::Inactive { .. } => None,
         }

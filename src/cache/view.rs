@@ -9,7 +9,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnStateRef, Owner};
 use crate::stats::{Counts, Stats};
-use crate::table::slots::{Record, Standing, State};
+use crate::table::record::{Record, Standing, State};
 use mio::Token;
 use std::fmt;
 use std::ops::{Index, IndexMut};
@@ -18,7 +18,7 @@ use std::ops::{Index, IndexMut};
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection. `None` if it isn't here, or the lease is over.
     pub fn get(&self, id: ConnId) -> Option<&C> {
-        self.record(id).ok().map(|record| &record.conn)
+        self.slot_of(id).map(|slot| &self.table.rest(slot).conn)
     }
 
     /// The connection. `None` if it isn't here, or the lease is over. You may replace its value (a plain stream by TLS
@@ -27,9 +27,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// False alarms of an inactive connection are [forgiven](Cache::handle_event).
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
         let slot = self.slot_of(id)?;
-        let record = self.table.at_mut(slot);
-        record.alarms = 0;
-        Some(&mut record.conn)
+        let rest = self.table.rest_mut(slot);
+        rest.alarms = 0;
+        Some(&mut rest.conn)
     }
 
     /// Where the connection leads.
@@ -44,7 +44,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The token under which the connection is registered, for hosts whose events have another form.
     pub fn token(&self, id: ConnId) -> Option<Token> {
-        self.record(id).ok().and_then(|record| self.tokens.token(id.slot, record.serial)).map(Token)
+        let slot = self.slot_of(id)?;
+        self.tokens.token(slot, self.table.rest(slot).serial.get()).map(Token)
     }
 
     /// The connection's state; private data is lent.
@@ -53,7 +54,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
-        self.record(id).map(|record| self.state_of(record))
+        self.record(id).map(|record| self.state_of(id.slot, record))
     }
 
     /// The active connections that `owner` has, in no particular order. O(their number) on average.
@@ -72,7 +73,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// A host that pings inactive connections finds them here. It writes through [`get_mut`](Cache::get_mut), and its
     /// [`probe`](Connection::probe) reads the answers. The connections stay inactive, and their idle time runs on.
     pub fn iter_inactive(&self) -> impl Iterator<Item = Entry<'_, C>> {
-        self.table.ages.iter(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
+        self.table.by_age(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }
 
     /// How many connections there are.
@@ -108,33 +109,34 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Stats { active, inactive, waiting, places: self.table.lines.places(), ..self.stats.clone() }
     }
 
-    fn state_of<'a>(&'a self, record: &'a Record<C>) -> ConnStateRef<'a> {
-        match &record.state {
-            State::Active { owner } => ConnStateRef::Active(*owner),
-            State::Inactive { until, private, .. } => ConnStateRef::Inactive {
+    fn state_of(&self, slot: u32, record: &Record) -> ConnStateRef<'_> {
+        match record.state() {
+            State::Active { owner } => ConnStateRef::Active(owner),
+            State::Inactive { until, .. } => ConnStateRef::Inactive {
                 channel: self.table.buckets.get(record.bucket).channel,
-                private: private.as_deref(),
-                until: self.clock.instant(*until),
+                private: self.table.rest(slot).private.as_deref(),
+                until: self.clock.instant(until),
             },
         }
     }
 
-    fn entry<'a>(&'a self, slot: u32, record: &'a Record<C>) -> Entry<'a, C> {
+    fn entry(&self, slot: u32, record: &Record) -> Entry<'_, C> {
+        let rest = self.table.rest(slot);
         let bucket = self.table.buckets.get(record.bucket);
         Entry {
             id: record.id(slot),
-            conn: &record.conn,
+            conn: &rest.conn,
             peer: &bucket.peer,
             channel: bucket.channel,
-            state: self.state_of(record),
+            state: self.state_of(slot, record),
             uses: record.uses,
-            opened: self.instant(record.opened),
+            opened: self.instant(rest.opened),
             inactive_since: record.inactive_since().map(|since| self.instant(since)),
         }
     }
 
     fn counts_in(&self, bucket: u32) -> Counts {
-        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.get(bucket).counts() }
+        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.counts(bucket) }
     }
 
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {

@@ -12,8 +12,9 @@ use crate::reason::Reason;
 use crate::state::{ConnId, Owner};
 use crate::table::clock::Tick;
 use crate::table::lines::At;
+use crate::table::record::Standing;
 use crate::table::sites::UNLIMITED;
-use crate::table::slots::{NONE, Standing};
+use crate::table::slots::NONE;
 use crate::waiting::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 use log::debug;
 use std::time::{Duration, Instant};
@@ -310,7 +311,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether there is a connection to reuse; hands it out.
     fn reuse(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let bucket = self.table.buckets.find(peer, channel)?;
-        let slot = self.find_in(now, bucket)?;
+        let slot = self.find_in(now, bucket, 0)?;
         match self.widen(slot) {
             Ok(()) => {
                 if self.table.lines.waiting() > 0 {
@@ -433,7 +434,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
         let (bucket, before) = (self.table.lines.line(line).bucket, self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket);
+        let found = self.find_in(now, bucket, 0);
         let found = found.and_then(|slot| match self.widen(slot) {
             Ok(()) => Some(slot),
             Err(fault) => {
@@ -554,7 +555,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             channel: home.channel,
             uses: record.uses,
             inactive: self.table.inactive() - 1,
-            inactive_to_peer: home.inactive() as usize - 1,
+            inactive_to_peer: self.table.buckets.inactive(bucket) as usize - 1,
             waiting: 0,
         };
         Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))

@@ -10,7 +10,9 @@ use crate::table::sites::Sites;
 use crate::table::slots::{Linked, Links, List, NONE};
 use slab::Slab;
 
-/// What all connections to one peer under one channel binding share. It goes with the last of them.
+/// What all connections to one peer under one channel binding share. It goes with the last of them. What a cycle of
+/// hand-out and return needs is one line of the processor's cache; the rest is in [`More`].
+#[repr(align(64))]
 pub(crate) struct Bucket {
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,
@@ -20,11 +22,7 @@ pub(crate) struct Bucket {
     pub(crate) kept: u32,
     /// How many of those are for somebody who waits.
     pub(crate) promised: u32,
-    /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
-    pub(crate) condemned: u32,
     pub(crate) active: u32,
-    /// How many places were given for connections.
-    pub(crate) places: u32,
     /// What it shares with the peer's other buckets.
     pub(crate) site: u32,
     /// Those who wait for a connection, or [`NONE`].
@@ -33,23 +31,23 @@ pub(crate) struct Bucket {
     pub(crate) closed: Option<Reason>,
     /// Its place in the chain of its key (`older` is the next), or when closed, in the list of those with connections.
     links: Links,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct More {
+    /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
+    pub(crate) condemned: u32,
+    /// How many places were given for connections.
+    pub(crate) places: u32,
     /// Its neighbours in the chain of its peer.
     same_peer: (u32, u32),
 }
 
-impl Bucket {
-    pub(crate) fn inactive(&self) -> u32 {
-        self.kept + self.promised + self.condemned
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        let (active, inactive, condemned) = (self.active, self.inactive(), self.condemned);
-        Counts { active: active as usize, inactive: inactive as usize, condemned: condemned as usize, waiting: 0 }
-    }
-}
+const NO_MORE: More = More { condemned: 0, places: 0, same_peer: (NONE, NONE) };
 
 pub(crate) struct Buckets {
     buckets: Slab<Bucket>,
+    more: Vec<More>,
     pub(crate) sites: Sites,
     living: Living,
     /// Chains by the hash of peer and channel. Keys are compared whole, in the bucket.
@@ -67,6 +65,7 @@ impl Buckets {
         let buckets = if capacity > 0 { capacity + 1 } else { 0 };
         Buckets {
             buckets: Slab::with_capacity(buckets),
+            more: Vec::with_capacity(buckets),
             sites: Sites::with_capacity(buckets),
             living: Living::with_capacity(buckets),
             by_key: Heads::with_room(capacity),
@@ -84,6 +83,27 @@ impl Buckets {
     #[inline]
     pub(crate) fn get_mut(&mut self, bucket: u32) -> &mut Bucket {
         &mut self.buckets[bucket as usize]
+    }
+
+    #[inline]
+    pub(crate) fn more_mut(&mut self, bucket: u32) -> &mut More {
+        &mut self.more[bucket as usize]
+    }
+
+    #[inline]
+    pub(crate) fn inactive(&self, bucket: u32) -> u32 {
+        let condemned = self.more.get(bucket as usize).map_or(0, |more| more.condemned);
+        self.buckets.get(bucket as usize).map_or(0, |bucket| bucket.kept + bucket.promised) + condemned
+    }
+
+    /// How many connections there are, and places given for some.
+    pub(crate) fn connections(&self, bucket: u32) -> u32 {
+        self.get(bucket).active + self.inactive(bucket) + self.more[bucket as usize].places
+    }
+
+    pub(crate) fn counts(&self, bucket: u32) -> Counts {
+        let (active, condemned) = (self.get(bucket).active as usize, self.more[bucket as usize].condemned as usize);
+        Counts { active, inactive: self.inactive(bucket) as usize, condemned, waiting: 0 }
     }
 
     /// The bucket of connections that may be handed out for this peer and channel.
@@ -117,16 +137,17 @@ impl Buckets {
             list: List::EMPTY,
             kept: 0,
             promised: 0,
-            condemned: 0,
             active: 0,
-            places: 0,
             site,
             line: NONE,
             closed: None,
             links: Links { newer: NONE, older: NONE },
-            same_peer: (NONE, NONE),
         }) as u32;
         self.living.add(added);
+        if self.more.len() <= added as usize {
+            self.more.resize(added as usize + 1, NO_MORE);
+        }
+        self.more[added as usize] = NO_MORE;
         self.link(added);
         added
     }
@@ -139,7 +160,7 @@ impl Buckets {
     /// Forgets the bucket if it has no connection, no place and no line left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if bucket.inactive() + bucket.active + bucket.places > 0 || bucket.line != NONE {
+        if self.connections(at) > 0 || bucket.line != NONE {
             return;
         }
         let site = bucket.site;
@@ -155,7 +176,7 @@ impl Buckets {
     /// All buckets of `peer`, whatever their channel; also those closed.
     pub(crate) fn of_peer(&self, peer: &Peer) -> impl Iterator<Item = (u32, &Bucket)> {
         let some = |at: u32| Some(at).filter(|&at| at != NONE);
-        let next = move |&at: &u32| some(self.buckets[at as usize].same_peer.1);
+        let next = move |&at: &u32| some(self.more[at as usize].same_peer.1);
         std::iter::successors(some(self.by_peer.first(peer.hash())), next)
             .map(|at| (at, &self.buckets[at as usize]))
             .filter(move |(_, bucket)| bucket.peer == *peer)
@@ -201,6 +222,9 @@ impl Buckets {
     /// Gives back the memory that isn't needed for those that are there.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.buckets.shrink_to_fit();
+        let end = self.living.last().map_or(0, |last| last as usize + 1);
+        self.more.truncate(end);
+        self.more.shrink_to_fit();
         self.sites.shrink_to_fit();
         self.living.shrink_to_fit();
         self.make_room(self.buckets.len());
@@ -213,9 +237,9 @@ impl Buckets {
             bucket.links.older = std::mem::replace(first, at);
         }
         let after = std::mem::replace(self.by_peer.first_mut(bucket.peer.hash()), at);
-        bucket.same_peer = (NONE, after);
+        self.more[at as usize].same_peer = (NONE, after);
         if after != NONE {
-            self.buckets[after as usize].same_peer.0 = at;
+            self.more[after as usize].same_peer.0 = at;
         }
     }
 
@@ -238,13 +262,13 @@ impl Buckets {
     /// A peer may have many buckets, hence a chain is linked both ways.
     fn unlink_peer(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        let (before, after) = bucket.same_peer;
+        let (before, after) = self.more[at as usize].same_peer;
         match before {
             NONE => *self.by_peer.first_mut(bucket.peer.hash()) = after,
-            before => self.buckets[before as usize].same_peer.1 = after,
+            before => self.more[before as usize].same_peer.1 = after,
         }
         if after != NONE {
-            self.buckets[after as usize].same_peer.0 = before;
+            self.more[after as usize].same_peer.0 = before;
         }
     }
 

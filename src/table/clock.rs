@@ -28,6 +28,13 @@ impl Tick {
         u32::try_from(self.since(Tick::FIRST).as_secs()).unwrap_or(u32::MAX / 2)
     }
 
+    /// How many nanoseconds ago a moment was that has come.
+    #[inline]
+    pub(crate) fn nanos_since(self, past: Tick) -> u64 {
+        debug_assert!(past <= self);
+        self.0.wrapping_sub(past.0)
+    }
+
     /// How much later this is than `earlier`; zero if it isn't.
     pub(crate) fn since(self, earlier: Tick) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -47,12 +54,21 @@ impl Clock {
     /// The tick of the host's `now`, or the latest one seen if that is later.
     #[inline]
     pub(crate) fn advance(&mut self, now: Instant) -> Tick {
+        if self.now != Some(now) {
+            *self = self.at(now);
+        }
+        self.latest
+    }
+
+    /// By value, so that the caller knows that nothing but the clock has changed.
+    #[inline(never)]
+    fn at(mut self, now: Instant) -> Clock {
         if self.now.is_none_or(|latest| now > latest) {
             self.now = Some(now);
             self.base.get_or_insert(now);
             self.latest = self.tick(now);
         }
-        self.latest
+        self
     }
 
     /// The latest `now` seen.
@@ -89,7 +105,8 @@ impl Clock {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// As far as they can be counted.
+pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 

@@ -5,7 +5,8 @@
 //! right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles up.
 
 use crate::table::clock::Tick;
-use crate::table::slots::NONE;
+use crate::table::slots::{NONE, more_for};
+
 #[derive(Default)]
 pub(crate) struct Deadlines {
     heap: Vec<Entry>,
@@ -63,7 +64,14 @@ impl Deadlines {
             self.position.reserve_exact(self.capacity);
         }
         if self.position.len() <= slot as usize {
+            let missing = slot as usize + 1 - self.position.len();
+            if missing > self.position.capacity() - self.position.len() {
+                self.position.reserve_exact(missing + more_for(self.position.len()));
+            }
             self.position.resize(slot as usize + 1, NONE);
+        }
+        if self.heap.len() == self.heap.capacity() {
+            self.heap.reserve_exact(more_for(self.heap.len()));
         }
         let position = match self.position[slot as usize] {
             NONE => {

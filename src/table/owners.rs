@@ -2,68 +2,68 @@
 
 use crate::state::Owner;
 use crate::table::chains::{Heads, Mixer};
-use crate::table::slots::{Links, NONE, Slots, State};
+use crate::table::record::State;
+use crate::table::slots::{Links, NONE, Slots};
+
+/// How many connections are in a chain at most, on average, when all are active. Most are inactive in most caches.
+const TO_A_CHAIN: usize = 2;
+
 /// The active connections, in chains by their owners' hashes. Owners have no entries of their own.
 pub(crate) struct Owners {
     heads: Heads,
-    len: usize,
     mixer: Mixer,
 }
 
 impl Owners {
     pub(crate) fn new(capacity: usize, mixer: Mixer) -> Owners {
-        Owners { heads: Heads::with_room(capacity), len: 0, mixer }
+        Owners { heads: Heads::with_room(capacity / TO_A_CHAIN), mixer }
     }
 
-    #[inline]
+    /// Makes a new connection its owner's. There is room for as many owners as there are connections: those who come
+    /// later to have them need not look.
     pub(crate) fn add<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        self.make_room_for_one(slots);
-        let links = self.push(owner, slot);
-        slots[slot as usize].links = links;
-        self.link(slots, slot, links);
-    }
-
-    /// To be called before a [`push`](Owners::push).
-    #[inline]
-    pub(crate) fn make_room_for_one<C>(&mut self, slots: &mut Slots<C>) {
-        if self.len == self.heads.room() {
-            self.make_room(slots, 2 * self.len);
+        if slots.len() > TO_A_CHAIN * self.heads.room() {
+            self.make_room(slots);
         }
+        self.push(slots, owner, slot);
     }
 
-    /// Puts `slot` at the head of `owner`'s chain. The links are for its record; then the next one has to be
-    /// [linked](Owners::link).
-    #[inline]
-    pub(crate) fn push(&mut self, owner: Owner, slot: u32) -> Links {
-        self.len += 1;
-        let older = std::mem::replace(self.heads.first_mut(self.mixer.mix(owner.0)), slot);
-        Links { newer: NONE, older }
+    fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
+        let older = std::mem::replace(self.head(owner), slot);
+        slots[slot].links = Links { newer: NONE, older };
+        self.link(slots, slot, older);
     }
 
+    /// The head of `owner`'s chain.
     #[inline]
-    pub(crate) fn link<C>(&self, slots: &mut Slots<C>, slot: u32, links: Links) {
-        if links.older != NONE {
-            slots[links.older as usize].links.newer = slot;
+    pub(crate) fn head(&mut self, owner: Owner) -> &mut u32 {
+        self.heads.first_mut(self.mixer.mix(owner.0))
+    }
+
+    /// Tells `older` that `slot` stands before it now.
+    #[inline]
+    pub(crate) fn link<C>(&self, slots: &mut Slots<C>, slot: u32, older: u32) {
+        if older != NONE {
+            slots[older].links.newer = slot;
         }
     }
 
     /// Takes a slot with these links, which `owner` has, from it.
     #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, links: Links) {
-        self.len -= 1;
         let Links { newer, older } = links;
         match newer {
-            NONE => *self.heads.first_mut(self.mixer.mix(owner.0)) = older,
-            newer => slots[newer as usize].links.older = older,
+            NONE => *self.head(owner) = older,
+            newer => slots[newer].links.older = older,
         }
         if older != NONE {
-            slots[older as usize].links.newer = newer;
+            slots[older].links.newer = newer;
         }
     }
 
     /// All that `owner` has. O(of them), on average.
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, owner: Owner) -> impl Iterator<Item = u32> {
-        let older = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
+        let older = |&slot: &u32| Some(slots[slot].links.older).filter(|&slot| slot != NONE);
         let first = Some(self.heads.first(self.hash(owner))).filter(|&slot| slot != NONE);
         std::iter::successors(first, older).filter(move |&slot| owner_of(slots, slot) == Some(owner))
     }
@@ -75,19 +75,16 @@ impl Owners {
 
     /// Gives back the memory that isn't needed for those that are there.
     pub(crate) fn shrink_to_fit<C>(&mut self, slots: &mut Slots<C>) {
-        self.make_room(slots, self.len);
+        self.make_room(slots);
     }
 
     #[cold]
-    fn make_room<C>(&mut self, slots: &mut Slots<C>, owned: usize) {
-        self.len = 0;
-        for mut slot in self.heads.make_room(owned) {
+    fn make_room<C>(&mut self, slots: &mut Slots<C>) {
+        for mut slot in self.heads.make_room(slots.len() / TO_A_CHAIN) {
             while slot != NONE {
-                let older = slots[slot as usize].links.older;
+                let older = slots[slot].links.older;
                 if let Some(owner) = owner_of(slots, slot) {
-                    let links = self.push(owner, slot);
-                    slots[slot as usize].links = links;
-                    self.link(slots, slot, links);
+                    self.push(slots, owner, slot);
                 }
                 slot = older;
             }
@@ -96,7 +93,7 @@ impl Owners {
 }
 
 fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
-    match slots[slot as usize].state {
+    match slots[slot].state() {
         State::Active { owner } => Some(owner),
         State::Inactive { .. } => None,
     }
@@ -105,7 +102,8 @@ fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::slots::Record;
+    use crate::table::clock::Tick;
+    use crate::table::record::{Record, Rest};
     use crate::testing::Random;
 
     fn owners() -> Owners {
@@ -115,17 +113,17 @@ mod tests {
     #[test]
     fn each_owner_has_what_a_plain_list_would_say() {
         for seed in 0..5 {
-            let (mut random, mut slots, mut owners) = (Random::new(seed), Slots::new(), owners());
+            let (mut random, mut slots, mut owners) = (Random::new(seed), Slots::with_capacity(0), owners());
             let mut naive: Vec<(Owner, u32)> = Vec::new();
             for _ in 0..1_000 {
                 if random.below(5) < 2 && !naive.is_empty() {
                     let (owner, slot) = naive.remove(random.below(naive.len()));
-                    let links = slots[slot as usize].links;
+                    let links = slots[slot].links;
                     owners.remove(&mut slots, owner, links);
-                    slots.remove(slot as usize);
+                    slots.remove(slot);
                 } else {
                     let owner = Owner(random.below(30) as u64);
-                    let slot = slots.insert(Record::new((), owner)) as u32;
+                    let slot = slots.insert(Record::new(owner), Rest::new((), Tick::FIRST));
                     owners.add(&mut slots, owner, slot);
                     naive.push((owner, slot));
                 }
@@ -142,17 +140,17 @@ mod tests {
 
     #[test]
     fn chains_stay_short_however_many_there_are() {
-        let (mut slots, mut owners) = (Slots::new(), owners());
+        let (mut slots, mut owners) = (Slots::with_capacity(0), owners());
         for number in 0..1_000 {
-            let slot = slots.insert(Record::new((), Owner(number))) as u32;
+            let slot = slots.insert(Record::new(Owner(number)), Rest::new((), Tick::FIRST));
             owners.add(&mut slots, Owner(number), slot);
         }
-        assert!(owners.heads.room() >= 1_000);
+        assert!(owners.heads.room() >= 500);
         let chain = |owner: u64| {
-            let next = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
+            let next = |&slot: &u32| Some(slots[slot].links.older).filter(|&slot| slot != NONE);
             std::iter::successors(Some(owners.heads.first(owners.hash(Owner(owner)))), next).count()
         };
-        assert!((0..1_000).map(chain).max() < Some(12));
+        assert!((0..1_000).map(chain).max() < Some(14));
     }
 
     /// 1,000 numbers chosen so that they share a chain in one cache share none in another.
@@ -160,13 +158,13 @@ mod tests {
     fn chains_stay_short_whatever_numbers_are_chosen() {
         let chosen = Mixer::new(1).colliding(1_000);
         let longest = |mixer: Mixer| {
-            let (mut slots, mut owners) = (Slots::new(), Owners::new(chosen.len(), mixer));
+            let (mut slots, mut owners) = (Slots::with_capacity(0), Owners::new(chosen.len(), mixer));
             for &number in &chosen {
-                let slot = slots.insert(Record::new((), Owner(number))) as u32;
+                let slot = slots.insert(Record::new(Owner(number)), Rest::new((), Tick::FIRST));
                 owners.add(&mut slots, Owner(number), slot);
             }
             let chain = |&owner: &u64| {
-                let next = |&slot: &u32| Some(slots[slot as usize].links.older).filter(|&slot| slot != NONE);
+                let next = |&slot: &u32| Some(slots[slot].links.older).filter(|&slot| slot != NONE);
                 std::iter::successors(Some(owners.heads.first(owners.hash(Owner(owner)))), next).count()
             };
             chosen.iter().map(chain).max()
@@ -177,20 +175,20 @@ mod tests {
 
     #[test]
     fn the_table_grows_by_those_there_at_once_not_by_those_who_came() {
-        let (mut slots, mut owners) = (Slots::new(), owners());
-        let room = owners.heads.room();
+        let (mut slots, mut owners) = (Slots::with_capacity(0), owners());
+        let room = TO_A_CHAIN * owners.heads.room();
         for _ in 0..100 {
             for number in 0..room {
                 let owner = Owner(number as u64);
-                slots.insert(Record::new((), owner));
+                slots.insert(Record::new(owner), Rest::new((), Tick::FIRST));
                 owners.add(&mut slots, owner, number as u32);
             }
             for number in (0..room).rev() {
-                let links = slots[number].links;
+                let links = slots[number as u32].links;
                 owners.remove(&mut slots, Owner(number as u64), links);
-                slots.remove(number);
+                slots.remove(number as u32);
             }
         }
-        assert_eq!(owners.heads.room(), room);
+        assert_eq!(TO_A_CHAIN * owners.heads.room(), room);
     }
 }

@@ -1,73 +1,17 @@
-//! The connection records, and lists of them that are linked through the records themselves.
+//! The connection records by their slots, and lists of them that are linked through the records themselves.
 
-use crate::reason::Reason;
-use crate::state::{ConnId, Owner, PrivateData};
-use crate::table::clock::Tick;
+use crate::table::record::{Record, Rest};
 use slab::Slab;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::{Index, IndexMut};
 
 /// No slot, bucket or position: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
 
-pub(crate) type Slots<C> = Slab<Record<C>>;
-
-/// All that is known of one connection.
-pub(crate) struct Record<C> {
-    /// A number that no other connection of the process has.
-    pub(crate) generation: u64,
-    /// How many owners it has had, the present one included: the number of its lease.
-    pub(crate) uses: u32,
-    pub(crate) bucket: u32,
-    pub(crate) state: State,
-    /// Its place in a list: its owner's while active, its bucket's while inactive.
-    pub(crate) links: Links,
-    pub(crate) opened: Tick,
-    pub(crate) lifetime_end: Tick,
-    /// Its number in the cache, whose low bits are in its token.
-    pub(crate) serial: u32,
-    /// The second until which its false alarms are paid for: a leaky bucket.
-    pub(crate) alarms: u32,
-    pub(crate) flags: Flags,
-    pub(crate) conn: C,
-}
-
-pub(crate) enum State {
-    Active { owner: Owner },
-    Inactive { since: Tick, until: Tick, private: PrivateData },
-}
-
-/// What is known of a connection besides. Eight bytes: a record has no more to spare.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Flags {
-    /// The connecting is over: it needn't be asked again.
-    pub(crate) connected: bool,
-    /// It counts as one that is being opened.
-    pub(crate) connecting: bool,
-    /// Its read side was reported closed while it was active.
-    pub(crate) read_closed: bool,
-    /// Registered for reading alone, as connections from a host's own table are while parked; and all inactive ones
-    /// where edges are emulated.
-    pub(crate) read_only: bool,
-    /// It has an entry among the deadlines of inactive connections, at the end of its lifetime or earlier.
-    pub(crate) armed: bool,
-    /// It has an entry among the deadlines of active connections.
-    pub(crate) timed: bool,
-    pub(crate) standing: Standing,
-    /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that
-    /// it went by; or it is condemned.
-    pub(crate) doomed: Option<Reason>,
-}
-
-/// What an inactive connection is kept for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// For whoever comes.
-    #[default]
-    Kept,
-    /// For somebody who waits: no limit on the number of inactive ones counts it.
-    Promised,
-    /// To go: a limit was lowered, or at that time its peer had been closed. Nor does a limit count these.
-    Condemned,
+/// The records, and under the same numbers the rest of each connection in a slab, which says what slots are vacant.
+pub(crate) struct Slots<C> {
+    /// Those of vacant slots are [`Record::VACANT`].
+    records: Vec<Record>,
+    rest: Slab<Rest<C>>,
 }
 
 /// The neighbours in a list.
@@ -83,17 +27,13 @@ pub(crate) trait Linked {
     fn links_mut(&mut self, slot: u32) -> &mut Links;
 }
 
-impl<C> Linked for Slots<C> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
+/// By how many a table that is full grows.
+pub(crate) fn more_for(len: usize) -> usize {
+    (len / 4).max(4)
 }
+
+/// The places in the order of age, rather than in the lists of owners and buckets.
+pub(crate) struct ByAge<'a>(&'a mut [Record]);
 
 /// A list of slots, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking out the
 /// newest thus touches no other.
@@ -103,36 +43,125 @@ pub(crate) struct List {
     pub(crate) oldest: u32,
 }
 
-impl<C> Record<C> {
-    /// A connection that was opened just now, for `owner`.
-    pub(crate) fn new(conn: C, owner: Owner) -> Record<C> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Record {
-            generation: NEXT.fetch_add(1, Ordering::Relaxed),
-            uses: 1,
-            bucket: NONE,
-            state: State::Active { owner },
-            links: Links { newer: NONE, older: NONE },
-            opened: Tick::FIRST,
-            lifetime_end: Tick::NEVER,
-            serial: 0,
-            alarms: 0,
-            flags: Flags::default(),
-            conn,
+impl<C> Slots<C> {
+    pub(crate) fn with_capacity(slots: usize) -> Slots<C> {
+        Slots { records: Vec::with_capacity(slots), rest: Slab::with_capacity(slots) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The slot of the next connection.
+    pub(crate) fn vacant_key(&self) -> usize {
+        self.rest.vacant_key()
+    }
+
+    pub(crate) fn insert(&mut self, record: Record, rest: Rest<C>) -> u32 {
+        if self.rest.len() == self.rest.capacity() {
+            self.make_room();
         }
+        let slot = self.rest.insert(rest);
+        if self.records.len() <= slot {
+            self.records.resize(slot + 1, Record::VACANT);
+        }
+        self.records[slot] = record;
+        slot as u32
+    }
+
+    /// By a quarter: a table that doubles takes twice what it needs after each growth.
+    #[cold]
+    fn make_room(&mut self) {
+        let more = more_for(self.rest.len());
+        self.rest.reserve_exact(more);
+        self.records.reserve_exact(self.rest.capacity() - self.records.len());
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> (Record, Rest<C>) {
+        let rest = self.rest.remove(slot as usize);
+        (std::mem::replace(&mut self.records[slot as usize], Record::VACANT), rest)
+    }
+
+    /// The record of a slot, which may be vacant.
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> Option<&Record> {
+        self.records.get(slot as usize)
+    }
+
+    pub(crate) fn try_rest(&self, slot: u32) -> Option<&Rest<C>> {
+        self.rest.get(slot as usize)
     }
 
     #[inline]
-    pub(crate) fn id(&self, slot: u32) -> ConnId {
-        ConnId { generation: self.generation, slot, lease: self.uses }
+    pub(crate) fn rest(&self, slot: u32) -> &Rest<C> {
+        &self.rest[slot as usize]
     }
 
-    pub(crate) fn inactive_since(&self) -> Option<Tick> {
-        match self.state {
-            State::Active { .. } => None,
-            State::Inactive { since, .. } => Some(since),
-        }
+    #[inline]
+    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest<C> {
+        &mut self.rest[slot as usize]
     }
+
+    #[inline]
+    pub(crate) fn by_age(&mut self) -> ByAge<'_> {
+        ByAge(&mut self.records)
+    }
+
+    /// One more than the highest slot that ever was taken.
+    pub(crate) fn end(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Gives back the memory that isn't needed for slots below `end`.
+    pub(crate) fn shrink_to_fit(&mut self, end: usize) {
+        self.records.truncate(end);
+        self.records.shrink_to_fit();
+        self.rest.shrink_to_fit();
+    }
+}
+
+impl<C> Index<u32> for Slots<C> {
+    type Output = Record;
+
+    #[inline]
+    fn index(&self, slot: u32) -> &Record {
+        &self.records[slot as usize]
+    }
+}
+
+impl<C> IndexMut<u32> for Slots<C> {
+    #[inline]
+    fn index_mut(&mut self, slot: u32) -> &mut Record {
+        &mut self.records[slot as usize]
+    }
+}
+
+impl<C> Linked for Slots<C> {
+    #[inline]
+    fn links(&self, slot: u32) -> Links {
+        self[slot].links
+    }
+
+    #[inline]
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self[slot].links
+    }
+}
+
+impl Linked for ByAge<'_> {
+    #[inline]
+    fn links(&self, slot: u32) -> Links {
+        self.0[slot as usize].age
+    }
+
+    #[inline]
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self.0[slot as usize].age
+    }
+}
+
+impl Links {
+    pub(crate) const NONE: Links = Links { newer: NONE, older: NONE };
 }
 
 impl Default for List {
@@ -218,13 +247,15 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Owner;
+    use crate::table::clock::Tick;
     use crate::testing::Random;
 
     #[test]
     fn a_list_is_what_a_plain_vector_would_be() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::with_capacity(0);
         (0..30).for_each(|_| {
-            slots.insert(Record::new((), Owner(0)));
+            slots.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST));
         });
         for seed in 0..20 {
             let (mut random, mut list, mut naive) = (Random::new(seed), List::EMPTY, Vec::new());

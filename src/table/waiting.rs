@@ -8,7 +8,8 @@ use crate::table::Table;
 use crate::table::buckets::Bucket;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Request};
-use crate::table::slots::{NONE, Standing, State};
+use crate::table::record::{Standing, State};
+use crate::table::slots::NONE;
 use crate::waiting::WaiterId;
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
@@ -118,9 +119,8 @@ impl<C> Table<C> {
     }
 
     fn count_place(&mut self, bucket: u32) {
-        let it = self.buckets.get_mut(bucket);
-        it.places += 1;
-        let site = it.site;
+        self.buckets.more_mut(bucket).places += 1;
+        let site = self.buckets.get(bucket).site;
         let site = self.buckets.sites.get_mut(site);
         site.total += 1;
         site.connecting += 1;
@@ -133,9 +133,8 @@ impl<C> Table<C> {
     }
 
     fn free_place(&mut self, bucket: u32) {
-        let it = self.buckets.get_mut(bucket);
-        it.places -= 1;
-        let at = it.site;
+        self.buckets.more_mut(bucket).places -= 1;
+        let at = self.buckets.get(bucket).site;
         let site = self.buckets.sites.get_mut(at);
         site.total -= 1;
         site.connecting -= 1;
@@ -174,19 +173,21 @@ impl<C> Table<C> {
     /// O(connections that have become inactive since it did).
     pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
         let since = self.at(slot).inactive_since();
-        let older = self.ages.newest_first(Standing::Kept).find(|&other| self.at(other).inactive_since() <= since);
-        self.ages.remove(slot, Standing::Promised);
-        self.ages.insert(slot, Standing::Kept, older.unwrap_or(NONE));
-        let record = &mut self.slots[slot as usize];
+        let mut newest_first = self.ages.newest_first(&self.slots, Standing::Kept);
+        let older = newest_first.find(|&other| self.at(other).inactive_since() <= since);
+        drop(newest_first);
+        self.ages.remove(&mut self.slots, slot, Standing::Promised);
+        self.ages.insert(&mut self.slots, slot, Standing::Kept, older.unwrap_or(NONE));
+        let record = &mut self.slots[slot];
         record.flags.standing = Standing::Kept;
-        if let State::Inactive { until, .. } = &mut record.state {
-            *until = end.min(*until);
+        if let State::Inactive { since, until } = record.state() {
+            record.set_state(State::Inactive { since, until: end.min(until) });
         }
         if end != Tick::NEVER {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, end);
         }
-        let record = &self.slots[slot as usize];
+        let record = &self.slots[slot];
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.promised -= 1;
         bucket.kept += 1;
@@ -283,10 +284,7 @@ impl<C> Table<C> {
             return false;
         }
         let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
-        let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| {
-            let it = self.buckets.get(bucket);
-            it.active + it.inactive() + it.places
-        });
+        let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| self.buckets.connections(bucket));
         let it = self.buckets.sites.get_mut(site);
         it.passes += 1;
         if it.passes <= QUANTUM {

@@ -5,9 +5,10 @@ use conncache::mio::net::TcpStream;
 use conncache::mio::{Interest, Poll, Registry, Token};
 use conncache::{AggressiveCache, Builder, ChannelBindingId, ConnId, Connection, Owner, Peer, Probe};
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::TcpListener;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 pub const ME: Owner = Owner(7);
@@ -43,6 +44,16 @@ impl Connection for Scripted {
 
 pub type ScriptedCache = AggressiveCache<Scripted>;
 pub type Settings = fn(Builder<Scripted, conncache::Aggressive>) -> Builder<Scripted, conncache::Aggressive>;
+
+pub const NO_LIMITS: Settings = |builder| builder;
+
+pub const ALL_LIMITS: Settings = |builder| {
+    let (minute, many) = (Duration::from_secs(60), 20_000_000);
+    let builder = builder.idle_timeout(minute).max_lifetime(60 * minute).lifetime_jitter(minute);
+    let builder = builder.max_uses(u32::MAX).max_inactive(many).max_inactive_per_peer(many);
+    let builder = builder.max_connections(many).max_connections_per_peer(many);
+    builder.max_connecting_per_peer(many).max_waiting(many)
+};
 
 /// A cache of scripted connections, `each` to every one of `peers`.
 pub struct Ours {
@@ -135,7 +146,7 @@ impl Pool for Ours {
     }
 }
 
-impl Pool for BareMap {
+impl<S: BuildHasher + Default> Pool for BareMap<S> {
     type Taken = usize;
 
     fn take(&mut self, peer: u32) -> Option<usize> {
@@ -150,15 +161,15 @@ impl Pool for BareMap {
 }
 
 /// The least that any pool does: a map to stacks of connection numbers.
-pub struct BareMap {
-    map: HashMap<(String, u16, u32), Vec<usize>>,
+pub struct BareMap<S = RandomState> {
+    map: HashMap<(String, u16, u32), Vec<usize>, S>,
     keys: Vec<(String, u16, u32)>,
 }
 
-impl BareMap {
-    pub fn new(peers: usize, each: usize) -> BareMap {
+impl<S: BuildHasher + Default> BareMap<S> {
+    pub fn new(peers: usize, each: usize) -> BareMap<S> {
         let keys: Vec<_> = (0..peers).map(|peer| (host(peer), 443, 0)).collect();
-        let mut map = BareMap { map: HashMap::new(), keys };
+        let mut map = BareMap { map: HashMap::default(), keys };
         for connection in 0..peers * each {
             map.map
                 .entry(map.keys[connection % peers].clone())
@@ -174,6 +185,50 @@ impl BareMap {
             let found = self.map.get_mut(key).and_then(Vec::pop).expect("one is inactive");
             assert_eq!(found as u32, peer);
             self.map.get_mut(key).expect("a known peer").push(found);
+        }
+    }
+}
+
+/// A hash of a few instructions, which whoever chooses the names can make collide: the map of [`BareMap`] with it is
+/// for orientation alone.
+#[derive(Clone, Default)]
+pub struct Fast(u64);
+
+impl BuildHasher for Fast {
+    type Hasher = Fast;
+
+    fn build_hasher(&self) -> Fast {
+        Fast(0)
+    }
+}
+
+impl Hasher for Fast {
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(padded)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// For orientation: stacks in an array, for hosts whose peers are small numbers.
+pub struct Dense(Vec<Vec<usize>>);
+
+impl Dense {
+    pub fn new(peers: usize, each: usize) -> Dense {
+        Dense((0..peers).map(|peer| (0..each).map(|at| ((at * peers + peer) << 32) | peer).collect()).collect())
+    }
+
+    pub fn cycle(&mut self, order: &[u32]) {
+        for &peer in order {
+            let found = self.0[peer as usize].pop().expect("one is inactive");
+            assert_eq!(found as u32, peer);
+            self.0[std::hint::black_box(peer) as usize].push(found);
         }
     }
 }

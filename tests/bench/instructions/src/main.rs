@@ -1,4 +1,4 @@
-//! So many cycles of one kind, to be counted by callgrind: `instructions KIND CYCLES`.
+//! So many cycles of one kind, to be counted by callgrind: `instructions KIND CYCLES`. A multiple of 100 cycles is made.
 
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Registry, Token};
@@ -61,9 +61,9 @@ fn main() {
     }
 }
 
-/// Which peer is next: a fixed order without a pattern.
-fn next(peer: usize) -> usize {
-    (peer * 21 + 7) % PEERS
+/// All in a fixed order without a pattern.
+fn mixed<T>(all: &[T]) -> Vec<&T> {
+    std::iter::successors(Some(7), |at| Some((at * 21 + 7) % all.len())).map(|at| &all[at]).take(all.len()).collect()
 }
 
 fn cache(cycles: usize, builder: conncache::Builder<Light, conncache::Aggressive>) {
@@ -74,11 +74,12 @@ fn cache(cycles: usize, builder: conncache::Builder<Light, conncache::Aggressive
         let id = cache.insert(now, Light, peer, PLAIN, Owner(7)).unwrap();
         assert!(cache.checkin(now, id).unwrap().is_none());
     }
-    let mut at = 0;
-    for _ in 0..cycles {
-        at = next(at);
-        let found = cache.checkout(now, &peers[at], PLAIN, Owner(7)).unwrap();
-        assert!(matches!(cache.checkin(now, found.id), Ok(None)));
+    let order = mixed(&peers);
+    for _ in 0..cycles / PEERS {
+        for &peer in &order {
+            let found = cache.checkout(now, peer, PLAIN, Owner(7)).unwrap();
+            assert!(matches!(cache.checkin(now, found.id), Ok(None)));
+        }
     }
     assert_eq!(cache.counts().inactive, PEERS * EACH);
     std::process::exit(0);
@@ -90,11 +91,12 @@ fn map(cycles: usize) {
     for (i, key) in keys.iter().cycle().take(PEERS * EACH).enumerate() {
         map.entry(key.clone()).or_default().push(i);
     }
-    let mut at = 0;
-    for _ in 0..cycles {
-        at = next(at);
-        let found = map.get_mut(&keys[at]).and_then(Vec::pop).unwrap();
-        map.get_mut(&keys[at]).unwrap().push(found);
+    let order = mixed(&keys);
+    for _ in 0..cycles / PEERS {
+        for &key in &order {
+            let found = map.get_mut(key).and_then(Vec::pop).unwrap();
+            map.get_mut(key).unwrap().push(found);
+        }
     }
     assert_eq!(map.values().map(Vec::len).sum::<usize>(), PEERS * EACH);
     std::process::exit(0);

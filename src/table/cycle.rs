@@ -1,0 +1,119 @@
+//! What every cycle of hand-out and return does to the tables: as few lines of the processor's cache as it can.
+
+use crate::channel::ChannelBindingId;
+use crate::peer::Peer;
+use crate::state::Owner;
+use crate::table::Table;
+use crate::table::clock::Tick;
+use crate::table::record::{Standing, State};
+use crate::table::slots::{Links, NONE};
+
+impl<C> Table<C> {
+    /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits.
+    #[inline]
+    pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
+        let bucket = self.buckets.get(self.buckets.find(peer, channel)?);
+        let first = if oldest { bucket.list.oldest } else { bucket.list.newest };
+        (bucket.line == NONE && first != NONE).then_some(first)
+    }
+
+    /// Makes an inactive connection active.
+    #[inline(always)]
+    pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
+        let head = self.owners.head(owner);
+        let record = &mut self.slots[slot];
+        debug_assert!(record.is_inactive());
+        record.set_state(State::Active { owner });
+        let (at, standing, older) = (record.bucket, record.flags.standing, *head);
+        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older });
+        *head = slot;
+        let bucket = self.buckets.get_mut(at);
+        bucket.active += 1;
+        if standing == Standing::Kept && bucket.closed.is_none() {
+            bucket.kept -= 1;
+            bucket.list.take_out(&mut self.slots, slot, links);
+            self.ages.remove(&mut self.slots, slot, Standing::Kept);
+        } else {
+            self.leave_lists(slot, at, standing, links);
+            self.end_condemnation(slot);
+        }
+        self.owners.link(&mut self.slots, slot, older);
+    }
+
+    fn end_condemnation(&mut self, slot: u32) {
+        let flags = &mut self.slots[slot].flags;
+        if flags.standing == Standing::Condemned {
+            (flags.standing, flags.doomed) = (Standing::Kept, None);
+        }
+    }
+
+    /// Makes an active connection inactive; it is the newest from now on.
+    pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
+        self.set_time(slot, Tick::NEVER);
+        self.established(slot);
+        self.rest_mut(slot).alarms = 0;
+        self.shelve(slot, since, until, standing);
+        if self.lines.waiting() > 0 {
+            self.may_serve(self.at(slot).bucket);
+        }
+    }
+
+    /// Makes an active connection inactive that is established, and whose owner has no time set: how many are kept in
+    /// its bucket then.
+    #[inline(always)]
+    pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
+        let record = &mut self.slots[slot];
+        let State::Active { owner } = record.state() else {
+            unreachable!("only an active connection is made inactive")
+        };
+        let bucket = self.buckets.get_mut(record.bucket);
+        record.set_state(State::Inactive { since, until });
+        record.flags.standing = standing;
+        let due = until.min(record.lifetime_end);
+        // The entry of one that is armed is never later than the end of its lifetime.
+        if due != Tick::NEVER && !(record.flags.armed && until == Tick::NEVER) {
+            record.flags.armed = true;
+            self.deadlines.bring_forward(slot, due);
+        }
+        bucket.active -= 1;
+        match standing {
+            Standing::Promised => bucket.promised += 1,
+            _ => bucket.kept += 1,
+        }
+        let kept = bucket.kept;
+        let next = bucket.list.newest;
+        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older: next });
+        bucket.list.newest = slot;
+        match next {
+            NONE => bucket.list.oldest = slot,
+            next => self.slots[next].links.newer = slot,
+        }
+        self.owners.remove(&mut self.slots, owner, links);
+        self.ages.push_newest(&mut self.slots, slot, standing);
+        kept
+    }
+
+    /// Takes an inactive connection out of the lists it stands in.
+    pub(super) fn unlist(&mut self, slot: u32) {
+        let record = &self.slots[slot];
+        self.leave_lists(slot, record.bucket, record.flags.standing, record.links);
+    }
+
+    /// Takes an inactive connection of this bucket, standing and links out of the lists it stands in.
+    fn leave_lists(&mut self, slot: u32, bucket: u32, standing: Standing, links: Links) {
+        let it = self.buckets.get_mut(bucket);
+        match standing {
+            Standing::Kept => it.kept -= 1,
+            Standing::Promised => it.promised -= 1,
+            Standing::Condemned => self.buckets.more_mut(bucket).condemned -= 1,
+        }
+        if standing != Standing::Condemned {
+            let it = self.buckets.get_mut(bucket);
+            it.list.take_out(&mut self.slots, slot, links);
+            if it.closed.is_some() {
+                self.buckets.forget_if_emptied(bucket);
+            }
+        }
+        self.ages.remove(&mut self.slots, slot, standing);
+    }
+}
