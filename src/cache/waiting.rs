@@ -157,8 +157,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// drains, the request is refused.
     ///
     /// As long as the limits leave room, the next [`grant`](Cache::grant) can give it another place at once. So ask for
-    /// no more grants in this turn, and wait a moment before the next one. Otherwise the loop spins until the connection
-    /// can be opened; docs/embedding.md in the repository says more.
+    /// no more grants in this turn, and [lower the limit](Cache::set_limits) for a while, as docs/embedding.md in the
+    /// repository shows. Otherwise `next_deadline` stays due, and the loop spins until the connection can be opened.
     ///
     /// O(requests put back that came earlier).
     ///
