@@ -223,7 +223,7 @@ pub struct InsertError<C> {
 
 /// A connection that couldn't be parked comes back.
 pub struct ParkError<C> {
-    /// The connection, registered as before.
+    /// The connection, registered as before. Deregister it before you drop it.
     pub conn: C,
     /// Why it couldn't be parked.
     pub cause: Cause,

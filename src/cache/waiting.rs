@@ -40,7 +40,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// other; at the limit of this peer, it is one of this peer under another channel binding.
     ///
     /// At `until`, the request stops waiting, and a place that it got is no longer held. With `None` it waits for as
-    /// long as it takes, and a place is held for 30 seconds.
+    /// long as it takes, and a place is held for 30 seconds. Once the connection is inserted or reused, `until` no longer
+    /// counts: [set a deadline](Cache::set_deadline) for the connection.
     ///
     /// A host that uses this calls [`grant`](Cache::grant) in each turn of its loop, before
     /// [`expire`](Cache::expire). Otherwise [`next_deadline`](Cache::next_deadline) stays due, and the loop spins.
@@ -129,7 +130,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The connection comes back with the cause, and nothing has changed. If the place's time was over, the cause is
-    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too. So does a place of another cache, with the same cause.
+    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too: [give it up](Cache::give_up), or it is held until its
+    /// time is over. A place of another cache comes back with [`Cause::PlaceGone`].
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if self.held(&place).is_none() {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());
@@ -156,8 +158,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// drains, the request is refused.
     ///
     /// As long as the limits leave room, the next [`grant`](Cache::grant) can give it another place at once. So ask for
-    /// no more grants in this turn, and wait a moment before the next one. Otherwise the loop spins until the connection
-    /// can be opened; docs/embedding.md in the repository says more.
+    /// no more grants in this turn, and [lower the limit](Cache::set_limits) for a while, as docs/embedding.md in the
+    /// repository shows. Otherwise `next_deadline` stays due, and the loop spins until the connection can be opened.
     ///
     /// O(requests put back that came earlier).
     ///
