@@ -1,17 +1,15 @@
 //! Where clients come in, and how the descriptors are shared out when they don't suffice.
 //!
 //! Clients must not take them all, or none of them could be answered: one descriptor is kept spare for an upstream
-//! connection, exchanges without a connection wait for one, and nobody is let in before they have theirs. Meanwhile
+//! connection, requests without a connection wait in line for one, and nobody is let in before they have theirs. Meanwhile
 //! clients are asked to close after their answers.
 
 use crate::address::Listen;
 use crate::client::{Client, Ending};
-use crate::drive::Next;
 use crate::proxy::{Proxy, STATUS};
 use conncache::mio::net::{TcpListener, TcpStream};
 use conncache::mio::{Interest, Registry, Token};
 use log::{info, warn};
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,8 +28,6 @@ pub struct Doors {
     pub stuck: bool,
     /// When they last ran out.
     ran_out: Option<Instant>,
-    /// The clients whose exchanges wait for a connection, the first come first.
-    waiting: VecDeque<usize>,
     /// Holds a descriptor for the one upstream connection that there has to be.
     spare: Option<Registry>,
 }
@@ -44,9 +40,9 @@ struct Door {
 }
 
 impl Doors {
-    /// Whether there is somebody to let in.
-    pub fn is_ready(&self) -> bool {
-        !self.stuck && self.waiting.is_empty() && self.listeners.iter().any(|door| door.pending)
+    /// Whether nobody is let in any more.
+    pub fn are_shut(&self) -> bool {
+        self.listeners.is_empty()
     }
 
     pub fn shut(&mut self, registry: &Registry) {
@@ -82,6 +78,12 @@ impl Proxy {
         }
     }
 
+    /// Whether there is somebody to let in.
+    pub fn is_door_ready(&self) -> bool {
+        let others_wait = self.is_short() && self.cache.counts().waiting > 0;
+        !self.doors.stuck && !others_wait && self.doors.listeners.iter().any(|door| door.pending)
+    }
+
     /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets
     /// a newcomer in its place.
     pub fn knock(&mut self, token: Token) {
@@ -100,7 +102,7 @@ impl Proxy {
         }
         for at in 0..self.doors.listeners.len() {
             for _ in 0..MOST_ACCEPTS {
-                if !self.doors.is_ready() || !self.doors.listeners[at].pending {
+                if !self.is_door_ready() || !self.doors.listeners[at].pending {
                     break;
                 }
                 self.accept_one(at);
@@ -167,33 +169,6 @@ impl Proxy {
     pub fn make_room_upstream(&mut self) -> bool {
         let alone = self.cache.counts().active == 0;
         self.make_room(0) || (alone && self.doors.spare.take().is_some())
-    }
-
-    /// Leaves an exchange without a connection until there is a descriptor for one.
-    pub fn wait_for_room(&mut self, key: usize) {
-        if let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) {
-            exchange.waiting = true;
-            self.doors.waiting.push_back(key);
-        }
-    }
-
-    /// Finds connections for those who wait, as many as there are by now.
-    pub fn serve_waiting(&mut self) {
-        for _ in 0..self.doors.waiting.len() {
-            let Some(key) = self.doors.waiting.pop_front() else { return };
-            let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
-                continue;
-            };
-            if !std::mem::take(&mut exchange.waiting) {
-                continue;
-            }
-            if let Next::Again | Next::Yield = self.link(key) {
-                self.again.push(key);
-            }
-            if self.doors.waiting.back() == Some(&key) {
-                return self.doors.waiting.rotate_right(1);
-            }
-        }
     }
 }
 

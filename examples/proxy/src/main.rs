@@ -2,8 +2,8 @@
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
 //! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's bytes in
-//! `client`, a response's in `answering`, the choice of the connection in `upstream`; `pinning` is for connections that
-//! serve one client alone, `tunnel` for those that have left HTTP.
+//! `client`, a response's in `answering`, the choice of the connection in `upstream`, waiting for one in `line`;
+//! `pinning` is for connections that serve one client alone, `tunnel` for those that have left HTTP.
 
 mod address;
 mod answering;
@@ -18,6 +18,7 @@ mod ending;
 mod exchange;
 mod journal;
 mod latency;
+mod line;
 mod messages;
 mod metrics;
 mod options;

@@ -23,6 +23,11 @@ impl Proxy {
         text.one("connections_opened_total", "counter", "Upstream connections opened.", counts.opened);
         text.one("connections_reused_total", "counter", "Requests sent on a reused connection.", counts.reused);
         text.one("connections_dead_total", "counter", "Reused connections that had died.", counts.handed_out_dead);
+        text.one("requests_waiting", "gauge", "Requests that wait for a connection.", stats.waiting);
+        text.one("requests_waited_total", "counter", "Requests that had to wait for a connection.", stats.waited);
+        text.one("waits_timed_out_total", "counter", "Requests that waited in vain.", stats.timed_out);
+        let longest = self.cache.longest_wait().as_secs_f64();
+        text.one("longest_wait_seconds", "gauge", "For how long the request waits that waits for longest.", longest);
         text.family("connections_left_total", "counter", "Upstream connections that ended, by reason.");
         for &reason in Reason::ALL {
             text.sample("connections_left_total", &[("reason", &reason.as_str())], stats.left(reason));
@@ -46,6 +51,11 @@ impl Proxy {
             for (state, count) in [("active", counts.active), ("inactive", counts.inactive)] {
                 text.sample("upstream_connections", &[("upstream", name), ("state", &state)], count);
             }
+        }
+        text.family("upstream_requests_waiting", "gauge", "Requests that wait for a connection to the upstream.");
+        for (at, (name, _)) in each() {
+            let waiting = self.cache.counts_of_peer(&self.upstreams[at].peer).waiting;
+            text.sample("upstream_requests_waiting", &[("upstream", name)], waiting);
         }
         text.family("upstream_requests_total", "counter", "Requests sent to the upstream.");
         for (_, (name, counts)) in each() {

@@ -21,6 +21,11 @@ usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
   --idle-timeout SECS        close those inactive for so long (default 60)
+  --max-connections-per-upstream N
+                             open at most N connections to one upstream; further requests wait in line (default: no
+                             limit); WebSocket connections aren't counted
+  --wait SECS                answer with 503 a request that has waited for so long (default: as --connect-timeout)
+  --max-waiting N            answer with 503 at once if N requests wait already (default: no limit)
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               use each for at most N requests (default: any number)
   --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
@@ -69,6 +74,8 @@ pub struct Times {
     /// For progress: a head, a response, room to write.
     pub timeout: Duration,
     pub connect: Duration,
+    /// For a connection to become free.
+    pub wait: Duration,
     /// Before an upstream that failed is tried again.
     pub quarantine: Duration,
     /// For further requests, once the end has begun.
@@ -85,6 +92,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
         times: Times {
             timeout: Duration::from_secs(30),
             connect: Duration::from_secs(5),
+            wait: Duration::ZERO,
             quarantine: Duration::from_secs(10),
             grace: Duration::from_secs(2),
         },
@@ -97,6 +105,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
     };
     options.limits.max_inactive = Some(1024);
     options.limits.idle_timeout = Some(Duration::from_secs(60));
+    let mut wait = None;
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(text)? {
         match arg {
@@ -112,6 +121,15 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             Long("max-inactive-per-peer") => {
                 options.limits.max_inactive_per_peer = Some(value(&mut parser, "--max-inactive-per-peer")?);
             }
+            Long("max-connections-per-upstream") => {
+                let most = value(&mut parser, "--max-connections-per-upstream")?;
+                if most == 0 {
+                    return Err("--max-connections-per-upstream 0: nothing could be answered".into());
+                }
+                options.limits.max_connections_per_peer = Some(most);
+            }
+            Long("max-waiting") => options.limits.max_waiting = Some(value(&mut parser, "--max-waiting")?),
+            Long("wait") => wait = Some(seconds(&mut parser, "--wait")?),
             Long("max-uses") => options.limits.max_uses = Some(value(&mut parser, "--max-uses")?),
             Long("idle-timeout") => options.limits.idle_timeout = Some(seconds(&mut parser, "--idle-timeout")?),
             Long("max-lifetime") => {
@@ -151,6 +169,10 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             other => return Err(other.unexpected().to_string()),
         }
     }
+    if wait.is_some_and(|wait| wait.is_zero()) {
+        return Err("--wait 0: nobody could wait; --max-waiting 0 says so".into());
+    }
+    options.times.wait = wait.unwrap_or(options.times.connect);
     if let Limits { max_inactive: Some(all), max_inactive_per_peer: Some(per_peer), .. } = options.limits {
         if per_peer > all {
             return Err(format!("--max-inactive-per-peer {per_peer}: more than --max-inactive, {all}"));

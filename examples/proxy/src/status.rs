@@ -46,6 +46,8 @@ impl Proxy {
         json.open_field("limits", '{');
         json.field("max_inactive", Number(limits.max_inactive));
         json.field("max_inactive_per_peer", Number(limits.max_inactive_per_peer));
+        json.field("max_connections_per_peer", Number(limits.max_connections_per_peer));
+        json.field("max_waiting", Number(limits.max_waiting));
         json.field("idle_timeout_ms", ms(limits.idle_timeout));
         json.field("max_lifetime_ms", ms(limits.max_lifetime));
         json.field("max_uses", Number(limits.max_uses));
@@ -57,6 +59,10 @@ impl Proxy {
             ("inactive", stats.inactive as u64),
             ("handed_out", stats.handed_out),
             ("missed", stats.missed),
+            ("waiting", stats.waiting as u64),
+            ("waited", stats.waited),
+            ("timed_out", stats.timed_out),
+            ("longest_wait_ms", self.cache.longest_wait().as_millis() as u64),
             ("probes", stats.probes),
             ("found_dead", stats.found_dead),
             ("stale_events", stats.stale_events),
@@ -80,6 +86,7 @@ impl Proxy {
             json.field("inactive", of_peer.inactive);
             let state = if self.balance.is_quarantined(at, self.now) { "quarantined" } else { "up" };
             json.field("state", Quoted(state));
+            json.field("waiting", of_peer.waiting);
             json.field("requests", of_upstream.requests);
             json.field("errors", of_upstream.errors);
             json.field("connect_failed", of_upstream.connect_failed);
