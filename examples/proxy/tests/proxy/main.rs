@@ -24,3 +24,4 @@ mod tunnels;
 mod unsafe_requests;
 mod uploading;
 mod upstreams;
+mod waiting;
