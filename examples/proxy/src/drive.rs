@@ -188,7 +188,7 @@ impl Proxy {
                 }
             }
             Ok(Progress::Yield) => Next::Yield,
-            Ok(Progress::Switched) => self.begin_tunnel(key, id),
+            Ok(Progress::Switched) => self.begin_tunnel(key),
             Ok(Progress::Complete { reusable }) => {
                 self.give_back(key, id, reusable);
                 self.counts.passed_on += 1;

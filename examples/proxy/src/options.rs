@@ -23,7 +23,7 @@ usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options
   --idle-timeout SECS        close those inactive for so long (default 60)
   --max-connections-per-upstream N
                              open at most N connections to one upstream; further requests wait in line (default: no
-                             limit); WebSocket connections aren't counted
+                             limit)
   --wait SECS                answer with 503 a request that has waited for so long (default: as --connect-timeout)
   --max-waiting N            answer with 503 at once if N requests wait already (default: no limit)
   --max-lifetime SECS        close those that are so old (default: any age)

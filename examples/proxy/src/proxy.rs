@@ -102,21 +102,14 @@ impl Proxy {
         })
     }
 
-    /// Each client has two tokens: its own, and one for the upstream's end of a tunnel.
     pub fn client_token(key: usize) -> Token {
-        Token(FIRST_CLIENT + 2 * key)
-    }
-
-    pub fn tunnel_token(key: usize) -> Token {
-        Token(FIRST_CLIENT + 2 * key + 1)
+        Token(FIRST_CLIENT + key)
     }
 
     /// An event under one of the clients' tokens.
     pub fn on_host_event(&mut self, event: &Event) {
-        match event.token().0.checked_sub(FIRST_CLIENT) {
-            Some(at) if at % 2 == 0 => self.on_client(at / 2, event),
-            Some(at) => self.on_tunnel(at / 2, event),
-            None => {}
+        if let Some(key) = event.token().0.checked_sub(FIRST_CLIENT) {
+            self.on_client(key, event);
         }
     }
 
@@ -171,7 +164,6 @@ impl Proxy {
         let Some(mut client) = self.clients.try_remove(key) else { return };
         if let Some(exchange) = client.exchange.take() {
             exchange.link.into_iter().for_each(|link| self.drop_link(link));
-            exchange.tunnel.into_iter().for_each(|tunnel| self.drop_tunnel(tunnel));
             exchange.waiter.into_iter().for_each(|waiter| self.leave_line(waiter));
         }
         client.inbox.release(&mut self.pool);
