@@ -52,30 +52,70 @@ impl Doors {
     }
 }
 
+/// Binds each of the addresses, with the same port, once for each thread; returns those that there are, and the
+/// listeners of each thread. A name may have addresses that this machine hasn't.
+pub fn bind(listen: &Listen, threads: usize) -> io::Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>)> {
+    let (mut bound, mut failed) = (Vec::<SocketAddr>::new(), None);
+    let mut shares: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+    for &(mut addr) in &listen.addrs {
+        let any_port = addr.port() == 0;
+        if let (true, Some(first)) = (any_port, bound.first()) {
+            addr.set_port(first.port());
+        }
+        match bind_one(addr, threads) {
+            Ok((addr, listeners)) => {
+                bound.push(addr);
+                shares.iter_mut().zip(listeners).for_each(|(share, listener)| share.push(listener));
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !any_port => return Err(error),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok((bound, shares)),
+    }
+}
+
+fn bind_one(addr: SocketAddr, threads: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let listener = TcpListener::bind(addr)?;
+    let addr = listener.local_addr()?;
+    if threads == 1 {
+        return Ok((addr, vec![listener]));
+    }
+    // It has found out that nobody else listens there. Listeners that share an address would share it with another
+    // process, too.
+    drop(listener);
+    let listeners: io::Result<_> = (0..threads).map(|_| bind_shared(addr)).collect();
+    Ok((addr, listeners?))
+}
+
+/// A listener that shares its address with others: the kernel gives each client to one of them.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
+fn bind_shared(addr: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd")))]
+fn bind_shared(_: SocketAddr) -> io::Result<TcpListener> {
+    Err(io::Error::new(ErrorKind::Unsupported, "listeners can't share an address here: --threads 1"))
+}
+
 impl Proxy {
-    /// Listens at each of the addresses, with the same port; returns those that there are. A name may have addresses
-    /// that this machine hasn't.
-    pub fn listen(&mut self, listen: &Listen, token: Token) -> io::Result<Vec<SocketAddr>> {
-        let (mut bound, mut failed) = (Vec::<SocketAddr>::new(), None);
-        for &(mut addr) in &listen.addrs {
-            let any_port = addr.port() == 0;
-            if let (true, Some(first)) = (any_port, bound.first()) {
-                addr.set_port(first.port());
-            }
-            match TcpListener::bind(addr) {
-                Ok(mut listener) => {
-                    self.registry.register(&mut listener, token, Interest::READABLE)?;
-                    bound.push(listener.local_addr()?);
-                    self.doors.listeners.push(Door { listener, token, pending: true });
-                }
-                Err(error) if error.kind() == ErrorKind::AddrInUse && !any_port => return Err(error),
-                Err(error) => failed = Some(error),
-            }
+    /// Lets clients in that come to these listeners.
+    pub fn listen(&mut self, listeners: Vec<TcpListener>, token: Token) -> io::Result<()> {
+        for mut listener in listeners {
+            self.registry.register(&mut listener, token, Interest::READABLE)?;
+            self.doors.listeners.push(Door { listener, token, pending: true });
         }
-        match failed {
-            Some(error) if bound.is_empty() => Err(error),
-            _ => Ok(bound),
-        }
+        Ok(())
     }
 
     /// Whether there is somebody to let in.

@@ -5,6 +5,7 @@ use crate::balance::Balance;
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
+use crate::crew::Crew;
 use crate::doors::Doors;
 use crate::journal::{End, Journal};
 use crate::options::Times;
@@ -19,7 +20,7 @@ use slab::Slab;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// The host's tokens: the two listeners, the signals, and from here on the clients. The cache has its own block.
+/// The host's tokens: the two listeners, the signals, other threads, and from here on the clients. The cache has its own block.
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
 pub const SIGNAL: Token = Token(2);
@@ -65,6 +66,7 @@ pub struct Proxy {
     /// The channel binding made last, for a client with connections of its own.
     pub last_channel: ChannelBindingId,
     next_sweep: Instant,
+    pub crew: Crew,
 }
 
 impl Proxy {
@@ -99,6 +101,7 @@ impl Proxy {
             doors: Doors::default(),
             last_channel: FRESH,
             next_sweep: now,
+            crew: Crew::default(),
         })
     }
 
@@ -247,6 +250,7 @@ impl Proxy {
     pub fn drain(&mut self) {
         info!("event=drain clients={}", self.clients.len());
         self.draining = true;
+        self.crew.drain();
         self.grace_end = self.now.checked_add(self.grace);
         self.drain_end = self.grace_end.and_then(|end| end.checked_add(self.timeout));
         // No connection is kept but for those who wait. They are served: a cache that drains would have them refused.

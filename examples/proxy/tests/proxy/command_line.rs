@@ -30,6 +30,8 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
         (&["--max-connections-per-upstream", "0"], "--max-connections-per-upstream 0: "),
         (&["--max-waiting", "-1"], "--max-waiting -1: "),
         (&["--wait", "0"], "--wait 0: "),
+        (&["--threads", "0"], "--threads 0: "),
+        (&["--threads", "2", "--max-connections-per-upstream", "1"], "--max-connections-per-upstream 1: less than"),
         (&["--grace", "x"], "--grace x: "),
         (&["--seconds", "-1"], "--seconds -1: "),
         (&["--max-inactive", "1", "--max-inactive-per-peer", "2"], "--max-inactive-per-peer 2: "),

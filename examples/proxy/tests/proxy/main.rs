@@ -20,6 +20,7 @@ mod messages;
 mod refusals;
 mod repeating;
 mod streaming;
+mod threads;
 mod tunnels;
 mod unsafe_requests;
 mod uploading;
