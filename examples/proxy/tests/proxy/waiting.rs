@@ -18,7 +18,7 @@ struct Held {
 
 enum Answer {
     Whole,
-    /// And closes, without saying so before.
+    /// And closes, as it says.
     Last,
     None,
 }
@@ -32,11 +32,10 @@ impl Held {
             while let Some(path) = path(&conn.head()) {
                 tell.send(path.clone()).unwrap();
                 let answer = wait.lock().unwrap().recv().unwrap();
-                if !matches!(answer, Answer::None) {
-                    conn.send(&ok(&path));
-                }
-                if !matches!(answer, Answer::Whole) {
-                    return;
+                match answer {
+                    Answer::Whole => conn.send(&ok(&path)),
+                    Answer::Last => return conn.send(&ok(&path).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")),
+                    Answer::None => return,
                 }
             }
         });
@@ -146,7 +145,7 @@ fn those_who_wait_are_served_in_the_order_in_which_they_came() {
     assert_eq!(answer(&mut first), (200, "/first".into()));
     for (path, client) in paths.iter().zip(&mut line) {
         assert_eq!(held.next(), *path);
-        // After every other answer the upstream hangs up.
+        // After two of the answers the upstream hangs up.
         held.go.send(if path.ends_with(['2', '4']) { Answer::Last } else { Answer::Whole }).unwrap();
         assert_eq!(answer(client), (200, path.to_string()));
     }
