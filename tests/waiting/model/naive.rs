@@ -1,6 +1,6 @@
 //! The reference: connections, places and requests in plain vectors, and what the limits say of them.
 
-use crate::common::scripted::{Far, Shared};
+use crate::common::scripted::{EDGES_ARE_EMULATED, Far, Shared};
 use conncache::{ChannelBindingId, ConnId, Limits, Owner, Place, Reason, WaiterId};
 use std::time::{Duration, Instant};
 
@@ -256,7 +256,7 @@ impl Naive {
         // Where edges are emulated, it is probed then.
         let far = match conn.wire.borrow().far {
             Far::Quiet => None,
-            _ if !cfg!(mio_unsupported_force_poll_poll) => None,
+            _ if !EDGES_ARE_EMULATED => None,
             Far::Closed => Some(Reason::HungUp),
             Far::Unsolicited => Some(Reason::Unsolicited),
             Far::Failed => Some(Reason::Failed),
