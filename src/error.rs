@@ -48,7 +48,7 @@ pub struct NotFound;
 
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("connection not found in the cache")
+        f.write_str("connection not found in the cache, or its lease is over")
     }
 }
 
