@@ -83,6 +83,7 @@ pub trait Connection: Source {
 
 /// What a probe of an inactive connection found.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Probe {
     /// Open, no error, nothing to read.
     Quiet,

@@ -48,7 +48,7 @@ pub struct NotFound;
 
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("connection not found in the cache")
+        f.write_str("connection not found in the cache, or its lease is over")
     }
 }
 
@@ -158,7 +158,7 @@ pub enum Cause {
     },
     /// Requests wait for a connection to this peer, and nobody overtakes them.
     OthersWait,
-    /// The place was given up, or its time was over.
+    /// The place's time was over, or it is another cache's.
     PlaceGone,
     /// The connection itself has failed, by a reset, say.
     Failed(io::Error),
@@ -175,7 +175,7 @@ impl fmt::Display for Cause {
             Cause::TokenOfCache(token) => write!(f, "token: {} lies in the cache's own block", token.0),
             Cause::AtLimit { limit, most } => write!(f, "{limit} = {most}: there are as many connections already"),
             Cause::OthersWait => f.write_str("requests wait for a connection to this peer"),
-            Cause::PlaceGone => f.write_str("the place is no longer held: its time was over"),
+            Cause::PlaceGone => f.write_str("the place isn't held here: its time was over, or it is another cache's"),
             Cause::Refused(reason) => write!(f, "connection refused by the cache: {reason}"),
             Cause::Failed(error) => write!(f, "connection has failed: {error}"),
             Cause::Registry(error) => write!(f, "connection couldn't be registered: {error}"),
@@ -223,7 +223,7 @@ pub struct InsertError<C> {
 
 /// A connection that couldn't be parked comes back.
 pub struct ParkError<C> {
-    /// The connection, registered as before.
+    /// The connection, registered as before. Deregister it before you drop it.
     pub conn: C,
     /// Why it couldn't be parked.
     pub cause: Cause,

@@ -122,7 +122,8 @@
 //! * In each turn, call [`grant`](Cache::grant) until it returns `None`. It serves those who wait, in their order.
 //!
 //! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) tell when an owner has had a connection for too
-//! long.
+//! long. A host that sets deadlines calls `overdue` in each turn until it returns `None`, before `grant`. Without these
+//! calls of `grant` and `overdue`, `next_deadline` stays due, and the loop spins.
 //!
 //! # Guarantees
 //!

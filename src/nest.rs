@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// events as there is room for. What follows depends on how the outer loop watches the descriptor:
 ///
 /// * **Level-triggered:** wait again. If anything is left, the outer loop wakes you at once.
+/// * **One-shot** (the default of the `polling` crate, `EPOLLONESHOT`): after the turn, watch the descriptor again, and
+///   wait. If anything is left, the outer loop wakes you at once.
 /// * **Edge-triggered** (also: a readiness flag that you clear yourself, or a multishot poll): ask
 ///   [`has_more`](Nest::has_more). If there is more, serve your other sources without waiting, and then take another
 ///   turn. The outer loop doesn't report again what is left.

@@ -18,7 +18,9 @@ pub enum Reason {
     NotConnected,
     /// It was inactive for as long as allowed.
     IdleTimeout,
-    /// Its own deadline came.
+    /// It reached the deadline that it got when it became inactive, from
+    /// [`checkin_until`](crate::Cache::checkin_until), say. (The deadline of an active connection, set by
+    /// [`set_deadline`](crate::Cache::set_deadline), evicts nothing.)
     Deadline,
     /// It became as old as allowed.
     MaxLifetime,
@@ -32,9 +34,10 @@ pub enum Reason {
     MadeRoom,
     /// The policy decided so.
     Policy,
-    /// The host closed its peer.
+    /// The host [closed its peer](crate::Cache::close_peer). (If the peer itself hangs up, that is
+    /// [`HungUp`](Reason::HungUp).)
     PeerClosed,
-    /// The host closed its channel binding.
+    /// The host [closed its channel binding](crate::Cache::close_channel).
     ChannelClosed,
     /// The cache is being drained.
     Drained,

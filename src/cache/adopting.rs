@@ -23,9 +23,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// `owner`'s. The cache registers it for reading and writing. So a move from one loop to another costs one
     /// deregistration there and one registration here.
     ///
-    /// It keeps its peer, channel binding, age, uses and end of lifetime. A [`close_peer`](Cache::close_peer) or
-    /// [`close_channel`](Cache::close_channel) in the meantime holds. The move doesn't count as a use. A deadline of its
-    /// own and private data don't move with it: take [`private`](Evicted::private) out first if you need it.
+    /// It keeps its peer, channel binding, age, uses and end of lifetime (if this cache's isn't earlier). A
+    /// [`close_peer`](Cache::close_peer) or [`close_channel`](Cache::close_channel) in the meantime holds. The move
+    /// doesn't count as a use. A deadline of its own and private data don't move with it: take
+    /// [`private`](Evicted::private) out first if you need it.
     ///
     /// It isn't probed. If it was inactive, [check it in](Cache::checkin); the next hand-out probes it.
     ///
@@ -86,7 +87,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (opened, if is_ours { fixed } else { self.lifetime_end(opened, jitter).min(fixed) })
     }
 
-    /// Whether its peer or channel binding was closed while a connection that comes back was away.
+    /// Whether the peer or channel binding of a connection that comes back was closed before it left, or since.
     pub(super) fn closed_since(&self, history: &History, peer: &Peer, channel: ChannelBindingId) -> Option<Reason> {
         let caches = [history.cache, self.tokens.serial()];
         history.closed.or_else(|| closings::since(history.epoch, caches, peer, channel))

@@ -59,7 +59,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             None => (since, 1, false, self.lifetime_end(since, &mut jitter)),
         };
         let until = options.until.map_or(Tick::NEVER, |until| clock.tick(until));
-        let closed = options.history.as_ref().and_then(|history| self.closed_since(history, peer, channel));
+        let closed = options.history.as_ref().and_then(|history| {
+            let hung_up = history.read_closed.then_some(Reason::HungUp);
+            hung_up.or_else(|| self.closed_since(history, peer, channel))
+        });
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
         let most = self.most_to(peer);
         let bucket = self.table.buckets.find(peer, channel);

@@ -13,7 +13,10 @@ use std::time::Instant;
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Sets a deadline for the owner of an active connection, for a response to arrive, say; `None` removes it. When it
     /// has come, [`overdue`](Cache::overdue) returns the connection. [`next_deadline`](Cache::next_deadline) covers it.
-    /// It ends when the connection is given back or leaves.
+    /// It ends when the connection is given back or leaves. An insertion sets none, so set one for connecting, too.
+    ///
+    /// A host that sets deadlines calls [`overdue`](Cache::overdue) in each turn. Otherwise `next_deadline` stays due,
+    /// and the loop spins.
     ///
     /// # Errors
     ///

@@ -162,7 +162,7 @@ impl<C: Connection, P: Policy> Index<ConnId> for Cache<C, P> {
     fn index(&self, id: ConnId) -> &C {
         match self.get(id) {
             Some(conn) => conn,
-            None => panic!("connection {id} is not in the cache"),
+            None => panic!("connection {id} is not in the cache, or its lease is over"),
         }
     }
 }
@@ -175,7 +175,7 @@ impl<C: Connection, P: Policy> IndexMut<ConnId> for Cache<C, P> {
     fn index_mut(&mut self, id: ConnId) -> &mut C {
         match self.get_mut(id) {
             Some(conn) => conn,
-            None => panic!("connection {id} is not in the cache"),
+            None => panic!("connection {id} is not in the cache, or its lease is over"),
         }
     }
 }

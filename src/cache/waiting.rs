@@ -40,7 +40,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// other; at the limit of this peer, it is one of this peer under another channel binding.
     ///
     /// At `until`, the request stops waiting, and a place that it got is no longer held. With `None` it waits for as
-    /// long as it takes, and a place is held for 30 seconds.
+    /// long as it takes, and a place is held for 30 seconds. Once the connection is inserted or reused, `until` no longer
+    /// counts: [set a deadline](Cache::set_deadline) for the connection.
     ///
     /// A host that uses this calls [`grant`](Cache::grant) in each turn of its loop, before
     /// [`expire`](Cache::expire). Otherwise [`next_deadline`](Cache::next_deadline) stays due, and the loop spins.
@@ -129,10 +130,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The connection comes back with the cause, and nothing has changed. If the place's time was over, the cause is
-    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too.
+    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too: [give it up](Cache::give_up), or it is held until its
+    /// time is over. A place of another cache comes back with [`Cause::PlaceGone`].
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if self.held(&place).is_none() {
-            return Err(InsertError { conn, cause: Cause::PlaceGone, place: None });
+            let place = Some(place).filter(|place| place.cache != self.tokens.serial());
+            return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
         match self.take_in(now, conn, &place.peer, place.channel, place.owner, 0) {
             Ok(id) => {
@@ -151,16 +154,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Returns a place and puts its request at the head of its line: for a host that can't open the connection at the
     /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on. Requests that are put back
-    /// stay in the order in which they came. While the cache drains, the request is refused.
+    /// stay in the order in which they came, even in a line that is [full](crate::Limits::max_waiting). While the cache
+    /// drains, the request is refused.
     ///
-    /// As long as the limits leave room, the request can be granted another place at once. If nothing has changed by
-    /// then, the loop spins; docs/embedding.md in the repository says what to do.
+    /// As long as the limits leave room, the next [`grant`](Cache::grant) can give it another place at once. So ask for
+    /// no more grants in this turn, and [lower the limit](Cache::set_limits) for a while, as docs/embedding.md in the
+    /// repository shows. Otherwise `next_deadline` stays due, and the loop spins until the connection can be opened.
     ///
     /// O(requests put back that came earlier).
-    ///
-    /// The next grant may give it a place at once. So ask for no more grants in this turn, and wait a moment before the
-    /// next one; otherwise the loop spins until the connection can be opened. It may stand in a line that is
-    /// [full](crate::Limits::max_waiting).
     ///
     /// # Errors
     ///
@@ -348,7 +349,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether the next grant may find something for somebody who waits. It may say so in vain if many wait for peers
     /// that have no room.
     fn is_anybodys_turn(&mut self, now: Tick) -> bool {
-        if self.table.lines.is_any_ready() || !self.is_room_in_all() {
+        if !self.is_room_in_all() {
             return true;
         }
         for _ in 0..MOST_LOOKS {

@@ -15,9 +15,6 @@ use std::time::Duration;
 pub const PLAIN: ChannelBindingId = ChannelBindingId(0);
 pub const TLS: ChannelBindingId = ChannelBindingId(1);
 pub const ME: Owner = Owner(1);
-/// Whether mio has to emulate edges here. Then a connection is probed when it becomes inactive, too, and is registered
-/// for writing only while it is active.
-pub const EDGES_ARE_EMULATED: bool = cfg!(any(windows, mio_unsupported_force_poll_poll));
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// No limits but those that `set` sets.

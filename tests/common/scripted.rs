@@ -7,6 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
+/// Whether mio has to emulate edges here. Then a connection is probed when it becomes inactive, too, and is registered
+/// for writing only while it is active.
+pub const EDGES_ARE_EMULATED: bool = cfg!(any(windows, mio_unsupported_force_poll_poll));
+
 thread_local! {
     /// Looks at any connection of the thread.
     pub static PROBES: Cell<u64> = const { Cell::new(0) };

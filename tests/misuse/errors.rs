@@ -12,7 +12,7 @@ use std::time::Instant;
 fn errors_say_what_went_wrong_and_lead_to_the_systems() {
     use std::error::Error;
     let told = |error: StateError| error.to_string();
-    assert_eq!(told(StateError::NotFound), "connection not found in the cache");
+    assert_eq!(told(StateError::NotFound), "connection not found in the cache, or its lease is over");
     assert_eq!(told(StateError::AlreadyInactive), "connection is inactive already");
     assert_eq!(told(StateError::OwnedBy(Owner(7))), "connection is owned by 7");
     assert_eq!(told(StateError::OtherPeer), "connection is kept for another peer");

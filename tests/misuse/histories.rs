@@ -6,7 +6,9 @@ use crate::common::scripted::{Scripted, Shared};
 use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::{INSTANT, host};
 use conncache::mio::{Interest, Token};
-use conncache::{Cause, ConnId, ConnState, Evicted, History, Limits, ParkError, ParkOptions, Peer, Reason, Taken};
+use conncache::{
+    Cause, ConnId, ConnState, Evicted, Handled, History, Limits, ParkError, ParkOptions, Peer, Reason, Taken,
+};
 
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
@@ -182,6 +184,27 @@ fn what_leaves_after_its_peer_or_channel_was_closed_is_not_taken_back() {
 }
 
 #[test]
+fn what_leaves_after_its_peer_was_closed_is_not_kept_where_it_is_adopted() {
+    let (mut old, mut new) = (host(|_| ()), host(|_| ()));
+    let id = old.insert(Light);
+    old.cache.close_peer(&old.peer);
+    let evicted = old.cache.remove(id).unwrap();
+    let id = new.cache.adopt(new.now, evicted, ME).unwrap();
+    assert_eq!(new.checkin(id), Some((id, Reason::PeerClosed)));
+}
+
+#[test]
+fn what_was_reported_closed_while_active_is_not_parked() {
+    let mut host = host(|_| ());
+    let id = host.insert(Light);
+    let token = host.cache.token(id).unwrap();
+    assert!(matches!(host.cache.handle_readiness(token, true), Handled::Active { .. }));
+    let evicted = host.cache.remove(id).unwrap();
+    let (to, options) = (host.peer.clone(), ParkOptions::default().history(evicted.history));
+    assert_eq!(refused(host.cache.park(host.now, evicted.conn, &to, PLAIN, options)), Reason::HungUp);
+}
+
+#[test]
 fn what_the_host_opened_before_a_closing_is_refused_too() {
     let mut host = host(|_| ());
     let before = History::opened_at(host.now);
@@ -214,13 +237,14 @@ fn what_is_known_to_be_connected_is_not_asked_again() {
     let (conn, wire) = Scripted::new(0);
     host.keep(conn);
     assert_eq!(asked(&wire), 1);
+    let [_, before, _] = wire.borrow().calls;
     for _ in 0..10 {
         let taken = take(&mut host);
         let options = ParkOptions::default().history(taken.history);
         assert!(host.cache.park(host.now, taken.conn, &host.peer, PLAIN, options).unwrap().evicted.is_none());
     }
     // Each is one registration.
-    assert_eq!((asked(&wire), wire.borrow().calls), (1, [1, 20, 0]));
+    assert_eq!((asked(&wire), wire.borrow().calls), (1, [1, before + 20, 0]));
     let taken = take(&mut host);
     let options = ParkOptions::default();
     assert!(host.cache.park(host.now, taken.conn, &host.peer, PLAIN, options).is_ok());

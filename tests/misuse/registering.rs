@@ -1,7 +1,7 @@
 //! Registering that fails, and how often it is done.
 
-use crate::common::scripted::{self, Scripted};
-use crate::common::{EDGES_ARE_EMULATED, ME, PLAIN};
+use crate::common::scripted::{self, EDGES_ARE_EMULATED, Scripted};
+use crate::common::{ME, PLAIN};
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{AggressiveCache, Cause, ConnState, Connection, Counts, ParkOptions, Peer, Probe, Reason};

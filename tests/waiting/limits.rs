@@ -1,7 +1,7 @@
 //! The limits on all connections: once met, never exceeded.
 
 use super::*;
-use crate::common::TLS;
+use crate::common::{SECOND, TLS};
 use conncache::{Cache, Candidate, Cause, ConnState, ParkOptions, Policy, Reason, StateError, Verdict};
 
 #[test]
@@ -157,4 +157,17 @@ fn those_who_wait_for_a_full_peer_keep_no_other_from_opening() {
     assert!(host.cache.request(host.now, &peer(5), PLAIN, ME, None).is_err());
     host.cache.withdraw(waiter).unwrap();
     host.wait(5);
+}
+
+#[test]
+fn a_line_whose_connection_has_run_out_keeps_no_other_from_opening() {
+    let mut host = host(|l| {
+        (l.max_connections, l.max_connections_per_peer, l.max_waiting) = (Some(2), Some(1), Some(1));
+        l.idle_timeout = Some(SECOND);
+    });
+    let id = host.open(1);
+    host.wait(1);
+    assert!(host.checkin(id));
+    host.now += SECOND;
+    host.open(2);
 }

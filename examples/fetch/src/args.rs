@@ -14,14 +14,15 @@ Fetches URLs over as few connections as possible. Without a URL: a demonstration
 
 usage: fetch [OPTIONS] [URL...]    (http://HOST[:PORT]/PATH, or https)
   -n, --repeat N                 go through the list N times (1)
-  -c, --connections N            at most N connections to a peer at once (2)
+  -c, --connections N            at most N connections to a peer (2), whoever its users are
   -p, --pipeline N               at most N requests in flight on a connection (1)
   -I, --head                     ask for the heads alone
-      --cache KIND               aggressive (keeps connections open, the default) or restrictive (keeps none)
+      --cache KIND               aggressive (keeps connections open, the default) or restrictive (keeps none but for a
+                                 request that waits)
       --idle-timeout SECS        keep no connection that was inactive for so long
       --max-lifetime SECS        keep no connection that is so old
-      --max-inactive N           keep at most N inactive connections
-      --max-inactive-per-peer N  keep at most N inactive connections to a peer
+      --max-inactive N           keep at most N inactive connections that no request waits for
+      --max-inactive-per-peer N  the same for each peer
       --max-uses N               reuse a connection at most N times
       --timeout SECS             of one request, with all that goes before it (30)
       --connect-timeout SECS     of connecting, over all addresses of a name (10)

@@ -31,7 +31,6 @@ pub type ConnCache = Cache<Conn, Box<dyn Policy>>;
 
 /// What a client does with its connections.
 pub struct Config {
-    pub connections: usize,
     pub pipeline: usize,
     pub method: &'static str,
     pub timeout: Duration,
@@ -45,7 +44,6 @@ pub struct Config {
 impl From<&Options> for Config {
     fn from(options: &Options) -> Config {
         Config {
-            connections: options.connections.unwrap_or(2),
             pipeline: options.pipeline,
             method: if options.head { "HEAD" } else { "GET" },
             timeout: options.timeout,
@@ -71,14 +69,10 @@ pub struct Client {
     pub(crate) sites: Vec<Site>,
     site_of: HashMap<(Peer, ChannelBindingId), usize>,
     pub(crate) lookups: HashMap<LookupId, usize>,
-    /// Sites that may start something.
-    pub(crate) ready: VecDeque<usize>,
+    /// Sites that may have a request to ask a connection for.
+    pub(crate) asking: VecDeque<usize>,
     /// Connections with more to read of which no event will tell.
     pub(crate) unread: Vec<ConnId>,
-    /// Sites that lack a descriptor, and when to try again.
-    pub(crate) starving: Option<(Instant, Vec<usize>)>,
-    /// No deadline of a request comes earlier.
-    pub(crate) earliest: Option<Instant>,
     pub(crate) now: Instant,
     pub(crate) totals: Totals,
     pub(crate) notes: Vec<Note>,
@@ -106,10 +100,8 @@ impl Client {
             sites: Vec::new(),
             site_of: HashMap::new(),
             lookups: HashMap::new(),
-            ready: VecDeque::new(),
+            asking: VecDeque::new(),
             unread: Vec::new(),
-            starving: None,
-            earliest: None,
             now: Instant::now(),
             totals: Totals::default(),
             notes: Vec::new(),
@@ -139,7 +131,7 @@ impl Client {
                 self.sites.len() - 1
             });
             self.sites[site].add(place);
-            self.make_ready(site);
+            self.asking.push_back(site);
         }
         self.urls = wanted.into_iter().map(|wanted| wanted.url).collect();
         self.now = Instant::now();
@@ -204,12 +196,11 @@ impl Client {
 
     /// For how long there is nothing to do unless an event comes.
     fn wait(&self, until: Option<Instant>) -> Option<Duration> {
-        if !self.unread.is_empty() || !self.ready.is_empty() || !self.notes.is_empty() {
+        if !self.unread.is_empty() || !self.asking.is_empty() || !self.notes.is_empty() {
             return Some(Duration::ZERO);
         }
-        let starving = self.starving.as_ref().map(|(at, _)| *at);
-        let times = [self.cache.next_deadline(), self.earliest, starving, until];
-        times.into_iter().flatten().min().map(|at| at.saturating_duration_since(self.now))
+        let next = self.cache.next_deadline().into_iter().chain(until).min();
+        next.map(|at| at.saturating_duration_since(self.now))
     }
 
     fn handle(&mut self, event: &Event) {
@@ -226,33 +217,10 @@ impl Client {
         self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason });
     }
 
-    /// A connection of this site's became free or was closed, so that another request may be started: here, or where a
-    /// descriptor is lacked more.
-    pub(crate) fn release(&mut self, site: usize) {
-        self.sites[site].busy -= 1;
-        if let Some((_, starving)) = &mut self.starving {
-            // Compared so that connections go from one site to another until they are shared out evenly, and then stay.
-            let busy = |site: usize| self.sites[site].busy;
-            let poorest = starving.iter().copied().min_by_key(|&other| busy(other));
-            let poorer = poorest.filter(|&other| other != site && (busy(other) == 0 || busy(other) < busy(site)));
-            let next = poorer.unwrap_or(site);
-            starving.retain(|&other| other != next);
-            if poorer.is_some() && !std::mem::replace(&mut self.sites[next].is_ready, true) {
-                self.ready.push_front(next);
-            }
-        }
-        self.make_ready(site);
-    }
-
-    pub(crate) fn make_ready(&mut self, site: usize) {
-        if !std::mem::replace(&mut self.sites[site].is_ready, true) {
-            self.ready.push_back(site);
-        }
-    }
-
-    /// Sees to it that a deadline is looked at in time.
-    pub(crate) fn arm(&mut self, at: Option<Instant>) {
-        self.earliest = self.earliest.into_iter().chain(at).min();
+    /// Sees to it that a connection is looked after in time though nothing happens.
+    pub(crate) fn arm(&mut self, id: ConnId) {
+        let deadline = self.cache.get_mut(id).and_then(|conn| conn.deadline(self.config.timeout));
+        let _ = self.cache.set_deadline(id, deadline); // a connection that is gone needs none
     }
 
     /// There won't be a response to this request.

@@ -44,17 +44,12 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// A connection being made for this request; to `proxy`, if that answers in the servers' place.
-    pub fn connecting(
-        socket: Socket,
-        exchange: Exchange,
-        method: &'static str,
-        phase: Phase,
-        proxy: Option<String>,
-    ) -> Conn {
+    /// A connection to be made for this request; to `proxy`, if that answers in the servers' place.
+    pub fn new(mut exchange: Exchange, method: &'static str, proxy: Option<String>) -> Conn {
+        exchange.pipelined = false;
         Conn {
-            stream: Stream::plain(socket),
-            phase,
+            stream: Stream::plain(Socket::Nowhere),
+            phase: Phase::Waiting { again: None },
             output: Vec::new(),
             input: Vec::new(),
             parser: Parser::new(method),
@@ -68,6 +63,12 @@ impl Conn {
             keep_alive: None,
             keep_alive_max: None,
         }
+    }
+
+    /// Begins to connect by this socket. It isn't registered yet.
+    pub fn begin(&mut self, socket: Socket, phase: Phase) {
+        self.stream = Stream::plain(socket);
+        self.phase = phase;
     }
 
     /// Goes on with the opening; whether it is over. Then the connection is open from now on. `until` is the end of the
@@ -154,6 +155,7 @@ impl Conn {
         let front = self.exchanges.front()?;
         let end = front.deadline;
         match &self.phase {
+            Phase::Waiting { again } => again.iter().copied().chain([end]).min(),
             Phase::Connecting { give_up, .. } => {
                 self.stream.socket().next_attempt().into_iter().chain([end, *give_up]).min()
             }
@@ -177,6 +179,11 @@ impl Conn {
     /// The unanswered requests, in the order in which they were sent.
     pub fn exchanges(&self) -> &VecDeque<Exchange> {
         &self.exchanges
+    }
+
+    /// The first unanswered request.
+    pub fn front_mut(&mut self) -> Option<&mut Exchange> {
+        self.exchanges.front_mut()
     }
 
     /// Takes the connection apart.

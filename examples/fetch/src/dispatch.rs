@@ -1,95 +1,158 @@
-//! Requests to connections: reused ones if there are any, else newly opened ones.
+//! Requests to connections: the cache says which connection to reuse, when to open one, and who waits.
 
-use crate::client::Client;
+use crate::client::{Client, Config};
 use crate::conn::Conn;
 use crate::exchange::{Exchange, Way};
 use crate::opening::Phase;
 use crate::stream::Socket;
-use conncache::{ConnId, Hop, Peer};
+use crate::trouble::Trouble;
+use conncache::mio::Interest;
+use conncache::{ConnId, Evicted, Granted, Hop, Place, Requested};
 use http::connecting::{Race, out_of_descriptors};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long to wait for a descriptor to become free.
-const STARVING: Duration = Duration::from_millis(50);
-/// How many requests are begun in one turn: another one follows at once.
+/// How long to wait for room in the queue of a Unix-domain socket.
+const A_MOMENT: Duration = Duration::from_millis(50);
+/// How many requests are begun at once: others follow in the next turn.
 const MOST_STARTS: usize = 1_000;
 
 impl Client {
     /// Starts what can be started.
     pub(crate) fn dispatch(&mut self) {
-        if self.starving.as_ref().is_some_and(|(at, _)| *at <= self.now) {
-            for site in self.starving.take().into_iter().flat_map(|(_, sites)| sites) {
-                self.make_ready(site);
+        for _ in 0..MOST_STARTS {
+            if let Some(at) = self.asking.pop_front() {
+                self.ask(at);
+                continue;
+            }
+            let Some(grant) = self.cache.grant(self.now) else { return };
+            let at = grant.owner.0 as usize;
+            self.sites[at].is_asking = false;
+            match grant.granted {
+                Granted::Reuse(found) => self.reuse(found.id, at),
+                Granted::Open { place, evicted } => self.open(place, evicted, at),
+                // The requests have no time of their own, and nobody refuses them.
+                _ => self.asking.push_back(at),
             }
         }
-        for _ in 0..MOST_STARTS {
-            let Some(&site) = self.ready.front() else { return };
-            match self.next_request(site) {
-                Some(exchange) => self.start(site, exchange),
-                None => {
-                    self.ready.pop_front();
-                    self.sites[site].is_ready = false;
+    }
+
+    /// Asks for a connection for the site's next request, unless it has none or waits for one.
+    fn ask(&mut self, at: usize) {
+        let site = &mut self.sites[at];
+        if site.is_asking || !site.has_work() {
+            return;
+        }
+        match self.cache.request(self.now, &site.route.peer, site.route.channel, Client::owner(at), None) {
+            Ok(Requested::Reuse(found)) => self.reuse(found.id, at),
+            Ok(Requested::Open { place, evicted }) => self.open(place, evicted, at),
+            Ok(Requested::Wait(_)) => site.is_asking = true,
+            Err(error) => unreachable!("no line is limited, and no cache drained: {error}"),
+        }
+    }
+
+    /// Takes an inactive connection for the site's next request.
+    fn reuse(&mut self, id: ConnId, at: usize) {
+        self.asking.push_back(at);
+        let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
+        // A request that was sent in vain goes by a new connection. This one is closed in exchange: it may be as dead as
+        // the one before.
+        let next =
+            (!site.has_repeats()).then(|| site.next(|number, url| new_exchange(number, url, now, config))).flatten();
+        if let Some(mut exchange) = next {
+            // A response that has come can't wait for a descriptor: its file is there before it is asked for.
+            match exchange.create_file() {
+                Ok(()) => return self.send(id, at, exchange),
+                Err(error) if out_of_descriptors(&error) => site.put_back(exchange), // the connection has one
+                Err(error) => {
+                    let why = exchange.no_file(&error);
+                    self.fail(exchange, why);
+                }
+            }
+        }
+        if let Ok(evicted) = self.cache.close_connection(id) {
+            self.note_eviction(evicted);
+        }
+    }
+
+    /// Opens a connection for the site's next request.
+    fn open(&mut self, place: Place, evicted: Option<Evicted<Conn>>, at: usize) {
+        self.asking.push_back(at);
+        evicted.into_iter().for_each(|evicted| self.note_eviction(evicted));
+        let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
+        let Some(exchange) = site.next(|number, url| new_exchange(number, url, now, config)) else {
+            return self.cache.give_up(place);
+        };
+        let url = &self.urls[exchange.url];
+        let mut conn = Conn::new(exchange, config.method, site.route.http_proxy());
+        site.route.write_request(conn.output(), config.method, url);
+        match self.cache.insert_at(now, place, conn) {
+            Ok(id) => self.begin(id, at),
+            Err(refused) => {
+                let why = format!("{}: {}", site.route.peer, refused.cause);
+                refused.place.into_iter().for_each(|place| self.cache.give_up(place));
+                for exchange in refused.conn.into_parts().0 {
+                    self.fail(exchange, why.clone());
                 }
             }
         }
     }
 
-    fn next_request(&mut self, site: usize) -> Option<Exchange> {
-        let is_starving = self.starving.as_ref().is_some_and(|(_, sites)| sites.contains(&site));
-        let full = self.sites[site].busy >= self.config.connections;
-        if full || is_starving {
-            return None;
-        }
-        let (now, config) = (self.now, &self.config);
-        self.sites[site].next(|number, url| new_exchange(number, url, now, config))
-    }
-
-    fn start(&mut self, at: usize, exchange: Exchange) {
-        // A response that has come can't wait for a descriptor: its file is there before it is asked for.
-        let Some(mut exchange) = self.with_file(at, exchange) else { return };
-        let site = &mut self.sites[at];
-        if exchange.way == Way::Retried {
-            // The cache is passed by. For the number of connections not to grow, one of it goes: it is of the same age
-            // as the one that was found dead.
-            let other =
-                self.cache.find_inactive_connection(self.now, &site.route.peer, site.route.channel).map(|(id, _)| id);
-            if let Ok(evicted) = other.and_then(|id| self.cache.close_connection(id)) {
-                self.note_eviction(evicted);
-            }
-        } else if let Some(found) =
-            self.cache.checkout(self.now, &site.route.peer, site.route.channel, Client::owner(at))
-        {
-            site.busy += 1;
-            self.send(found.id, at, exchange);
-            return;
-        } else {
-            exchange.way = Way::New;
-        }
-        self.connect(at, exchange);
-    }
-
-    fn connect(&mut self, at: usize, mut exchange: Exchange) {
-        let site = &mut self.sites[at];
-        match (site.route.peer.first_hop(), site.addresses.known(self.now)) {
-            (Hop::Unix(_), _) => return self.open(at, exchange, &[]),
-            (_, Some(Ok(addresses))) => return self.open(at, exchange, &addresses),
-            (_, Some(Err(why))) => {
+    /// Begins to connect, or goes on waiting for what it takes.
+    pub(crate) fn begin(&mut self, id: ConnId, at: usize) {
+        let (now, site, token) = (self.now, &mut self.sites[at], self.cache.token(id));
+        let Some((conn, token)) = self.cache.get_mut(id).zip(token) else { return };
+        let Some(exchange) = conn.front_mut() else { return };
+        let give_up = exchange.deadline.min(now + self.config.connect_timeout);
+        let is_over = exchange.deadline <= now;
+        let addresses = match (site.route.peer.first_hop(), site.addresses.known(now)) {
+            (Hop::Unix(_), _) => Vec::new(),
+            (Hop::Tcp(..), Some(Ok(addresses))) => addresses,
+            (Hop::Tcp(..), Some(Err(why))) => {
                 let why = why.to_owned();
-                return self.fail(exchange, why);
+                return self.broken(id, at, Trouble::Refused(why));
+            }
+            (Hop::Tcp(..), None) if is_over => {
+                let why = format!("no address within {:?}", self.config.timeout);
+                return self.broken(id, at, Trouble::TimedOut(why));
             }
             (Hop::Tcp(host, port), None) => {
                 if !std::mem::replace(&mut site.is_looking_up, true) {
                     self.lookups.insert(self.resolver.lookup(host, port), at);
                 }
+                exchange.remove_file(); // the resolver takes descriptors, too
+                return self.arm(id);
+            }
+        };
+        let steps = match (exchange.create_file(), site.route.steps()) {
+            (Ok(()), Ok(steps)) => steps,
+            (Err(error), _) if out_of_descriptors(&error) => return self.starve(id, at),
+            (Err(error), _) => {
+                let why = exchange.no_file(&error);
+                return self.broken(id, at, Trouble::Refused(why));
+            }
+            (_, Err(error)) => return self.broken(id, at, Trouble::Refused(error.to_string())),
+        };
+        match connect(site.route.peer.first_hop(), addresses, now) {
+            Ok(socket) => {
+                conn.begin(socket, Phase::Connecting { steps, give_up });
+                match self.poll.registry().register(conn, token, Interest::READABLE | Interest::WRITABLE) {
+                    Ok(()) => self.arm(id),
+                    Err(error) => self.broken(id, at, Trouble::Io(error)),
+                }
+            }
+            Err(error) if out_of_descriptors(&error) => self.starve(id, at),
+            // A Unix-domain socket's queue is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_over => {
+                conn.phase = Phase::Waiting { again: Some(now + A_MOMENT) };
+                self.arm(id);
+            }
+            Err(error) => {
+                let why = format!("can't connect to {}: {error}", site.route.peer);
+                self.broken(id, at, Trouble::Refused(why));
             }
         }
-        let deadline = exchange.deadline;
-        exchange.remove_file(); // the resolver takes descriptors, too
-        site.busy += 1;
-        site.waiting.push(exchange);
-        self.arm(Some(deadline));
     }
 
     /// Takes the answers that the resolver has, and goes on with what waited for them.
@@ -100,97 +163,31 @@ impl Client {
             site.is_looking_up = false;
             let found = found.map_err(|error| format!("can't resolve {error}"));
             site.addresses.found(found, self.now + self.config.address_time);
-            let waiting = std::mem::take(&mut site.waiting);
-            site.busy -= waiting.len();
-            for exchange in waiting {
-                self.connect(at, exchange);
-            }
-            self.make_ready(at);
-        }
-    }
-
-    /// Opens a connection to whichever of these addresses answers first.
-    fn open(&mut self, at: usize, exchange: Exchange, addresses: &[SocketAddr]) {
-        let Some(exchange) = self.with_file(at, exchange) else { return };
-        let steps = match self.sites[at].route.steps() {
-            Ok(steps) => steps,
-            Err(error) => return self.fail(exchange, error.to_string()),
-        };
-        let socket = loop {
-            match begin(&self.sites[at].route.peer, addresses, self.now) {
-                Ok(socket) => break socket,
-                Err(error) if out_of_descriptors(&error) => {
-                    if !self.shed() {
-                        return self.starve(at, exchange);
-                    }
-                }
-                // A Unix-domain socket's queue is full.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && exchange.deadline > self.now => {
-                    return self.wait_a_moment(at, exchange);
-                }
-                Err(error) => {
-                    let why = format!("can't connect to {}: {error}", self.sites[at].route.peer);
-                    return self.fail(exchange, why);
-                }
-            }
-        };
-        let give_up = exchange.deadline.min(self.now + self.config.connect_timeout);
-        let phase = Phase::Connecting { steps, give_up };
-        let url = &self.urls[exchange.url];
-        let route = &self.sites[at].route;
-        let mut conn = Conn::connecting(socket, exchange, self.config.method, phase, route.http_proxy());
-        route.write_request(conn.output(), self.config.method, url);
-        let deadline = conn.deadline(self.config.timeout);
-        let site = &mut self.sites[at];
-        match self.cache.insert(self.now, conn, &site.route.peer, site.route.channel, Client::owner(at)) {
-            Ok(_) => {
-                site.busy += 1;
-                self.arm(deadline);
-            }
-            Err(refused) => {
-                let why = format!("{}: {}", site.route.peer, refused.cause);
-                for exchange in refused.conn.into_parts().0 {
-                    self.fail(exchange, why.clone());
+            for id in self.connections_of(at) {
+                if self.cache.get(id).is_some_and(|conn| matches!(conn.phase, Phase::Waiting { .. })) {
+                    self.begin(id, at);
                 }
             }
         }
     }
 
-    /// The request with the file for its body, if it is to have one; `None` if it waits for a descriptor, or failed.
-    fn with_file(&mut self, at: usize, mut exchange: Exchange) -> Option<Exchange> {
-        while let Err(error) = exchange.create_file() {
-            if !out_of_descriptors(&error) {
-                let why = exchange.no_file(&error);
-                self.fail(exchange, why);
-                return None;
+    /// No descriptor is left for this connection. An inactive one goes for its descriptor; if there is none, there
+    /// won't be more connections than there are now. The request waits for one of them.
+    fn starve(&mut self, id: ConnId, at: usize) {
+        let exchanges = self.close(id, at);
+        if let Some(evicted) = self.cache.shed() {
+            self.note_eviction(evicted);
+        } else if let open @ 1.. = self.cache.counts().active {
+            let mut limits = self.cache.limits().clone();
+            limits.max_connections = Some(open);
+            self.cache.set_limits(limits).expect("numbers of connections don't contradict each other");
+        } else {
+            for exchange in exchanges {
+                self.fail(exchange, "too many open files: no descriptor is left for a connection".into());
             }
-            if !self.shed() {
-                self.starve(at, exchange);
-                return None;
-            }
+            return;
         }
-        Some(exchange)
-    }
-
-    /// Gives up an inactive connection for its descriptor; whether there was one.
-    fn shed(&mut self) -> bool {
-        let evicted = self.cache.shed();
-        let is_shed = evicted.is_some();
-        evicted.into_iter().for_each(|evicted| self.note_eviction(evicted));
-        is_shed
-    }
-
-    /// No descriptor is left, not even the cache's: waits for one, as long as one may become free.
-    fn starve(&mut self, at: usize, exchange: Exchange) {
-        if self.cache.stats().active == 0 || exchange.deadline <= self.now {
-            return self.fail(exchange, "too many open files: no descriptor is left for a connection".into());
-        }
-        self.wait_a_moment(at, exchange);
-    }
-
-    fn wait_a_moment(&mut self, at: usize, exchange: Exchange) {
-        self.sites[at].put_back(exchange);
-        self.starving.get_or_insert((self.now + STARVING, Vec::new())).1.push(at);
+        exchanges.into_iter().for_each(|exchange| self.sites[at].put_back(exchange));
     }
 
     /// Sends a request on a connection that was handed out, and as many more as may be under way at once. All are
@@ -206,26 +203,23 @@ impl Client {
             site.route.write_request(conn.output(), config.method, &self.urls[exchange.url]);
             conn.push(exchange, now);
             let room = conn.exchanges().len() < most;
-            let make = |number, url| new_exchange(number, url, now, config);
-            next = room.then(|| site.next_for_any_connection(make)).flatten();
+            next = room.then(|| site.next(|number, url| new_exchange(number, url, now, config))).flatten();
             if next.as_mut().is_some_and(|next| next.create_file().is_err()) {
                 next.take().into_iter().for_each(|next| site.put_back(next));
             }
         }
-        let deadline = conn.deadline(config.timeout);
-        let flushed = conn.flush();
-        self.arm(deadline);
-        if flushed.is_err() {
+        if conn.flush().is_err() {
             // What the server said before it closed is still to be read.
             self.unread.push(id);
         }
+        self.arm(id);
     }
 }
 
 /// Begins to connect to one of the addresses, or to the path.
-fn begin(peer: &Peer, addresses: &[SocketAddr], now: Instant) -> io::Result<Socket> {
-    match peer.first_hop() {
-        Hop::Tcp(..) => Ok(Socket::Racing(Box::new(Race::begin(addresses.iter().copied(), now)?))),
+fn connect(hop: Hop<'_>, addresses: Vec<SocketAddr>, now: Instant) -> io::Result<Socket> {
+    match hop {
+        Hop::Tcp(..) => Ok(Socket::Racing(Box::new(Race::begin(addresses, now)?))),
         #[cfg(unix)]
         Hop::Unix(path) => conncache::mio::net::UnixStream::connect(path).map(Socket::Unix),
         #[cfg(not(unix))]
@@ -233,7 +227,7 @@ fn begin(peer: &Peer, addresses: &[SocketAddr], now: Instant) -> io::Result<Sock
     }
 }
 
-fn new_exchange(number: u64, url: usize, now: Instant, config: &crate::client::Config) -> Exchange {
+fn new_exchange(number: u64, url: usize, now: Instant, config: &Config) -> Exchange {
     let mut exchange = Exchange::new(url, now, config.timeout);
     if let Some(dir) = &config.output {
         exchange.write_to(dir.join(number.to_string()));

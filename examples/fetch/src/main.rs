@@ -102,7 +102,8 @@ fn build_cache(options: &Options, registry: &Registry) -> io::Result<ConnCache> 
         CacheKind::Aggressive => Box::new(Aggressive),
         CacheKind::Restrictive => Box::new(Restrictive),
     };
-    let (mut builder, limits) = (Cache::with_policy(policy), &options.limits);
+    let builder = Cache::with_policy(policy).max_connections_per_peer(options.connections.unwrap_or(2));
+    let (mut builder, limits) = (builder, &options.limits);
     if let Some(time) = limits.idle_timeout {
         builder = builder.idle_timeout(time);
     }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How far a connection has come.
 pub enum Phase {
+    /// Not begun: it takes addresses, or another attempt at that time.
+    Waiting { again: Option<Instant> },
     /// Being connected, to one address or several at once; to be given up at `give_up`.
     Connecting { steps: Steps, give_up: Instant },
     /// Connected, and not yet through to the server.

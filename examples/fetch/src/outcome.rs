@@ -13,6 +13,9 @@ use std::time::Duration;
 /// server keeps it for less than twice as long: half the server's time.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
+/// How many deadlines are dealt with in one turn: another one follows at once.
+const MOST_AT_ONCE: usize = 1_000;
+
 impl Client {
     /// Lets a connection do what it can; reading only if there may be something, since where mio emulates edges, a read
     /// that would block has the socket's writability told anew, for ever.
@@ -30,10 +33,7 @@ impl Client {
                         self.sites[at].addresses.worked(address);
                     }
                 }
-                Ok(false) => {
-                    let deadline = conn.deadline(self.config.timeout);
-                    return self.arm(deadline);
-                }
+                Ok(false) => return self.arm(id),
                 Err(Hindrance::NoAddress(error)) => {
                     let why = format!("can't connect to {}: {error}", self.sites[at].route.peer);
                     return self.broken(id, at, Trouble::Refused(why));
@@ -43,23 +43,27 @@ impl Client {
         }
         let mut done = Vec::new();
         let progress = conn.drive(self.now, readable, &mut self.buffer, &mut done);
-        // Another request may be the first one now.
-        let next = conn.deadline(self.config.timeout).filter(|_| !done.is_empty());
         for exchange in done {
             self.totals.count(&exchange);
             self.notes.push(Note::Answered { id, exchange });
         }
         match progress {
-            Progress::Blocked => self.arm(next),
-            Progress::Unread => self.unread.push(id),
-            Progress::Answered { keep } => self.give_back(id, at, keep),
+            Progress::Blocked => return self.arm(id),
+            Progress::Unread => {
+                self.unread.push(id);
+                return self.arm(id);
+            }
+            Progress::Answered { keep } => self.give_back(id, keep),
             Progress::Ending => self.send_elsewhere(id, at),
             Progress::Broken(trouble) => self.broken(id, at, trouble),
         }
+        // Before another connection becomes inactive. A restrictive cache keeps one only if a request waits, and a
+        // request to be repeated takes the place of the connection that broke, not of a sound one.
+        self.dispatch();
     }
 
     /// Every request on this connection is answered.
-    fn give_back(&mut self, id: ConnId, at: usize, keep: bool) {
+    fn give_back(&mut self, id: ConnId, keep: bool) {
         let time = self.cache.get(id).and_then(|conn| conn.keep_alive);
         let until = time.map(|time| self.now.checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2)));
         let evicted = match until {
@@ -71,7 +75,6 @@ impl Client {
         if let Some(evicted) = evicted {
             self.note_eviction(evicted);
         }
-        self.release(at);
     }
 
     /// The server has announced that it closes. What it hasn't answered, it hasn't dealt with.
@@ -114,48 +117,28 @@ impl Client {
     }
 
     /// The connections with a request under way.
-    fn connections_of(&self, at: usize) -> Vec<ConnId> {
+    pub(crate) fn connections_of(&self, at: usize) -> Vec<ConnId> {
         self.cache.find_my_connections(Client::owner(at)).collect()
     }
 
     /// Closes a connection of ours; its unanswered requests.
-    fn close(&mut self, id: ConnId, at: usize) -> Vec<Exchange> {
+    pub(crate) fn close(&mut self, id: ConnId, at: usize) -> Vec<Exchange> {
         let Ok(evicted) = self.cache.close_connection(id) else { return Vec::new() };
-        self.release(at);
+        self.asking.push_back(at);
         let Evicted { reason, conn, .. } = evicted;
         match conn.phase {
+            Phase::Waiting { .. } => self.totals.not_begun += 1,
             Phase::Connecting { .. } | Phase::ShakingHands { .. } => self.totals.not_connected += 1,
             Phase::Open => self.notes.push(Note::Evicted { id, reason }),
         }
         conn.into_parts().0.into()
     }
 
-    /// Ends what has taken too long. Looks at all that is under way, but only when something may be due: at most once
-    /// per time-out, as a rule.
+    /// Ends what has taken too long, and goes on with what had to wait for its time.
     pub(crate) fn enforce_deadlines(&mut self) {
-        if self.earliest.is_none_or(|at| at > self.now) {
-            return;
-        }
-        self.earliest = None;
-        for at in 0..self.sites.len() {
-            for id in self.connections_of(at) {
-                let deadline = self.cache.get_mut(id).and_then(|conn| conn.deadline(self.config.timeout));
-                match deadline.is_some_and(|deadline| deadline <= self.now) {
-                    true => self.time_out(id, at),
-                    false => self.arm(deadline),
-                }
-            }
-            let waiting = std::mem::take(&mut self.sites[at].waiting);
-            for exchange in waiting {
-                if exchange.deadline > self.now {
-                    self.arm(Some(exchange.deadline));
-                    self.sites[at].waiting.push(exchange);
-                } else {
-                    let why = format!("{}: no address within {:?}", self.sites[at].route.peer, self.config.timeout);
-                    self.fail(exchange, why);
-                    self.release(at);
-                }
-            }
+        for _ in 0..MOST_AT_ONCE {
+            let Some((id, owner)) = self.cache.overdue(self.now) else { return };
+            self.time_out(id, owner.0 as usize);
         }
     }
 
@@ -165,6 +148,7 @@ impl Client {
         let Some(front) = conn.exchanges().front() else { return };
         let is_over = front.deadline <= self.now;
         match &mut conn.phase {
+            Phase::Waiting { .. } => return self.begin(id, at),
             // Another address is due.
             Phase::Connecting { give_up, .. } if *give_up > self.now => return self.drive(id, false),
             Phase::Connecting { .. } => {

@@ -21,6 +21,8 @@ pub struct Totals {
     pub opened: u64,
     /// Connections that couldn't be opened: no address answered, or a handshake failed.
     pub not_connected: u64,
+    /// Those for which nobody was even connected to. They aren't reported.
+    pub not_begun: u64,
     /// TLS handshakes from scratch.
     pub handshakes_full: u64,
     /// Those that went on with an earlier connection's session.
@@ -85,7 +87,8 @@ impl Report<'_> {
 
     /// How many connections left the cache for this reason. Those that never stood aren't meant.
     fn evicted(&self, reason: Reason) -> u64 {
-        let never_stood = if reason == Reason::Closed { self.totals.not_connected } else { 0 };
+        let Totals { not_connected, not_begun, .. } = self.totals;
+        let never_stood = if reason == Reason::Closed { not_connected + not_begun } else { 0 };
         self.stats.left(reason).saturating_sub(never_stood)
     }
 
@@ -150,7 +153,8 @@ pub fn meaning(reason: Reason) -> &'static str {
         Reason::MaxUses => "used as often as --max-uses allows",
         Reason::MaxInactive => "more than --max-inactive were inactive",
         Reason::MaxInactivePerPeer => "more than --max-inactive-per-peer were inactive",
-        Reason::Policy => "a restrictive cache keeps none",
+        Reason::MadeRoom => "closed to make room for a connection that somebody waited for",
+        Reason::Policy => "a restrictive cache keeps none that nobody waits for",
         Reason::Shed => "given up for its descriptor",
         Reason::Closed => "closed after a response that was the last one, or broken",
         _ => "",

@@ -10,14 +10,11 @@ pub struct Site {
     pub route: Route,
     pub addresses: Addresses,
     pub is_looking_up: bool,
-    /// Connections in use or being opened, and requests that wait for addresses: each has one request at least.
-    pub busy: usize,
-    /// Requests that wait for the addresses.
-    pub waiting: Vec<Exchange>,
+    /// Whether a request of this site's waits in the cache's line. One at a time does: which of the site's requests it
+    /// is for shows when there is a connection.
+    pub is_asking: bool,
     /// Whether the server breaks connections with several requests under way: then it gets one at a time.
     pub breaks_pipelines: bool,
-    /// Whether the site is in the queue of those that may start something.
-    pub is_ready: bool,
     /// Requests for connections to be opened anew, since the ones they went by first are dead.
     again: VecDeque<Exchange>,
     /// Requests that came back without having been dealt with.
@@ -42,10 +39,8 @@ impl Site {
             route,
             addresses: Addresses::default(),
             is_looking_up: false,
-            busy: 0,
-            waiting: Vec::new(),
+            is_asking: false,
             breaks_pipelines: false,
-            is_ready: false,
             again: VecDeque::new(),
             returned: VecDeque::new(),
             work: Work::default(),
@@ -62,21 +57,31 @@ impl Site {
         self.work.places.push(place);
     }
 
-    /// The next request, of any kind.
-    pub fn next(&mut self, make: impl FnOnce(u64, usize) -> Exchange) -> Option<Exchange> {
-        self.again.pop_front().or_else(|| self.next_for_any_connection(make))
+    /// Whether there is a next request.
+    pub fn has_work(&self) -> bool {
+        self.has_repeats() || !self.returned.is_empty() || self.work.is_left()
     }
 
-    /// The next request that may go by any connection. `make` makes one of its number and its URL's place.
-    pub fn next_for_any_connection(&mut self, make: impl FnOnce(u64, usize) -> Exchange) -> Option<Exchange> {
-        self.returned.pop_front().or_else(|| self.work.next().map(|(number, place)| make(number, place)))
+    /// Whether the next request is one that needs a newly opened connection.
+    pub fn has_repeats(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// The next request: one to be repeated, if there is any. `make` makes one of its number and its URL's place.
+    pub fn next(&mut self, make: impl FnOnce(u64, usize) -> Exchange) -> Option<Exchange> {
+        let old = self.again.pop_front().or_else(|| self.returned.pop_front());
+        old.or_else(|| self.work.next().map(|(number, place)| make(number, place)))
     }
 
     /// Takes back a request that wasn't dealt with, to be the next of its kind.
     pub fn put_back(&mut self, mut exchange: Exchange) {
         exchange.remove_file();
-        let queue = if exchange.way == Way::Retried { &mut self.again } else { &mut self.returned };
-        queue.push_front(exchange);
+        if exchange.way == Way::Retried {
+            self.again.push_front(exchange);
+        } else {
+            exchange.way = Way::New;
+            self.returned.push_front(exchange);
+        }
     }
 
     /// Takes a request to be repeated on a connection of its own.
@@ -88,11 +93,15 @@ impl Site {
 }
 
 impl Work {
+    fn is_left(&self) -> bool {
+        self.rounds_left > 0 && !self.places.is_empty()
+    }
+
     fn next(&mut self) -> Option<(u64, usize)> {
-        if self.rounds_left == 0 {
+        if !self.is_left() {
             return None;
         }
-        let place = *self.places.get(self.at)?;
+        let place = self.places[self.at];
         let number = self.first + place as u64;
         self.at += 1;
         if self.at == self.places.len() {

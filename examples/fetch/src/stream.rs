@@ -17,6 +17,8 @@ pub type Stream = TlsConnection<Socket>;
 
 /// The socket below.
 pub enum Socket {
+    /// None yet.
+    Nowhere,
     /// Several TCP sockets, until one of them is connected.
     Racing(Box<Race>),
     Tcp(TcpStream),
@@ -60,16 +62,17 @@ impl Socket {
     }
 }
 
-/// Forwards to whatever the socket is; where `else` is given, that counts for sockets that aren't connected yet.
+/// Forwards to whatever the socket is; `else` counts for sockets that aren't connected yet, `nowhere` if there is none.
 macro_rules! forward {
-    ($socket:expr, $inner:ident => $call:expr) => {
-        forward!($socket, $inner => $call, race $inner => $call)
-    };
     ($socket:expr, $inner:ident => $call:expr, else $other:expr) => {
-        forward!($socket, $inner => $call, race _race => $other)
+        forward!($socket, $inner => $call, race _race => $other, nowhere $other)
     };
-    ($socket:expr, $inner:ident => $call:expr, race $race:ident => $other:expr) => {
+    ($socket:expr, $inner:ident => $call:expr, nowhere $nowhere:expr) => {
+        forward!($socket, $inner => $call, race $inner => $call, nowhere $nowhere)
+    };
+    ($socket:expr, $inner:ident => $call:expr, race $race:ident => $other:expr, nowhere $nowhere:expr) => {
         match $socket {
+            Socket::Nowhere => $nowhere,
             Socket::Racing($race) => $other,
             Socket::Tcp($inner) => $call,
             #[cfg(unix)]
@@ -101,15 +104,15 @@ impl Write for Socket {
 
 impl Source for Socket {
     fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        forward!(self, inner => inner.register(registry, token, interests))
+        forward!(self, inner => inner.register(registry, token, interests), nowhere Ok(()))
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        forward!(self, inner => inner.reregister(registry, token, interests))
+        forward!(self, inner => inner.reregister(registry, token, interests), nowhere Ok(()))
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        forward!(self, inner => inner.deregister(registry))
+        forward!(self, inner => inner.deregister(registry), nowhere Ok(()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// Where to listen: at all addresses of a name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listen {
     /// As it was given, for messages.
     pub text: String,
@@ -34,7 +34,7 @@ impl FromStr for Listen {
 }
 
 /// A server that requests go to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     pub peer: Peer,
     /// At least one.

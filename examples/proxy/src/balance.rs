@@ -26,11 +26,13 @@ impl Balance {
         self.turn
     }
 
-    /// The next upstream in turn that hasn't been tried for this request. `None` once all have been.
-    pub fn choose(&mut self, now: Instant, tried: &[usize]) -> Option<usize> {
+    /// The next upstream in turn that hasn't been tried for this request, at best one that has room for it. `None` once
+    /// all have been.
+    pub fn choose(&mut self, now: Instant, tried: &[usize], has_room: impl Fn(usize) -> bool) -> Option<usize> {
         let all = self.states.len();
         let mut untried = (0..all).map(|step| (self.turn + step) % all).filter(|at| !tried.contains(at));
-        let chosen = untried.clone().find(|at| self.is_well(*at, now)).or_else(|| untried.next())?;
+        let mut well = untried.clone().filter(|at| self.is_well(*at, now));
+        let chosen = well.clone().find(|at| has_room(*at)).or_else(|| well.next()).or_else(|| untried.next())?;
         self.turn = (chosen + 1) % all;
         // This request finds out whether the upstream is back. The others wait for what it finds.
         let state = &mut self.states[chosen];

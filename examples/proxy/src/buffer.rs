@@ -95,6 +95,11 @@ impl Inbox {
         self.start == self.end
     }
 
+    /// Whether the other side is known to have ended its sending.
+    pub fn is_ending(&self) -> bool {
+        self.ending || self.ended
+    }
+
     /// Whether there is something to do: bytes to use up, or to read.
     pub fn is_ready(&self) -> bool {
         !self.is_empty() || self.readable

@@ -9,6 +9,7 @@ use std::time::Instant;
 /// How many evictions are remembered one by one.
 const RECENT: usize = 20;
 
+#[derive(Clone)]
 pub struct Counts {
     pub since: Instant,
     /// Clients' connections accepted.
@@ -43,6 +44,7 @@ pub struct OfUpstream {
 }
 
 /// A connection that has left the cache.
+#[derive(Clone)]
 pub struct Departure {
     pub at: Instant,
     pub peer: Peer,
@@ -79,10 +81,39 @@ impl Counts {
     }
 
     pub fn failed(&mut self, status: u16) {
+        self.have_failed(status, 1);
+    }
+
+    fn have_failed(&mut self, status: u16, more: u64) {
         match self.failed.iter_mut().find(|(of, _)| *of == status) {
-            Some((_, count)) => *count += 1,
-            None => self.failed.push((status, 1)),
+            Some((_, count)) => *count += more,
+            None => self.failed.push((status, more)),
         }
+    }
+
+    /// Adds those of another thread.
+    pub fn add(&mut self, other: &Counts) {
+        for (value, more) in [
+            (&mut self.clients, other.clients),
+            (&mut self.requests, other.requests),
+            (&mut self.passed_on, other.passed_on),
+            (&mut self.retried, other.retried),
+            (&mut self.handed_out_dead, other.handed_out_dead),
+            (&mut self.opened, other.opened),
+            (&mut self.reused, other.reused),
+        ] {
+            *value += more;
+        }
+        for (upstream, more) in self.upstreams.iter_mut().zip(&other.upstreams) {
+            upstream.requests += more.requests;
+            upstream.errors += more.errors;
+            upstream.connect_failed += more.connect_failed;
+            upstream.latency.merge(&more.latency);
+        }
+        other.failed.iter().for_each(|&(status, count)| self.have_failed(status, count));
+        self.recent.extend(other.recent.iter().cloned());
+        self.recent.make_contiguous().sort_by_key(|departure| std::cmp::Reverse(departure.at));
+        self.recent.truncate(RECENT);
     }
 
     pub fn note(&mut self, now: Instant, evicted: &Evicted<TcpStream>) {

@@ -1,17 +1,15 @@
 //! Where clients come in, and how the descriptors are shared out when they don't suffice.
 //!
 //! Clients must not take them all, or none of them could be answered: one descriptor is kept spare for an upstream
-//! connection, exchanges without a connection wait for one, and nobody is let in before they have theirs. Meanwhile
+//! connection, requests without a connection wait in line for one, and nobody is let in before they have theirs. Meanwhile
 //! clients are asked to close after their answers.
 
 use crate::address::Listen;
 use crate::client::{Client, Ending};
-use crate::drive::Next;
 use crate::proxy::{Proxy, STATUS};
 use conncache::mio::net::{TcpListener, TcpStream};
 use conncache::mio::{Interest, Registry, Token};
 use log::{info, warn};
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -30,8 +28,6 @@ pub struct Doors {
     pub stuck: bool,
     /// When they last ran out.
     ran_out: Option<Instant>,
-    /// The clients whose exchanges wait for a connection, the first come first.
-    waiting: VecDeque<usize>,
     /// Holds a descriptor for the one upstream connection that there has to be.
     spare: Option<Registry>,
 }
@@ -44,9 +40,9 @@ struct Door {
 }
 
 impl Doors {
-    /// Whether there is somebody to let in.
-    pub fn is_ready(&self) -> bool {
-        !self.stuck && self.waiting.is_empty() && self.listeners.iter().any(|door| door.pending)
+    /// Whether nobody is let in any more.
+    pub fn are_shut(&self) -> bool {
+        self.listeners.is_empty()
     }
 
     pub fn shut(&mut self, registry: &Registry) {
@@ -56,30 +52,76 @@ impl Doors {
     }
 }
 
+/// Binds each of the addresses, with the same port, once for each thread; returns those that there are, and the
+/// listeners of each thread. A name may have addresses that this machine hasn't.
+pub fn bind(listen: &Listen, threads: usize) -> io::Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>)> {
+    let (mut bound, mut failed) = (Vec::<SocketAddr>::new(), None);
+    let mut shares: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+    for &(mut addr) in &listen.addrs {
+        let any_port = addr.port() == 0;
+        if let (true, Some(first)) = (any_port, bound.first()) {
+            addr.set_port(first.port());
+        }
+        match bind_one(addr, threads) {
+            Ok((addr, listeners)) => {
+                bound.push(addr);
+                shares.iter_mut().zip(listeners).for_each(|(share, listener)| share.push(listener));
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !any_port => return Err(error),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok((bound, shares)),
+    }
+}
+
+fn bind_one(addr: SocketAddr, threads: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    let listener = TcpListener::bind(addr)?;
+    let addr = listener.local_addr()?;
+    if threads == 1 {
+        return Ok((addr, vec![listener]));
+    }
+    // It has found out that nobody else listens there. Listeners that share an address would share it with another
+    // process, too.
+    drop(listener);
+    let listeners: io::Result<_> = (0..threads).map(|_| bind_shared(addr)).collect();
+    Ok((addr, listeners?))
+}
+
+/// A listener that shares its address with others: the kernel gives each client to one of them.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd"))]
+fn bind_shared(addr: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(1024)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "freebsd")))]
+fn bind_shared(_: SocketAddr) -> io::Result<TcpListener> {
+    Err(io::Error::new(ErrorKind::Unsupported, "listeners can't share an address here: --threads 1"))
+}
+
 impl Proxy {
-    /// Listens at each of the addresses, with the same port; returns those that there are. A name may have addresses
-    /// that this machine hasn't.
-    pub fn listen(&mut self, listen: &Listen, token: Token) -> io::Result<Vec<SocketAddr>> {
-        let (mut bound, mut failed) = (Vec::<SocketAddr>::new(), None);
-        for &(mut addr) in &listen.addrs {
-            let any_port = addr.port() == 0;
-            if let (true, Some(first)) = (any_port, bound.first()) {
-                addr.set_port(first.port());
-            }
-            match TcpListener::bind(addr) {
-                Ok(mut listener) => {
-                    self.registry.register(&mut listener, token, Interest::READABLE)?;
-                    bound.push(listener.local_addr()?);
-                    self.doors.listeners.push(Door { listener, token, pending: true });
-                }
-                Err(error) if error.kind() == ErrorKind::AddrInUse && !any_port => return Err(error),
-                Err(error) => failed = Some(error),
-            }
+    /// Lets clients in that come to these listeners.
+    pub fn listen(&mut self, listeners: Vec<TcpListener>, token: Token) -> io::Result<()> {
+        for mut listener in listeners {
+            self.registry.register(&mut listener, token, Interest::READABLE)?;
+            self.doors.listeners.push(Door { listener, token, pending: true });
         }
-        match failed {
-            Some(error) if bound.is_empty() => Err(error),
-            _ => Ok(bound),
-        }
+        Ok(())
+    }
+
+    /// Whether there is somebody to let in.
+    pub fn is_door_ready(&self) -> bool {
+        let others_wait = self.is_short() && self.cache.counts().waiting > 0;
+        !self.doors.stuck && !others_wait && self.doors.listeners.iter().any(|door| door.pending)
     }
 
     /// Somebody is at the door. Let in at the end of the turn, so that no late event for a client that has gone meets
@@ -100,7 +142,7 @@ impl Proxy {
         }
         for at in 0..self.doors.listeners.len() {
             for _ in 0..MOST_ACCEPTS {
-                if !self.doors.is_ready() || !self.doors.listeners[at].pending {
+                if !self.is_door_ready() || !self.doors.listeners[at].pending {
                     break;
                 }
                 self.accept_one(at);
@@ -167,33 +209,6 @@ impl Proxy {
     pub fn make_room_upstream(&mut self) -> bool {
         let alone = self.cache.counts().active == 0;
         self.make_room(0) || (alone && self.doors.spare.take().is_some())
-    }
-
-    /// Leaves an exchange without a connection until there is a descriptor for one.
-    pub fn wait_for_room(&mut self, key: usize) {
-        if let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) {
-            exchange.waiting = true;
-            self.doors.waiting.push_back(key);
-        }
-    }
-
-    /// Finds connections for those who wait, as many as there are by now.
-    pub fn serve_waiting(&mut self) {
-        for _ in 0..self.doors.waiting.len() {
-            let Some(key) = self.doors.waiting.pop_front() else { return };
-            let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
-                continue;
-            };
-            if !std::mem::take(&mut exchange.waiting) {
-                continue;
-            }
-            if let Next::Again | Next::Yield = self.link(key) {
-                self.again.push(key);
-            }
-            if self.doors.waiting.back() == Some(&key) {
-                return self.doors.waiting.rotate_right(1);
-            }
-        }
     }
 }
 

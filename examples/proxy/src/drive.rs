@@ -35,6 +35,7 @@ impl Proxy {
                 Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
                 Ok(None) => {
                     link.connecting = None;
+                    let _ = self.cache.set_deadline(id, None);
                     self.counts.opened += 1;
                     self.counts.upstreams[exchange.upstream].requests += 1;
                 }
@@ -122,8 +123,8 @@ impl Proxy {
             self.record(key, 0, End::Whole);
             return self.end_exchange(key);
         }
-        if exchange.waiting {
-            return self.flush(key);
+        if exchange.waiter.is_some() {
+            return self.stay_in_line(key);
         }
         if exchange.tunnel.is_some() {
             return self.advance_tunnel(key);
@@ -131,9 +132,9 @@ impl Proxy {
         if exchange.link.is_none() {
             let chosen = match client.pin {
                 Some(pin) if self.balance.is_well(pin.upstream, self.now) => Some(pin.upstream),
-                _ => self.balance.choose(self.now, &[]),
+                _ => self.choose(&[]),
             };
-            exchange.upstream = chosen.unwrap_or_default();
+            self.clients[key].exchange.iter_mut().for_each(|exchange| exchange.upstream = chosen.unwrap_or_default());
             self.counts.requests += 1;
             return self.link(key);
         }
@@ -187,7 +188,7 @@ impl Proxy {
                 }
             }
             Ok(Progress::Yield) => Next::Yield,
-            Ok(Progress::Switched) => self.begin_tunnel(key, id),
+            Ok(Progress::Switched) => self.begin_tunnel(key),
             Ok(Progress::Complete { reusable }) => {
                 self.give_back(key, id, reusable);
                 self.counts.passed_on += 1;
@@ -237,10 +238,13 @@ impl Proxy {
         };
         let concerned = Concerned::of(client, &self.upstreams, self.now);
         // What clients can bring about at will isn't for the operator to read.
-        let level = if status >= 500 { Level::Warn } else { Level::Info };
+        let left =
+            client.exchange.as_ref().is_some_and(|exchange| exchange.waiter.is_some()) && client.inbox.is_ending();
+        let level = if status >= 500 && !left { Level::Warn } else { Level::Info };
         log!(level, "event=failed status={status} started={started} reason={why:?} {concerned}");
         self.counts.failed(status);
         let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
+        let waiter = client.exchange.as_mut().and_then(|exchange| exchange.waiter.take());
         if started {
             client.ending = Ending::AfterFlush;
         } else {
@@ -250,6 +254,7 @@ impl Proxy {
         }
         self.record(key, status, if started { End::Cut } else { End::Whole });
         link.into_iter().for_each(|link| self.drop_link(link));
+        waiter.into_iter().for_each(|waiter| self.leave_line(waiter));
         self.end_exchange(key)
     }
 }

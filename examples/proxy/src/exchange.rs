@@ -6,7 +6,7 @@ use crate::journal::Record;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
 use crate::tunnel::{Tunnel, asks_for_websocket};
-use conncache::ConnId;
+use conncache::{ConnId, WaiterId};
 use http::framing::body::Framing;
 use http::framing::head::Version;
 use http::framing::{request, response};
@@ -21,11 +21,12 @@ pub struct Exchange {
     /// How many of this upstream's addresses couldn't be connected to.
     pub refused: usize,
     pub link: Option<Link>,
-    /// There is no descriptor for a connection, so far.
-    pub waiting: bool,
+    /// It waits in line for a connection.
+    pub waiter: Option<WaiterId>,
     /// All of the request so far is in `to_upstream`, and repeating it does no harm.
     pub replayable: bool,
-    pub retried: bool,
+    /// It goes on a new connection: one that was reused has failed it, or was too old for it.
+    pub fresh: bool,
     pub request_done: bool,
     /// How much of the request's body has come.
     pub received: u64,
@@ -109,9 +110,9 @@ impl Exchange {
             tried: Vec::new(),
             refused: 0,
             link: None,
-            waiting: false,
+            waiter: None,
             replayable: safe_to_repeat && short,
-            retried: false,
+            fresh: false,
             request_done: false,
             received: 0,
             rate_from: (now, 0),

@@ -87,7 +87,7 @@ impl End {
 /// The access log: a line for each request, written at the end of the loop's turn.
 #[derive(Default)]
 pub struct Journal {
-    out: Option<Box<dyn Write>>,
+    out: Option<Box<dyn Write + Send>>,
     lines: Vec<u8>,
     failed: bool,
 }
@@ -95,7 +95,7 @@ pub struct Journal {
 impl Journal {
     /// Appends to this file, or writes to the standard output if it is `-`.
     pub fn open(path: &str) -> io::Result<Journal> {
-        let out: Box<dyn Write> = match path {
+        let out: Box<dyn Write + Send> = match path {
             "-" => Box::new(io::stdout()),
             path => Box::new(File::options().append(true).create(true).open(path)?),
         };

@@ -20,6 +20,13 @@ impl Latency {
         self.sum += time;
     }
 
+    /// Adds what another one has counted.
+    pub fn merge(&mut self, other: &Latency) {
+        self.classes.iter_mut().zip(&other.classes).for_each(|(class, more)| *class += more);
+        self.count += other.count;
+        self.sum += other.sum;
+    }
+
     pub fn count(&self) -> u64 {
         self.count
     }

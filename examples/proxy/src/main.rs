@@ -1,9 +1,9 @@
-//! An HTTP/1.1 reverse proxy on one loop and one thread.
+//! An HTTP/1.1 reverse proxy.
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
-//! slab, under tokens of its own. The loop is in this file, what an event does in `drive`, a request's bytes in
-//! `client`, a response's in `answering`, the choice of the connection in `upstream`; `pinning` is for connections that
-//! serve one client alone, `tunnel` for those that have left HTTP.
+//! slab, under tokens of its own. Each thread has a loop, a cache and clients of its own. The loop is in this file, what an event does in `drive`, a request's bytes in
+//! `client`, a response's in `answering`, the choice of the connection in `upstream`, waiting for one in `line`;
+//! `pinning` is for connections that serve one client alone, `tunnel` for those that have left HTTP.
 
 mod address;
 mod answering;
@@ -11,13 +11,16 @@ mod balance;
 mod buffer;
 mod client;
 mod counts;
+mod crew;
 mod demo;
 mod doors;
 mod drive;
 mod ending;
 mod exchange;
+mod figures;
 mod journal;
 mod latency;
+mod line;
 mod messages;
 mod metrics;
 mod options;
@@ -27,13 +30,21 @@ mod status;
 mod tunnel;
 mod upstream;
 
-use conncache::mio::{Events, Poll};
+use address::Listen;
+use conncache::mio::net::TcpListener;
+use conncache::mio::{Events, Poll, Waker};
 use conncache::{AggressiveCache, Handled};
+use crew::{Colleague, Crew, WAKE};
+use http::signals::Signals;
 use journal::Journal;
 use options::Options;
 use proxy::{LISTENER, Proxy, SIGNAL, STATUS};
 use std::io::{self, ErrorKind, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Instant;
 
 fn main() -> ExitCode {
@@ -78,37 +89,76 @@ fn run(mut options: Options) -> io::Result<()> {
     if on_its_own {
         options.upstreams.push(demo::start_upstream()?);
     }
-    let mut poll = Poll::new()?;
-    let mut signals = http::signals::Signals::new(poll.registry(), SIGNAL)?;
-    let cache = AggressiveCache::builder().limits(options.limits).build(poll.registry())?;
-    let mut now = Instant::now();
-    let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams, options.times, now)?;
-    proxy.reuse_always = options.reuse_always;
-    proxy.min_rate = options.min_rate;
-    proxy.trust_forwarded = options.trust_forwarded;
-    if let Some(path) = options.access_log {
-        proxy.journal = Journal::open(&path).map_err(|e| of_option("--access-log", &path, &e))?;
+    let listen = |listen: &Listen, option, threads| {
+        doors::bind(listen, threads).map_err(|e| of_option(option, &listen.text, &e))
+    };
+    let (addrs, mut listeners) = listen(&options.listen, "--listen", options.threads)?;
+    let status = options.status.as_ref().map(|status| listen(status, "--status", 1)).transpose()?;
+    let (poll, mut proxy) = prepare(&options, 0)?;
+    let signals = Signals::new(poll.registry(), SIGNAL)?;
+    proxy.listen(listeners.remove(0), LISTENER)?;
+    if options.threads > 1 {
+        start_others(&options, listeners, &poll, &mut proxy.crew)?;
     }
-    let addrs = proxy.listen(&options.listen, LISTENER).map_err(|e| of_option("--listen", &options.listen.text, &e))?;
     addrs.iter().for_each(|addr| say(&format!("listening on http://{addr}/")));
-    if let Some(status) = options.status {
-        let addrs = proxy.listen(&status, STATUS).map_err(|e| of_option("--status", &status.text, &e))?;
+    if let Some((addrs, listeners)) = status {
+        listeners.into_iter().try_for_each(|listeners| proxy.listen(listeners, STATUS))?;
         addrs.iter().for_each(|addr| say(&format!("status on http://{addr}/")));
     }
     if on_its_own {
         demo::start_client(addrs[0]);
     }
+    let end = options.seconds.and_then(|seconds| proxy.now.checked_add(seconds));
+    turn(poll, proxy, Some(signals), end)
+}
 
-    let end = options.seconds.and_then(|seconds| now.checked_add(seconds));
+/// What one thread works with.
+fn prepare(options: &Options, thread: usize) -> io::Result<(Poll, Proxy)> {
+    let poll = Poll::new()?;
+    let cache = AggressiveCache::builder().limits(options.limits_of(thread)).build(poll.registry())?;
+    let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams.clone(), options.times, Instant::now())?;
+    proxy.reuse_always = options.reuse_always;
+    proxy.min_rate = options.min_rate;
+    proxy.trust_forwarded = options.trust_forwarded;
+    if let Some(path) = &options.access_log {
+        proxy.journal = Journal::open(path).map_err(|e| of_option("--access-log", path, &e))?;
+    }
+    Ok((poll, proxy))
+}
+
+/// Starts the threads besides the first one, and waits until they are ready.
+fn start_others(options: &Options, listeners: Vec<Vec<TcpListener>>, poll: &Poll, crew: &mut Crew) -> io::Result<()> {
+    let first = Arc::new(Waker::new(poll.registry(), WAKE)?);
+    let (tell_end, ended) = channel();
+    (crew.ended, crew.waker) = (Some(ended), Some(Arc::clone(&first)));
+    for (at, listeners) in listeners.into_iter().enumerate() {
+        let (orders, hear) = channel();
+        let (poll, mut proxy) = prepare(options, at + 1)?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        proxy.crew.orders = Some(hear);
+        proxy.listen(listeners, LISTENER)?;
+        let (first, tell_end) = (Arc::clone(&first), tell_end.clone());
+        thread::Builder::new().name(format!("proxy {}", at + 1)).spawn(move || {
+            let turned = panic::catch_unwind(AssertUnwindSafe(|| turn(poll, proxy, None, None)));
+            let _ = tell_end.send(turned.unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
+            let _ = first.wake();
+        })?;
+        crew.others.push(Colleague { orders, waker, figures: None });
+        crew.running += 1;
+    }
+    Ok(())
+}
+
+/// Turns a thread's loop until all is done.
+fn turn(mut poll: Poll, mut proxy: Proxy, mut signals: Option<Signals>, end: Option<Instant>) -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
     loop {
         let next = proxy.next_turn().into_iter().chain(end.filter(|_| !proxy.draining)).min();
-        match poll.poll(&mut events, next.map(|at| at.saturating_duration_since(now))) {
+        match poll.poll(&mut events, next.map(|at| at.saturating_duration_since(proxy.now))) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             done => done?,
         }
-        now = Instant::now();
-        proxy.now = now;
+        proxy.now = Instant::now();
         for event in &events {
             match proxy.cache.handle_event(event) {
                 Handled::Active { id, owner } => proxy.on_upstream(owner.0 as usize, id, event),
@@ -116,18 +166,19 @@ fn run(mut options: Options) -> io::Result<()> {
                 Handled::Nothing => {}
                 Handled::Rejected => match event.token() {
                     token @ (LISTENER | STATUS) => proxy.knock(token),
-                    SIGNAL if !signals.came() => {}
+                    SIGNAL if !signals.as_mut().is_some_and(Signals::came) => {}
                     SIGNAL if proxy.draining => return Ok(()),
                     SIGNAL => proxy.drain(),
+                    WAKE => proxy.hear()?,
                     _ => proxy.on_host_event(event),
                 },
             }
         }
-        if !proxy.draining && end.is_some_and(|end| end <= now) {
+        if !proxy.draining && end.is_some_and(|end| end <= proxy.now) {
             proxy.drain();
         }
         proxy.finish_turn();
-        if proxy.is_drained() {
+        if proxy.crew.running == 0 && proxy.is_drained() {
             return Ok(());
         }
     }

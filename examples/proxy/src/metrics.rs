@@ -1,17 +1,16 @@
 //! The figures of the status page in Prometheus' text format.
 
+use crate::figures::Figures;
 use crate::latency::Latency;
-use crate::proxy::Proxy;
-use conncache::Reason;
 use std::fmt::{Display, Write};
 
-impl Proxy {
+impl Figures {
     pub fn metrics(&self) -> String {
-        let (counts, stats) = (&self.counts, self.cache.stats());
+        let counts = &self.counts;
         let mut text = Text::default();
         text.one("uptime_seconds", "gauge", "Since the start.", self.now.duration_since(counts.since).as_secs_f64());
         text.one("draining", "gauge", "1 while the process ends.", u8::from(self.draining));
-        text.one("clients", "gauge", "Clients' connections.", self.clients.len());
+        text.one("clients", "gauge", "Clients' connections.", self.clients);
         text.one("clients_accepted_total", "counter", "Clients' connections accepted.", counts.clients);
         text.one("requests_total", "counter", "Requests received.", counts.requests);
         text.one("responses_total", "counter", "Responses passed on whole.", counts.passed_on);
@@ -23,9 +22,19 @@ impl Proxy {
         text.one("connections_opened_total", "counter", "Upstream connections opened.", counts.opened);
         text.one("connections_reused_total", "counter", "Requests sent on a reused connection.", counts.reused);
         text.one("connections_dead_total", "counter", "Reused connections that had died.", counts.handed_out_dead);
+        text.one("requests_waiting", "gauge", "Requests that wait for a connection.", self.of_cache("waiting"));
+        text.one(
+            "requests_waited_total",
+            "counter",
+            "Requests that had to wait for a connection.",
+            self.of_cache("waited"),
+        );
+        text.one("waits_timed_out_total", "counter", "Requests that waited in vain.", self.of_cache("timed_out"));
+        let longest = self.longest_wait.as_secs_f64();
+        text.one("longest_wait_seconds", "gauge", "For how long the request waits that waits for longest.", longest);
         text.family("connections_left_total", "counter", "Upstream connections that ended, by reason.");
-        for &reason in Reason::ALL {
-            text.sample("connections_left_total", &[("reason", &reason.as_str())], stats.left(reason));
+        for (reason, count) in &self.left {
+            text.sample("connections_left_total", &[("reason", &reason.as_str())], count);
         }
         self.upstream_metrics(&mut text);
         text.0
@@ -33,30 +42,31 @@ impl Proxy {
 
     /// A family of samples has to stand together, so that each goes through all upstreams.
     fn upstream_metrics(&self, text: &mut Text) {
-        let names: Vec<String> = self.upstreams.iter().map(|upstream| upstream.peer.to_string()).collect();
-        let each = || names.iter().zip(&self.counts.upstreams).enumerate();
+        let each = || self.peers.iter().zip(&self.counts.upstreams).map(|(peer, counts)| (peer, &peer.name, counts));
         text.family("upstream_up", "gauge", "0 while the upstream is left alone since it failed.");
-        for (at, (name, _)) in each() {
-            let up = !self.balance.is_quarantined(at, self.now);
-            text.sample("upstream_up", &[("upstream", name)], u8::from(up));
+        for (peer, name, _) in each() {
+            text.sample("upstream_up", &[("upstream", name)], u8::from(!peer.quarantined));
         }
         text.family("upstream_connections", "gauge", "Connections to the upstream.");
-        for (at, (name, _)) in each() {
-            let counts = self.cache.counts_of_peer(&self.upstreams[at].peer);
-            for (state, count) in [("active", counts.active), ("inactive", counts.inactive)] {
+        for (peer, name, _) in each() {
+            for (state, count) in [("active", peer.active), ("inactive", peer.inactive)] {
                 text.sample("upstream_connections", &[("upstream", name), ("state", &state)], count);
             }
         }
+        text.family("upstream_requests_waiting", "gauge", "Requests that wait for a connection to the upstream.");
+        for (peer, name, _) in each() {
+            text.sample("upstream_requests_waiting", &[("upstream", name)], peer.waiting);
+        }
         text.family("upstream_requests_total", "counter", "Requests sent to the upstream.");
-        for (_, (name, counts)) in each() {
+        for (_, name, counts) in each() {
             text.sample("upstream_requests_total", &[("upstream", name)], counts.requests);
         }
         text.family("upstream_errors_total", "counter", "Requests that the upstream didn't answer, or not to the end.");
-        for (_, (name, counts)) in each() {
+        for (_, name, counts) in each() {
             text.sample("upstream_errors_total", &[("upstream", name)], counts.errors);
         }
         text.family("upstream_connect_failures_total", "counter", "Connections that couldn't be opened.");
-        for (_, (name, counts)) in each() {
+        for (_, name, counts) in each() {
             text.sample("upstream_connect_failures_total", &[("upstream", name)], counts.connect_failed);
         }
         text.family(
@@ -64,7 +74,7 @@ impl Proxy {
             "histogram",
             "From the choice of a connection to the response's head.",
         );
-        for (_, (name, counts)) in each() {
+        for (_, name, counts) in each() {
             text.histogram("upstream_response_seconds", name, &counts.latency);
         }
     }

@@ -9,18 +9,25 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
-An HTTP/1.1 reverse proxy on one loop and one thread, its upstream connections in a connection cache.
+An HTTP/1.1 reverse proxy, its upstream connections in a connection cache.
 
 usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options]
 
   --listen HOST:PORT         where clients connect, all addresses of a name; port 0: any (default 127.0.0.1:0)
   --upstream HOST:PORT,...   where requests go, in turn; may be given again; http://HOST[:PORT] is understood, too
                              (default: a server in this process)
+  --threads N                work with N threads, each with its own loop, cache and listeners; limits on numbers are
+                             shared out among them (default 1)
   --status HOST:PORT         serve a status page, /status.json and /metrics there
   --access-log FILE          append a line for each request to FILE (-: the standard output)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
   --idle-timeout SECS        close those inactive for so long (default 60)
+  --max-connections-per-upstream N
+                             open at most N connections to one upstream; further requests wait in line (default: no
+                             limit)
+  --wait SECS                answer with 503 a request that has waited for so long (default: as --connect-timeout)
+  --max-waiting N            answer with 503 at once if N requests wait already (default: no limit)
   --max-lifetime SECS        close those that are so old (default: any age)
   --max-uses N               use each for at most N requests (default: any number)
   --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
@@ -44,7 +51,7 @@ is closed at once. A request whose connection fails before the response's first 
 (GET, HEAD, OPTIONS, TRACE, PUT, DELETE; up to 32 KiB): on a new connection if it was reused, else to the next upstream.
 Without --upstream, a few requests are made to show the cache at work.";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     pub listen: Listen,
     /// Empty: a server in this process.
@@ -60,6 +67,8 @@ pub struct Options {
     pub min_rate: u64,
     pub access_log: Option<String>,
     pub seconds: Option<Duration>,
+    /// Each with a loop, a cache and listeners of its own.
+    pub threads: usize,
     pub verbose: u8,
 }
 
@@ -69,6 +78,8 @@ pub struct Times {
     /// For progress: a head, a response, room to write.
     pub timeout: Duration,
     pub connect: Duration,
+    /// For a connection to become free.
+    pub wait: Duration,
     /// Before an upstream that failed is tried again.
     pub quarantine: Duration,
     /// For further requests, once the end has begun.
@@ -85,6 +96,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
         times: Times {
             timeout: Duration::from_secs(30),
             connect: Duration::from_secs(5),
+            wait: Duration::ZERO,
             quarantine: Duration::from_secs(10),
             grace: Duration::from_secs(2),
         },
@@ -93,10 +105,12 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
         min_rate: 500,
         access_log: None,
         seconds: None,
+        threads: 1,
         verbose: 0,
     };
     options.limits.max_inactive = Some(1024);
     options.limits.idle_timeout = Some(Duration::from_secs(60));
+    let mut wait = None;
     let mut parser = lexopt::Parser::from_args(args);
     while let Some(arg) = parser.next().map_err(text)? {
         match arg {
@@ -112,6 +126,15 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             Long("max-inactive-per-peer") => {
                 options.limits.max_inactive_per_peer = Some(value(&mut parser, "--max-inactive-per-peer")?);
             }
+            Long("max-connections-per-upstream") => {
+                let most = value(&mut parser, "--max-connections-per-upstream")?;
+                if most == 0 {
+                    return Err("--max-connections-per-upstream 0: nothing could be answered".into());
+                }
+                options.limits.max_connections_per_peer = Some(most);
+            }
+            Long("max-waiting") => options.limits.max_waiting = Some(value(&mut parser, "--max-waiting")?),
+            Long("wait") => wait = Some(seconds(&mut parser, "--wait")?),
             Long("max-uses") => options.limits.max_uses = Some(value(&mut parser, "--max-uses")?),
             Long("idle-timeout") => options.limits.idle_timeout = Some(seconds(&mut parser, "--idle-timeout")?),
             Long("max-lifetime") => {
@@ -145,18 +168,47 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             Long("access-log") => options.access_log = Some(value(&mut parser, "--access-log")?),
             Long("min-rate") => options.min_rate = value(&mut parser, "--min-rate")?,
             Long("trust-forwarded") => options.trust_forwarded = true,
+            Long("threads") => {
+                options.threads = value(&mut parser, "--threads")?;
+                if options.threads == 0 {
+                    return Err("--threads 0: nobody would do the work".into());
+                }
+            }
             Long("seconds") => options.seconds = Some(seconds(&mut parser, "--seconds")?),
             Short('v') => options.verbose += 1,
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected().to_string()),
         }
     }
+    if let Some(most) = options.limits.max_connections_per_peer.filter(|&most| most < options.threads) {
+        return Err(format!("--max-connections-per-upstream {most}: less than one for each of --threads"));
+    }
+    if wait.is_some_and(|wait| wait.is_zero()) {
+        return Err("--wait 0: nobody could wait; --max-waiting 0 says so".into());
+    }
+    options.times.wait = wait.unwrap_or(options.times.connect);
     if let Limits { max_inactive: Some(all), max_inactive_per_peer: Some(per_peer), .. } = options.limits {
         if per_peer > all {
             return Err(format!("--max-inactive-per-peer {per_peer}: more than --max-inactive, {all}"));
         }
     }
     Ok(Some(options))
+}
+
+impl Options {
+    /// What is this thread's of all limits on numbers.
+    pub fn limits_of(&self, thread: usize) -> Limits {
+        let mut limits = self.limits.clone();
+        for limit in [
+            &mut limits.max_inactive,
+            &mut limits.max_inactive_per_peer,
+            &mut limits.max_connections_per_peer,
+            &mut limits.max_waiting,
+        ] {
+            *limit = limit.map(|most| most / self.threads + usize::from(thread < most % self.threads));
+        }
+        limits
+    }
 }
 
 fn text(error: lexopt::Error) -> String {

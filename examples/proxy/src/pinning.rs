@@ -10,6 +10,9 @@ use http::framing::head::Fields;
 /// The schemes that authenticate a connection, by their beginning: `Nego2` is one, too.
 const SCHEMES: [&[u8]; 3] = [b"ntlm", b"nego", b"kerberos"];
 
+/// The channel binding of requests that go on a new connection. No connection is ever inactive under it.
+pub const FRESH: ChannelBindingId = ChannelBindingId(ChannelBindingId::PLAIN.0 + 1);
+
 /// Where a client's own connections are.
 #[derive(Clone, Copy, Debug)]
 pub struct Pin {
@@ -40,8 +43,17 @@ fn is_binding(challenge: &[u8]) -> bool {
 
 impl Proxy {
     /// The channel binding of a client's upstream connections.
-    pub fn channel(&self, key: usize) -> ChannelBindingId {
+    pub fn own_channel(&self, key: usize) -> ChannelBindingId {
         self.clients.get(key).and_then(|client| client.pin).map_or(ChannelBindingId::PLAIN, |pin| pin.channel)
+    }
+
+    /// The channel binding under which a client's request asks for a connection.
+    pub fn channel(&self, key: usize) -> ChannelBindingId {
+        let exchange = self.clients.get(key).and_then(|client| client.exchange.as_ref());
+        match self.own_channel(key) {
+            ChannelBindingId::PLAIN if exchange.is_some_and(|exchange| exchange.fresh) => FRESH,
+            own => own,
+        }
     }
 
     /// From now on this client has connections of its own, at this upstream if there is a choice.

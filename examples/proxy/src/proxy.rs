@@ -5,9 +5,11 @@ use crate::balance::Balance;
 use crate::buffer::Pool;
 use crate::client::{Client, Ending};
 use crate::counts::Counts;
+use crate::crew::Crew;
 use crate::doors::Doors;
 use crate::journal::{End, Journal};
 use crate::options::Times;
+use crate::pinning::FRESH;
 use crate::tunnel::SILENCE;
 use conncache::mio::event::Event;
 use conncache::mio::net::TcpStream;
@@ -15,10 +17,10 @@ use conncache::mio::{Registry, Token};
 use conncache::{AggressiveCache, ChannelBindingId, Evicted};
 use log::{debug, info, warn};
 use slab::Slab;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::time::{Duration, Instant};
 
-/// The host's tokens: the two listeners, the signals, and from here on the clients. The cache has its own block.
+/// The host's tokens: the two listeners, the signals, other threads, and from here on the clients. The cache has its own block.
 pub const LISTENER: Token = Token(0);
 pub const STATUS: Token = Token(1);
 pub const SIGNAL: Token = Token(2);
@@ -49,7 +51,9 @@ pub struct Proxy {
     /// When draining ends, finished or not.
     drain_end: Option<Instant>,
     pub timeout: Duration,
-    connect_timeout: Duration,
+    pub connect_timeout: Duration,
+    /// For how long a request waits in line for a connection.
+    pub wait: Duration,
     /// How many bytes of a request's body have to come in a second.
     pub min_rate: u64,
     /// Requests that can't be repeated go on any inactive connection.
@@ -62,6 +66,7 @@ pub struct Proxy {
     /// The channel binding made last, for a client with connections of its own.
     pub last_channel: ChannelBindingId,
     next_sweep: Instant,
+    pub crew: Crew,
 }
 
 impl Proxy {
@@ -87,32 +92,27 @@ impl Proxy {
             drain_end: None,
             timeout: times.timeout,
             connect_timeout: times.connect,
+            wait: times.wait,
             min_rate: 0,
             reuse_always: false,
             trust_forwarded: false,
             journal: Journal::default(),
             registry: registry.try_clone()?,
             doors: Doors::default(),
-            last_channel: ChannelBindingId::PLAIN,
+            last_channel: FRESH,
             next_sweep: now,
+            crew: Crew::default(),
         })
     }
 
-    /// Each client has two tokens: its own, and one for the upstream's end of a tunnel.
     pub fn client_token(key: usize) -> Token {
-        Token(FIRST_CLIENT + 2 * key)
-    }
-
-    pub fn tunnel_token(key: usize) -> Token {
-        Token(FIRST_CLIENT + 2 * key + 1)
+        Token(FIRST_CLIENT + key)
     }
 
     /// An event under one of the clients' tokens.
     pub fn on_host_event(&mut self, event: &Event) {
-        match event.token().0.checked_sub(FIRST_CLIENT) {
-            Some(at) if at % 2 == 0 => self.on_client(at / 2, event),
-            Some(at) => self.on_tunnel(at / 2, event),
-            None => {}
+        if let Some(key) = event.token().0.checked_sub(FIRST_CLIENT) {
+            self.on_client(key, event);
         }
     }
 
@@ -121,6 +121,10 @@ impl Proxy {
         for key in std::mem::take(&mut self.again) {
             self.drive(key);
         }
+        while let Some((id, owner)) = self.cache.overdue(self.now) {
+            self.connect_overdue(owner.0 as usize, id);
+        }
+        self.serve_waiting();
         for _ in 0..MOST_EXPIRED {
             let Some(evicted) = self.cache.expire(self.now) else { break };
             self.note(evicted);
@@ -128,18 +132,20 @@ impl Proxy {
         if self.now >= self.next_sweep {
             self.sweep();
         }
-        self.serve_waiting();
         self.journal.flush();
         self.accept();
         // Those who had connected before the end began have been let in.
-        if self.draining && (!self.doors.is_ready() || self.grace_is_over()) {
+        if self.draining && (!self.is_door_ready() || self.grace_is_over()) {
             self.doors.shut(&self.registry);
+        }
+        if self.doors.are_shut() && self.clients.is_empty() {
+            self.cache.drain();
         }
     }
 
     /// When the next turn has to come, whatever happens.
     pub fn next_turn(&self) -> Option<Instant> {
-        if !self.again.is_empty() || self.doors.is_ready() {
+        if !self.again.is_empty() || self.is_door_ready() {
             return Some(self.now);
         }
         let sweep = (self.doors.stuck || !self.clients.is_empty()).then_some(self.next_sweep);
@@ -161,23 +167,24 @@ impl Proxy {
         let Some(mut client) = self.clients.try_remove(key) else { return };
         if let Some(exchange) = client.exchange.take() {
             exchange.link.into_iter().for_each(|link| self.drop_link(link));
-            exchange.tunnel.into_iter().for_each(|tunnel| self.drop_tunnel(tunnel));
+            exchange.waiter.into_iter().for_each(|waiter| self.leave_line(waiter));
         }
         client.inbox.release(&mut self.pool);
         client.pin.into_iter().for_each(|pin| self.unpin(pin));
         if let Err(error) = self.registry.deregister(&mut client.stream) {
             warn!("event=deregister_failed error={error}");
         }
-        self.doors.stuck = false;
+        drop(client);
+        self.descriptor_freed();
     }
 
     /// Looks for what has made no progress for too long. All clients are looked at, a few times in the time-out; no
     /// exchange has to keep a timer.
     fn sweep(&mut self) {
-        let next = self.now + Duration::from_secs(1).min(self.timeout / 4).min(self.connect_timeout / 4);
+        let next = self.now + Duration::from_secs(1).min(self.timeout / 4);
         let grace_end = self.grace_end.filter(|end| *end > self.now);
         self.next_sweep = grace_end.map_or(next, |end| end.min(next));
-        self.doors.stuck = false;
+        self.descriptor_freed();
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
             if self.grace_is_over() && self.clients[key].is_done() {
@@ -199,13 +206,6 @@ impl Proxy {
             return self.fail_exchange(key, 408, &why);
         }
         let client = &self.clients[key];
-        let link = client.exchange.as_ref().and_then(|exchange| exchange.link.as_ref());
-        if let Some(attempt) = link.and_then(|link| link.connecting) {
-            if self.now.saturating_duration_since(attempt.since) >= self.connect_timeout {
-                let why = format!("no connection within {:?}", self.connect_timeout);
-                return self.refused(key, io::Error::new(ErrorKind::TimedOut, why));
-            }
-        }
         let quiet = self.now.saturating_duration_since(client.touched);
         let patience = match client.ending {
             Ending::Lingering if client.drop_until.is_some_and(|until| until <= self.now) => Duration::ZERO,
@@ -250,9 +250,11 @@ impl Proxy {
     pub fn drain(&mut self) {
         info!("event=drain clients={}", self.clients.len());
         self.draining = true;
+        self.crew.drain();
         self.grace_end = self.now.checked_add(self.grace);
         self.drain_end = self.grace_end.and_then(|end| end.checked_add(self.timeout));
-        self.cache.drain();
+        // No connection is kept but for those who wait. They are served: a cache that drains would have them refused.
+        self.change_limits(|limits| limits.max_inactive = Some(0));
         self.knock_at_all();
         self.sweep();
     }

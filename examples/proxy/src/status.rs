@@ -1,8 +1,8 @@
 //! The status page and its figures.
 
 use crate::exchange::Page;
+use crate::figures::Figures;
 use crate::proxy::Proxy;
-use conncache::Reason;
 use std::fmt::{self, Write};
 
 const HTML: &str = include_str!("status.html");
@@ -13,11 +13,11 @@ impl Proxy {
         let (status, content_type, body) = match page {
             Page::Html => (200, "text/html; charset=utf-8", HTML),
             Page::Json => {
-                text = self.status_json();
+                text = self.all_figures().json();
                 (200, "application/json", text.as_str())
             }
             Page::Metrics => {
-                text = self.metrics();
+                text = self.all_figures().metrics();
                 (200, "text/plain; version=0.0.4; charset=utf-8", text.as_str())
             }
             Page::Missing => (404, "text/plain", "404: try /, /status.json or /metrics\n"),
@@ -25,9 +25,11 @@ impl Proxy {
         };
         self.clients[key].answer(&mut self.pool, status, content_type, body.as_bytes(), close);
     }
+}
 
-    fn status_json(&self) -> String {
-        let (stats, counts, limits) = (self.cache.stats(), &self.counts, self.cache.limits());
+impl Figures {
+    fn json(&self) -> String {
+        let (counts, limits) = (&self.counts, &self.limits);
         let ms = |time: Option<std::time::Duration>| Number(time.map(|time| time.as_millis()));
         let mut json = Json::default();
         json.open('{');
@@ -38,7 +40,7 @@ impl Proxy {
         json.field("retried", counts.retried);
         json.field("handed_out_dead", counts.handed_out_dead);
         json.field("connect_failed", counts.connect_failed());
-        json.field("clients", self.clients.len());
+        json.field("clients", self.clients);
         json.field("clients_accepted", counts.clients);
         json.open_field("failures", '{');
         counts.failed.iter().for_each(|(status, count)| json.field(&status.to_string(), count));
@@ -46,40 +48,28 @@ impl Proxy {
         json.open_field("limits", '{');
         json.field("max_inactive", Number(limits.max_inactive));
         json.field("max_inactive_per_peer", Number(limits.max_inactive_per_peer));
+        json.field("max_connections_per_peer", Number(limits.max_connections_per_peer));
+        json.field("max_waiting", Number(limits.max_waiting));
         json.field("idle_timeout_ms", ms(limits.idle_timeout));
         json.field("max_lifetime_ms", ms(limits.max_lifetime));
         json.field("max_uses", Number(limits.max_uses));
         json.close('}');
         json.open_field("cache", '{');
-        for (name, value) in [
-            ("inserted", stats.inserted),
-            ("active", stats.active as u64),
-            ("inactive", stats.inactive as u64),
-            ("handed_out", stats.handed_out),
-            ("missed", stats.missed),
-            ("probes", stats.probes),
-            ("found_dead", stats.found_dead),
-            ("stale_events", stats.stale_events),
-            ("deregister_failures", stats.deregister_failures),
-        ] {
-            json.field(name, value);
-        }
+        self.cache.iter().for_each(|(name, value)| json.field(name, value));
+        json.field("longest_wait_ms", self.longest_wait.as_millis());
         json.field("hit_ratio", format_args!("{:.6}", counts.hit_ratio()));
         json.open_field("left", '{');
-        Reason::ALL.iter().for_each(|&reason| json.field(reason.as_str(), stats.left(reason)));
+        self.left.iter().for_each(|(reason, count)| json.field(reason.as_str(), count));
         json.close('}');
         json.close('}');
         json.open_field("peers", '[');
-        // All upstreams, those without a connection too; the cache knows only of those that have one.
-        for (at, upstream) in self.upstreams.iter().enumerate() {
-            let of_upstream = &counts.upstreams[at];
-            let of_peer = self.cache.counts_of_peer(&upstream.peer);
+        for (peer, of_upstream) in self.peers.iter().zip(&counts.upstreams) {
             json.open('{');
-            json.field("peer", Quoted(&upstream.peer.to_string()));
-            json.field("active", of_peer.active);
-            json.field("inactive", of_peer.inactive);
-            let state = if self.balance.is_quarantined(at, self.now) { "quarantined" } else { "up" };
-            json.field("state", Quoted(state));
+            json.field("peer", Quoted(&peer.name));
+            json.field("active", peer.active);
+            json.field("inactive", peer.inactive);
+            json.field("state", Quoted(if peer.quarantined { "quarantined" } else { "up" }));
+            json.field("waiting", peer.waiting);
             json.field("requests", of_upstream.requests);
             json.field("errors", of_upstream.errors);
             json.field("connect_failed", of_upstream.connect_failed);

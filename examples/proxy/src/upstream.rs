@@ -7,7 +7,7 @@ use crate::exchange::{Attempt, Exchange, Link};
 use crate::journal::Concerned;
 use crate::proxy::Proxy;
 use conncache::mio::net::TcpStream;
-use conncache::{Cause, ChannelBindingId, ConnId, ConnState, Owner};
+use conncache::{ConnId, ConnState, Found, Owner, Place, Requested};
 use log::{info, warn};
 use slab::Slab;
 use std::io::{self, ErrorKind};
@@ -18,71 +18,97 @@ use std::time::Duration;
 const YOUNG: Duration = Duration::from_secs(1);
 
 impl Proxy {
-    /// Finds a connection for the exchange: an inactive one, unless one has failed it already, or a new one. Goes on to
-    /// other addresses and upstreams as long as connecting fails at once.
+    /// Finds a connection for the exchange: an inactive one or a new one, or a place in the line of those who wait. Goes
+    /// on to other addresses and upstreams as long as connecting fails at once.
     pub fn link(&mut self, key: usize) -> Next {
-        let (owner, channel) = (Owner(key as u64), self.channel(key));
         loop {
-            let reused = self.reuse(key, channel);
-            let exchange = exchange_of(&mut self.clients, key);
-            if let Some(id) = reused {
-                exchange.link = Some(Link::reused(id, self.now));
-                self.counts.reused += 1;
-                self.counts.upstreams[exchange.upstream].requests += 1;
-                return self.advance(key);
-            }
-            let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
-            let attempt = Attempt { since: self.now, address: self.balance.address(at) };
-            let (peer, addr) = (upstream.peer.clone(), upstream.addrs[attempt.address]);
-            let opened = match TcpStream::connect(addr) {
-                Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => TcpStream::connect(addr),
-                opened => opened,
-            };
-            let stream = match opened {
-                Ok(stream) => stream,
-                // Others have connections, and will be done with them.
-                Err(error) if is_out_of_descriptors(&error) && self.cache.counts().active > 0 => {
-                    self.wait_for_room(key);
-                    return Next::Wait;
+            let (at, channel) = (exchange_of(&mut self.clients, key).upstream, self.channel(key));
+            let (peer, until) = (&self.upstreams[at].peer, self.wait_end());
+            let next = match self.cache.request(self.now, peer, channel, Owner(key as u64), until) {
+                Ok(Requested::Reuse(found)) => self.take_over(key, found),
+                Ok(Requested::Open { place, evicted }) => {
+                    evicted.into_iter().for_each(|evicted| self.note(evicted));
+                    self.open(key, place)
                 }
-                Err(error) if is_out_of_descriptors(&error) => {
-                    return self.fail(key, 503, &format!("no room for a connection to {peer}: {error}"), false);
-                }
-                Err(error) => match self.elsewhere(key, attempt, &error) {
-                    None => continue,
-                    Some(next) => return next,
-                },
-            };
-            let _ = stream.set_nodelay(true);
-            match self.cache.insert(self.now, stream, &peer, channel, owner) {
-                Ok(id) => exchange_of(&mut self.clients, key).link = Some(Link::begun(id, attempt)),
+                Ok(Requested::Wait(waiter)) => return self.wait_in_line(key, waiter),
                 Err(error) => {
-                    let full = matches!(error.cause, Cause::TokensExhausted { .. });
-                    warn!("peer={peer} full={full} error={error}");
-                    return self.fail(key, 503, &format!("no room for a connection to {peer}: {error}"), false);
+                    let why = format!("no room for a connection to {peer}: {error}");
+                    return self.fail(key, 503, &why, false);
                 }
+            };
+            if let Some(next) = next {
+                return next;
             }
-            return Next::Wait;
         }
     }
 
-    /// An inactive connection for the exchange, unless one has failed it already. A request that can't be repeated goes
-    /// on one that is hardly about to be closed.
-    fn reuse(&mut self, key: usize, channel: ChannelBindingId) -> Option<ConnId> {
-        let exchange = exchange_of(&mut self.clients, key);
-        if exchange.retried {
-            return None;
-        }
+    /// Sends the request on a connection that was inactive. One that can't be repeated goes only on a connection that is
+    /// hardly about to be closed; `None` if this one is too old: then another has to be asked for.
+    pub fn take_over(&mut self, key: usize, found: Found) -> Option<Next> {
         // What a client has for itself is authenticated: a new one would have to be authenticated first.
-        let any = exchange.stays_replayable() || self.reuse_always || channel != ChannelBindingId::PLAIN;
-        let peer = &self.upstreams[exchange.upstream].peer;
-        let found = self.cache.checkout(self.now, peer, channel, Owner(key as u64))?;
-        if any || found.inactive_for < YOUNG {
-            return Some(found.id);
+        let own = self.clients[key].pin.is_some();
+        let exchange = exchange_of(&mut self.clients, key);
+        if exchange.stays_replayable() || self.reuse_always || own || found.inactive_for < YOUNG {
+            exchange.link = Some(Link::reused(found.id, self.now));
+            self.counts.reused += 1;
+            self.counts.upstreams[exchange.upstream].requests += 1;
+            return Some(self.advance(key));
         }
         // The others have been inactive for even longer.
+        exchange.fresh = true;
         self.cache.close_connection(found.id).into_iter().for_each(|evicted| self.note(evicted));
         None
+    }
+
+    /// Opens a connection. `None` if that failed and another address or upstream has to be tried.
+    pub fn open(&mut self, key: usize, place: Place) -> Option<Next> {
+        let at = exchange_of(&mut self.clients, key).upstream;
+        let attempt = Attempt { since: self.now, address: self.balance.address(at) };
+        let addr = self.upstreams[at].addrs[attempt.address];
+        let opened = match TcpStream::connect(addr) {
+            Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => TcpStream::connect(addr),
+            opened => opened,
+        };
+        let error = match opened {
+            Ok(stream) => return Some(self.begin(key, place, stream, attempt)),
+            Err(error) => error,
+        };
+        // Others have connections, and will be done with them.
+        if is_out_of_descriptors(&error) && self.cache.counts().active > 0 {
+            return Some(self.wait_for_descriptor(key, place));
+        }
+        let why = format!("no room for a connection to {}: {error}", place.peer());
+        self.cache.give_up(place);
+        match is_out_of_descriptors(&error) {
+            true => Some(self.fail(key, 503, &why, false)),
+            false => self.elsewhere(key, attempt, &error),
+        }
+    }
+
+    /// Puts a connection that is being made into the cache.
+    fn begin(&mut self, key: usize, place: Place, stream: TcpStream, attempt: Attempt) -> Next {
+        let _ = stream.set_nodelay(true);
+        match self.cache.insert_at(self.now, place, stream) {
+            Ok(id) => {
+                let _ = self.cache.set_deadline(id, self.now.checked_add(self.connect_timeout));
+                exchange_of(&mut self.clients, key).link = Some(Link::begun(id, attempt));
+                Next::Wait
+            }
+            Err(error) => {
+                let why = format!("no room for a connection: {error}");
+                error.place.into_iter().for_each(|place| self.cache.give_up(place));
+                self.fail(key, 503, &why, false)
+            }
+        }
+    }
+
+    /// A connection isn't made in time.
+    pub fn connect_overdue(&mut self, key: usize, id: ConnId) {
+        let exchange = self.clients.get(key).and_then(|client| client.exchange.as_ref());
+        if exchange.and_then(|exchange| exchange.link.as_ref()).is_some_and(|link| link.id == id) {
+            let why = format!("no connection within {:?}", self.connect_timeout);
+            self.refused(key, io::Error::new(ErrorKind::TimedOut, why));
+        }
     }
 
     /// A connection that was begun failed, or took too long: tries elsewhere.
@@ -128,20 +154,36 @@ impl Proxy {
         Some(self.fail(key, status, &format!("couldn't connect to {peer}: {error}"), false))
     }
 
+    /// The next upstream in turn that hasn't been tried, at best one where the request doesn't have to wait.
+    pub fn choose(&mut self, tried: &[usize]) -> Option<usize> {
+        let (cache, upstreams) = (&self.cache, &self.upstreams);
+        let has_room = |at: usize| {
+            cache.limits().max_connections_per_peer.is_none_or(|most| {
+                let counts = cache.counts_of_peer(&upstreams[at].peer);
+                counts.active < most && counts.waiting == 0
+            })
+        };
+        self.balance.choose(self.now, tried, has_room)
+    }
+
     /// Sends the exchange to an upstream that it hasn't tried. Whether there is one.
-    fn next_upstream(&mut self, key: usize) -> bool {
+    pub fn next_upstream(&mut self, key: usize) -> bool {
         let exchange = exchange_of(&mut self.clients, key);
         exchange.tried.push(exchange.upstream);
         exchange.refused = 0;
-        let next = self.balance.choose(self.now, &exchange.tried);
-        next.into_iter().for_each(|next| exchange.upstream = next);
+        let tried = exchange.tried.clone();
+        let next = self.choose(&tried);
+        next.into_iter().for_each(|next| exchange_of(&mut self.clients, key).upstream = next);
         next.is_some()
     }
 
-    /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer.
+    /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer. Those who wait for
+    /// it go there, too.
     pub fn quarantine(&mut self, upstream: usize) {
         if self.upstreams.len() > 1 {
-            warn!("event=quarantine peer={}", self.upstreams[upstream].peer);
+            let peer = &self.upstreams[upstream].peer;
+            warn!("event=quarantine peer={peer}");
+            self.cache.refuse(peer);
         }
         self.balance.failed(upstream, self.now);
     }
@@ -155,7 +197,7 @@ impl Proxy {
         let (at, reused) = (exchange.upstream, link.reused);
         let (started, replayable) = (exchange.started, exchange.replayable && !exchange.answered);
         let handed_out_dead = reused && !exchange.answered;
-        exchange.retried |= handed_out_dead && replayable;
+        exchange.fresh |= handed_out_dead && replayable;
         self.counts.handed_out_dead += u64::from(handed_out_dead);
         self.counts.upstreams[at].errors += 1;
         self.drop_link(link);
@@ -177,12 +219,14 @@ impl Proxy {
         let Some(exchange) = self.clients.get(key).and_then(|client| client.exchange.as_ref()) else { return };
         // The upstream may name any number: one beyond all clocks is no deadline.
         let deadline = exchange.keep.and_then(|time| self.now.checked_add(time));
-        let (binding, upstream) = (exchange.binding, exchange.upstream);
+        let (binding, fresh, upstream) = (exchange.binding, exchange.fresh, exchange.upstream);
         let gone = match deadline {
             _ if !reusable => self.cache.close_connection(id).ok(),
-            _ if binding => {
-                self.pin(key, upstream);
-                let inactive = ConnState::inactive(self.channel(key));
+            _ if binding || fresh => {
+                if binding {
+                    self.pin(key, upstream);
+                }
+                let inactive = ConnState::inactive(self.own_channel(key));
                 let inactive = deadline.into_iter().fold(inactive, ConnState::until);
                 let peer = &self.upstreams[upstream].peer;
                 self.cache.set_connection_state(self.now, id, peer, inactive).ok().and_then(|change| change.evicted)

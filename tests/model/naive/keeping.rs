@@ -1,7 +1,7 @@
 //! How connections become inactive, and what has to go for them.
 
 use super::{Asked, Conn, Gone, Naive, State, Time, Waiting};
-use crate::common::EDGES_ARE_EMULATED;
+use crate::common::scripted::EDGES_ARE_EMULATED;
 use conncache::{ConnId, Limits, Reason, Verdict};
 
 impl Naive {

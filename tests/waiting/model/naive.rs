@@ -1,6 +1,6 @@
 //! The reference: connections, places and requests in plain vectors, and what the limits say of them.
 
-use crate::common::scripted::{Far, Shared};
+use crate::common::scripted::{EDGES_ARE_EMULATED, Far, Shared};
 use conncache::{ChannelBindingId, ConnId, Limits, Owner, Place, Reason, WaiterId};
 use std::time::{Duration, Instant};
 
@@ -206,11 +206,15 @@ impl Naive {
         all.min_by_key(|conn| (self.unfit(conn).is_none(), conn.since)).map(|conn| conn.id)
     }
 
-    /// Whether somebody can be served for certain: by a connection that is there, or by a new one.
+    /// Somebody who can be served for certain: by a connection that is there, or by a new one.
     pub fn servable(&self) -> Option<Waiter> {
-        self.heads()
-            .into_iter()
-            .find(|head| self.reusable(head.pair) || self.room(head.pair.0, Some(head.pair.1)) == Room::Yes)
+        let reusing = self.heads().into_iter().find(|head| self.reusable(head.pair));
+        reusing.or_else(|| self.openable())
+    }
+
+    /// Somebody who can be served for certain by a new connection.
+    pub fn openable(&self) -> Option<Waiter> {
+        self.heads().into_iter().find(|head| self.room(head.pair.0, Some(head.pair.1)) == Room::Yes)
     }
 
     pub fn reusable(&self, pair: Pair) -> bool {
@@ -252,7 +256,7 @@ impl Naive {
         // Where edges are emulated, it is probed then.
         let far = match conn.wire.borrow().far {
             Far::Quiet => None,
-            _ if !cfg!(mio_unsupported_force_poll_poll) => None,
+            _ if !EDGES_ARE_EMULATED => None,
             Far::Closed => Some(Reason::HungUp),
             Far::Unsolicited => Some(Reason::Unsolicited),
             Far::Failed => Some(Reason::Failed),

@@ -1,6 +1,6 @@
 //! The calls that know nothing of requests, and have to respect them.
 
-use super::naive::{Pair, Room, Standing, channel};
+use super::naive::{Conn, Pair, Room, Standing, channel};
 use super::run::{CHANNELS, Run, ms, some_limits};
 use crate::common::random::Random;
 use crate::common::scripted::{Far, Scripted};
@@ -11,30 +11,38 @@ use std::time::Instant;
 const HOSTS: Token = Token(1);
 
 impl Run {
-    pub fn insert(&mut self, random: &mut Random) {
-        let ((peer, of), owner) = (self.pair(random), Owner(random.below(3) as u64));
-        let (conn, wire) = self.fresh();
+    /// The limit that keeps a connection to this peer out, unless it has a place.
+    fn full(&self, peer: usize, connecting: bool) -> Option<&'static str> {
         let naive = &self.naive;
-        let full = [
-            ("max_connections", naive.total() >= naive.most()),
-            ("max_connections_per_peer", naive.total_to(peer) >= naive.most_to(peer)),
-            (
-                "max_connecting_per_peer",
-                naive.limits.max_connecting_per_peer.is_some_and(|most| naive.connecting_to(peer) >= most),
-            ),
-        ];
-        let full = full.iter().find(|(_, is)| *is).map(|(name, _)| *name);
-        let others_wait = naive.waiting.iter().any(|waiter| waiter.pair.0 == peer);
-        match self.cache.insert(naive.now, conn, &self.peers[peer], channel((peer, of)), owner) {
-            Ok(id) => {
-                assert!(full.is_none() && !others_wait, "it overtook, or {full:?}");
-                self.came(id, wire, (peer, of), owner);
-            }
-            Err(error) => match error.cause {
-                Cause::AtLimit { limit, .. } => assert_eq!(Some(limit), full),
-                Cause::OthersWait => assert!(others_wait && full.is_none()),
-                cause => panic!("{cause}"),
-            },
+        let most_connecting = naive.limits.max_connecting_per_peer.filter(|_| connecting);
+        if naive.total() >= naive.most() {
+            Some("max_connections")
+        } else if naive.total_to(peer) >= naive.most_to(peer) {
+            Some("max_connections_per_peer")
+        } else {
+            most_connecting.filter(|&most| naive.connecting_to(peer) >= most).map(|_| "max_connecting_per_peer")
+        }
+    }
+
+    /// Whether this is the right cause for a connection to this peer to be kept out; none is right if it may come in.
+    fn kept_out(&self, peer: usize, connecting: bool, cause: Option<&Cause>) {
+        let full = self.full(peer, connecting);
+        let others_wait = full.is_none() && self.naive.waiting.iter().any(|waiter| waiter.pair.0 == peer);
+        match cause {
+            None => assert!(full.is_none() && !others_wait, "it overtook, or {full:?}"),
+            Some(Cause::AtLimit { limit, .. }) => assert_eq!(Some(*limit), full),
+            Some(Cause::OthersWait) => assert!(others_wait),
+            Some(cause) => panic!("{cause}"),
+        }
+    }
+
+    pub fn insert(&mut self, random: &mut Random) {
+        let (pair, owner) = (self.pair(random), Owner(random.below(3) as u64));
+        let (conn, wire) = self.fresh();
+        let inserted = self.cache.insert(self.naive.now, conn, &self.peers[pair.0], channel(pair), owner);
+        self.kept_out(pair.0, true, inserted.as_ref().err().map(|error| &error.cause));
+        if let Ok(id) = inserted {
+            self.came(id, wire, pair, owner);
         }
     }
 
@@ -215,9 +223,25 @@ impl Run {
         let Some(at) = self.any(random, |_| true) else { return };
         let conn = self.naive.conns.remove(at);
         if random.one_in(2) {
-            assert_eq!(self.cache.remove(conn.id).unwrap().reason, Reason::Removed);
-        } else {
             assert_eq!(self.cache.close_connection(conn.id).unwrap().reason, Reason::Closed);
+            return;
+        }
+        let removed = self.cache.remove(conn.id).unwrap();
+        assert_eq!(removed.reason, Reason::Removed);
+        if random.one_in(2) {
+            self.adopt(conn, removed);
+        }
+    }
+
+    /// It comes back at once.
+    fn adopt(&mut self, conn: Conn, removed: Evicted<Scripted>) {
+        let adopted = self.cache.adopt(self.naive.now, removed, Owner(0));
+        self.kept_out(conn.pair.0, false, adopted.as_ref().err().map(|error| &error.cause));
+        if let Ok(id) = adopted {
+            let closed = conn.closed;
+            self.came(id, conn.wire, conn.pair, Owner(0));
+            let came = self.naive.conns.last_mut().expect("it came");
+            (came.connecting, came.closed) = (false, closed);
         }
     }
 

@@ -72,7 +72,7 @@ fn a_names_dead_first_address_is_tried_once_and_the_one_that_worked_is_remembere
         });
         let port = server.address().port();
         let url = format!("http://two.test:{port}/");
-        let run = Hosts::new("hosts-dead", TWO).fetch(&["-v", "-c", "1", "-n", "4", "--cache", "restrictive", &url]);
+        let run = Hosts::new("hosts-dead", TWO).fetch(&["-v", "-c", "1", "-n", "4", "--max-uses", "0", &url]);
         run.expect(&[("responses", 4), ("failed", 0), ("opened", 4), ("not_connected", 0)]);
         assert_eq!(server.requests(), [1; 4]);
         for (address, attempts) in [("127.0.0.1", 1), ("127.0.0.2", 4)] {
@@ -98,7 +98,7 @@ fn a_name_that_moves_is_followed_once_its_addresses_have_expired() {
             })
         });
         let url = format!("http://two.test:{}/", first.address().port());
-        let args = ["-c", "1", "-n", "3", "--cache", "restrictive", "--address-time", address_time, &url];
+        let args = ["-c", "1", "-n", "3", "--max-uses", "0", "--address-time", address_time, &url];
         hosts.fetch(&args).expect(&[("responses", 3), ("failed", 0), ("opened", 3)]);
         assert_eq!([first.requests().len(), second.requests().len()], requests);
     }

@@ -90,9 +90,18 @@ fn connections_that_the_server_gives_up_are_evicted_for_that() {
 
 #[test]
 #[ignore = "needs nginx"]
-fn a_restrictive_cache_opens_a_connection_for_each_request() {
+fn a_restrictive_cache_keeps_connections_while_requests_wait_and_no_longer() {
     let nginx = start("nginx-restrictive", KIND);
     let run = fetch(&["-q", "-n", "1000", "-c", "8", "--cache", "restrictive", &nginx.url("/uri/x")]);
+    assert_eq!(agree(&nginx, &run, 1_000).len(), 8);
+    run.expect(&[("opened", 8), ("evicted.policy", 8), ("kept", 0)]);
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn without_reuse_a_connection_is_opened_for_each_request() {
+    let nginx = start("nginx-no-reuse", KIND);
+    let run = fetch(&["-q", "-n", "1000", "-c", "8", "--max-uses", "0", &nginx.url("/uri/x")]);
     assert_eq!(agree(&nginx, &run, 1_000), [1; 1_000]);
 }
 

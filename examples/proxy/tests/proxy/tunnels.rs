@@ -26,7 +26,7 @@ fn echo() -> Upstream {
 #[test]
 fn a_websocket_passes_bytes_both_ways_until_each_side_has_ended() {
     let upstream = echo();
-    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let proxy = Proxy::start(&[upstream.addr], &["--max-connections-per-upstream", "1", "--max-waiting", "0"]);
     let mut client = proxy.client();
     // What follows the request is the other protocol's, and waits for the switch.
     client.send(&format!("{ASK}GET / HTTP/1.1\r\n\r\n"));
@@ -37,8 +37,11 @@ fn a_websocket_passes_bytes_both_ways_until_each_side_has_ended() {
     let mut got = [0; 23];
     client.reader.read_exact(&mut got).unwrap();
     assert_eq!(&got, b"helloGET / HTTP/1.1\r\n\r\n");
-    // It is no connection of the cache's any more.
-    assert_eq!((proxy.figure("active"), proxy.figure("inactive"), proxy.figure("removed")), (0, 0, 1));
+    assert_eq!((proxy.figure("active"), proxy.figure("inactive")), (1, 0));
+    // The connection counts as one to the upstream.
+    let mut other = proxy.client();
+    other.send(ASK);
+    assert_eq!(other.response().status, 503);
     client.send("\0\r\n0\r\n\r\n");
     client.stream().shutdown(Shutdown::Write).unwrap();
     let mut rest = Vec::new();
@@ -131,6 +134,6 @@ fn a_switch_that_nobody_asked_for_is_a_502() {
         let mut client = proxy.client();
         client.send(request);
         assert_eq!(client.response().status, 502);
-        assert_eq!(proxy.figure("removed"), 0);
+        proxy.wait_for_figure("active", 0);
     }
 }
