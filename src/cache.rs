@@ -49,6 +49,8 @@ mod implementation;
 mod jitter;
 mod leaving;
 mod registering;
+mod room;
+mod serving;
 mod tokens;
 
 /// A cache that keeps connections open for as long as possible: until the peer hangs up, or a limit is reached.

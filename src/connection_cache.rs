@@ -153,6 +153,15 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     /// [`Cache::put_back`](crate::Cache::put_back)
     fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound>;
 
+    /// [`Cache::reopen`](crate::Cache::reopen)
+    #[allow(clippy::type_complexity)]
+    fn reopen(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        until: Option<Instant>,
+    ) -> Result<(Option<Place>, Evicted<C>), NotFound>;
+
     /// [`Cache::grant`](crate::Cache::grant)
     #[must_use]
     fn grant(&mut self, now: Instant) -> Option<Grant<C>>;
@@ -285,6 +294,9 @@ macro_rules! forward {
         }
         fn put_back(&mut $this, place: Place) -> Result<WaiterId, NotFound> {
             $target.put_back(place)
+        }
+        fn reopen(&mut $this, now: Instant, id: ConnId, until: Option<Instant>) -> Result<(Option<Place>, Evicted<C>), NotFound> {
+            $target.reopen(now, id, until)
         }
         fn grant(&mut $this, now: Instant) -> Option<Grant<C>> {
             $target.grant(now)

@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_record_is_one_line_of_the_processors_cache() {
         assert_eq!(size_of::<Record>(), 64);
-        assert!(size_of::<slab::Slab<Rest<()>>>() > 0 && size_of::<Option<Rest<()>>>() == 32);
+        assert!(size_of::<Option<Rest<()>>>() <= 32, "with 32-bit pointers less");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::common::SECOND;
 use crate::common::scripted::Scripted;
-use conncache::{Cause, NotFound};
+use conncache::{Cause, NotFound, Reason};
 
 #[test]
 fn a_place_counts_as_a_connection_until_it_is_used() {
@@ -106,4 +106,36 @@ fn a_connection_that_cannot_be_registered_comes_back_with_its_place() {
     wire.borrow_mut().fail_register = false;
     assert!(cache.insert_at(now, error.place.expect("it is held"), error.conn).is_ok());
     assert_eq!((cache.stats().places, cache.counts().active), (0, 1));
+}
+
+#[test]
+fn who_reopens_a_broken_connection_overtakes_nobody_and_is_overtaken_by_nobody() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    let (place, broken) = host.cache.reopen(host.now, id, None).unwrap();
+    assert!(broken.id == id && broken.reason == Reason::Closed);
+    host.nothing_to_grant();
+    let fresh = host.insert_at(place.expect("the connection made room"));
+    assert!(!fresh.same_connection(id) && host.all() == 1);
+    assert_eq!(host.cache.reopen(host.now, id, None).map(drop), Err(NotFound), "the lease is over");
+    assert!(host.checkin(fresh));
+    assert_eq!(host.cache.reopen(host.now, fresh, None).map(drop), Err(NotFound), "nobody has it");
+    assert_eq!(host.granted_reuse().0, waiter);
+}
+
+#[test]
+fn there_is_no_place_to_reopen_at_beyond_a_limit() {
+    let mut host = host(|l| l.max_connecting_per_peer = Some(1));
+    let [id, other] = [(); 2].map(|()| {
+        let id = host.open(1);
+        host.cache.established(id).unwrap();
+        id
+    });
+    let opening = host.open(1);
+    assert!(host.cache.reopen(host.now, id, None).unwrap().0.is_none(), "one is being opened");
+    host.cache.established(opening).unwrap();
+    host.cache.set_limits(crate::common::limits(|l| l.max_connections = Some(1))).unwrap();
+    assert!(host.cache.reopen(host.now, other, None).unwrap().0.is_none(), "one more than allowed is left");
+    assert_eq!(host.all(), 1);
 }
