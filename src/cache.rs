@@ -1,9 +1,9 @@
 //! The cache: what it consists of, and its parts in the order of use.
 
-use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
-use crate::cache::registering::Watcher;
+use crate::cache::rules::Rules;
 use crate::cache::tokens::Tokens;
+use crate::cache::watcher::Watcher;
 use crate::connection::Connection;
 use crate::error::{Cause, NotFound};
 use crate::limits::Limits;
@@ -50,8 +50,10 @@ mod jitter;
 mod leaving;
 mod registering;
 mod room;
+mod rules;
 mod serving;
 mod tokens;
+mod watcher;
 
 /// A cache that keeps connections open for as long as possible: until the peer hangs up, or a limit is reached.
 ///

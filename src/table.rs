@@ -26,6 +26,7 @@ pub(crate) mod clock;
 mod cycle;
 pub(crate) mod deadlines;
 pub(crate) mod lines;
+pub(crate) mod lists;
 pub(crate) mod living;
 pub(crate) mod owners;
 pub(crate) mod record;

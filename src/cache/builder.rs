@@ -1,10 +1,10 @@
 //! Making a cache.
 
 use crate::cache::Cache;
-use crate::cache::fitness::Rules;
 use crate::cache::jitter::Jitter;
-use crate::cache::registering::{EDGE_IS_EMULATED, Watcher};
+use crate::cache::rules::Rules;
 use crate::cache::tokens::Tokens;
+use crate::cache::watcher::{EDGE_IS_EMULATED, Watcher};
 use crate::connection::Connection;
 use crate::error::ConfigError;
 use crate::limits::Limits;

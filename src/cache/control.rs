@@ -1,7 +1,7 @@
 //! What the host changes while the cache runs: limits, closed peers, room, draining.
 
 use crate::cache::Cache;
-use crate::cache::fitness::Rules;
+use crate::cache::rules::Rules;
 use crate::channel::ChannelBindingId;
 use crate::closings::{self, Closed};
 use crate::connection::Connection;
@@ -12,7 +12,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::table::buckets::Bucket;
-use crate::table::slots::NONE;
+use crate::table::lists::NONE;
 
 /// # Limits, closing and draining
 impl<C: Connection, P: Policy> Cache<C, P> {

@@ -3,7 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
 use crate::cache::leaving::Gone;
-use crate::cache::registering::EDGE_IS_EMULATED;
+use crate::cache::watcher::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, InsertError, NotFound, StateError};

@@ -1,22 +1,19 @@
 //! Every rule on whether a connection may be handed out, and whether it may be kept.
 
 use crate::cache::Cache;
+use crate::cache::rules::most_uses;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::Fault;
-use crate::limits::Limits;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
-use crate::table::buckets::Bucket;
 use crate::table::clock::{Clock, Tick};
-use crate::table::record::{Record, Remarks, Standing, State};
-use crate::table::slots::NONE;
+use crate::table::lists::NONE;
+use crate::table::record::{Standing, State};
 
 /// How many dead connections one search closes before it is a miss: closing takes time.
 const MOST_DEAD: u32 = 8;
-/// How many owners a connection has at most: the number of its lease never comes back.
-const MOST_USES: u32 = u32::MAX - 1;
 /// How many connections that have run out, and are still to come from `expire`, one search passes by.
 const MOST_PASSED: u32 = 64;
 
@@ -29,68 +26,6 @@ pub(crate) struct Facts {
     pub(crate) lifetime_end: Tick,
     pub(crate) since: Tick,
     pub(crate) until: Tick,
-}
-
-/// The limits and orders in the form in which a cycle asks them.
-#[derive(Clone, Copy)]
-pub(crate) struct Rules {
-    /// For how many nanoseconds a connection may be inactive.
-    idle: u64,
-    most_uses: u32,
-    /// Whether anything may be inactive at all that nobody waits for.
-    keeps: bool,
-    /// [`most_uses`](Rules::most_uses), or none if something has to be asked besides before any connection is kept.
-    most_uses_if_usual: u32,
-    max_inactive: usize,
-    max_inactive_per_peer: u32,
-}
-
-impl Rules {
-    /// `narrows`: whether something has to be done for each connection that becomes inactive.
-    pub(crate) fn new(limits: &Limits, draining: bool, narrows: bool) -> Rules {
-        let max_inactive_per_peer = limits.max_inactive_per_peer.unwrap_or(usize::MAX);
-        let idle = limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0);
-        let most_uses = if draining { 0 } else { most_uses(limits) };
-        let keeps = limits.max_inactive != Some(0) && max_inactive_per_peer > 0;
-        Rules {
-            idle,
-            most_uses,
-            keeps,
-            most_uses_if_usual: if keeps && idle > 0 && !narrows { most_uses } else { 0 },
-            max_inactive: limits.max_inactive.unwrap_or(usize::MAX),
-            max_inactive_per_peer: u32::try_from(max_inactive_per_peer).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
-    /// may still be no reason.
-    #[inline]
-    pub(crate) fn is_fit(&self, now: Tick, record: &Record) -> bool {
-        let State::Inactive { since, until } = record.state() else { return false };
-        record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
-    }
-
-    /// Whether nothing speaks against keeping an active connection that ends then, as long as nobody waits. If this says
-    /// no, there may still be no reason.
-    #[inline]
-    pub(crate) fn is_kept_as_usual(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
-        record.flags.remarks == Remarks::NONE
-            && record.flags.doomed.is_none()
-            && home.closed.is_none()
-            && record.uses < self.most_uses_if_usual
-            && record.lifetime_end.min(until) > now
-            && now < Tick::LAST
-    }
-
-    /// Whether nothing speaks against a connection of this age and use.
-    #[inline]
-    fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
-        uses < self.most_uses && end > now && now.nanos_since(since) < self.idle && now < Tick::LAST
-    }
-}
-
-fn most_uses(limits: &Limits) -> u32 {
-    limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES)
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {

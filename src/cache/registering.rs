@@ -1,48 +1,14 @@
 //! Registering and probing connections, on platforms with real edges and with emulated ones.
 
 use crate::cache::Cache;
+use crate::cache::watcher::{BOTH, EDGE_IS_EMULATED};
 use crate::connection::{Connection, Probe};
 use crate::error::{Cause, Fault};
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::table::record::Remarks;
-use mio::event::Source;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 use std::io;
-
-/// Whether the platform's readiness is emulated: then only a read that would block arms the next event, hence a
-/// connection has to be probed when it becomes inactive, too.
-pub(crate) const EDGE_IS_EMULATED: bool = cfg!(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "dragonfly",
-    target_os = "illumos",
-))) || cfg!(mio_unsupported_force_poll_poll);
-
-/// For a connection's whole life with the cache, where edges are real: going active and inactive costs no system call.
-pub(crate) const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-
-/// The registry of the host's `Poll`. Without one, nothing is registered.
-pub(crate) struct Watcher(pub(crate) Option<Registry>);
-
-impl Watcher {
-    pub(crate) fn register(&self, source: &mut impl Source, token: Token, interest: Interest) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), |registry| registry.register(source, token, interest))
-    }
-
-    pub(crate) fn reregister(&self, source: &mut impl Source, token: Token, interest: Interest) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), |registry| registry.reregister(source, token, interest))
-    }
-
-    pub(crate) fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
-        self.0.as_ref().map_or(Ok(()), |registry| registry.deregister(source))
-    }
-}
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Registers a connection that is about to come in, under the next token.

@@ -11,8 +11,8 @@ use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::clock::Tick;
 use crate::table::lines::At;
+use crate::table::lists::NONE;
 use crate::table::record::Standing;
-use crate::table::slots::NONE;
 use crate::waiting::{Grant, Granted, Place, WaiterId};
 use std::time::{Duration, Instant};
 

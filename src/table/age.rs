@@ -1,7 +1,8 @@
 //! The oldest-first order over all inactive connections.
 
+use crate::table::lists::{List, NONE};
 use crate::table::record::Standing;
-use crate::table::slots::{List, NONE, Slots};
+use crate::table::slots::Slots;
 
 /// One order for each standing. That of the condemned ones is the one in which they were condemned.
 #[derive(Default)]

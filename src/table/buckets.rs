@@ -5,9 +5,9 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::stats::Counts;
 use crate::table::chains::{Heads, Mixer};
+use crate::table::lists::{Linked, Links, List, NONE};
 use crate::table::living::Living;
 use crate::table::sites::Sites;
-use crate::table::slots::{Linked, Links, List, NONE};
 use slab::Slab;
 
 /// What all connections to one peer under one channel binding share. It goes with the last of them. What a cycle of

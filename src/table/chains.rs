@@ -1,6 +1,6 @@
 //! The first of each chain, by hash: half of a hash table, whose other half are links in what it finds.
 
-use crate::table::slots::NONE;
+use crate::table::lists::NONE;
 /// At most one chain for each thing in it, on average; several hashes may share one.
 pub(crate) struct Heads {
     /// As many as a power of two.

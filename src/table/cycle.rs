@@ -5,8 +5,8 @@ use crate::peer::Peer;
 use crate::state::Owner;
 use crate::table::Table;
 use crate::table::clock::Tick;
+use crate::table::lists::{Links, NONE};
 use crate::table::record::{Standing, State};
-use crate::table::slots::{Links, NONE};
 
 impl<C> Table<C> {
     /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits.

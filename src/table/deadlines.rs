@@ -5,7 +5,8 @@
 //! right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles up.
 
 use crate::table::clock::Tick;
-use crate::table::slots::{NONE, more_for};
+use crate::table::lists::NONE;
+use crate::table::slots::more_for;
 
 #[derive(Default)]
 pub(crate) struct Deadlines {

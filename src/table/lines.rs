@@ -5,7 +5,7 @@ use crate::peer::Peer;
 use crate::state::Owner;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
-use crate::table::slots::{Linked, Links, List, NONE};
+use crate::table::lists::{Linked, Links, List, NONE};
 use crate::waiting::WaiterId;
 use slab::Slab;
 use std::collections::VecDeque;

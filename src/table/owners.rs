@@ -2,8 +2,9 @@
 
 use crate::state::Owner;
 use crate::table::chains::{Heads, Mixer};
+use crate::table::lists::{Links, NONE};
 use crate::table::record::State;
-use crate::table::slots::{Links, NONE, Slots};
+use crate::table::slots::Slots;
 
 /// How many connections are in a chain at most, on average, when all are active. Most are inactive in most caches.
 const TO_A_CHAIN: usize = 2;

@@ -3,7 +3,7 @@
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
-use crate::table::slots::{Links, NONE};
+use crate::table::lists::{Links, NONE};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 

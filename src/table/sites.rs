@@ -1,7 +1,7 @@
 //! The peers, whatever their channel bindings: how many connections lead there, and who waits for one.
 
 use crate::table::lines::Line;
-use crate::table::slots::{Linked, Links, List, NONE};
+use crate::table::lists::{Linked, Links, List, NONE};
 use slab::Slab;
 
 /// No limit.

@@ -8,8 +8,8 @@ use crate::table::Table;
 use crate::table::buckets::Bucket;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Request};
+use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
-use crate::table::slots::NONE;
 use crate::waiting::WaiterId;
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make

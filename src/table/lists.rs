@@ -1,0 +1,153 @@
+//! Lists of slots, which are linked through what is in the slots.
+
+/// No slot, bucket or position: the end of a list.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The neighbours in a list.
+#[derive(Clone, Copy)]
+pub(crate) struct Links {
+    pub(crate) newer: u32,
+    pub(crate) older: u32,
+}
+
+/// Where the links of each slot are.
+pub(crate) trait Linked {
+    fn links(&self, slot: u32) -> Links;
+    fn links_mut(&mut self, slot: u32) -> &mut Links;
+}
+
+/// A list of slots, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking out the
+/// newest thus touches no other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    pub(crate) newest: u32,
+    pub(crate) oldest: u32,
+}
+
+impl Links {
+    pub(crate) const NONE: Links = Links { newer: NONE, older: NONE };
+}
+
+impl Default for List {
+    fn default() -> List {
+        List::EMPTY
+    }
+}
+
+impl List {
+    pub(crate) const EMPTY: List = List { newest: NONE, oldest: NONE };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.newest == NONE
+    }
+
+    #[inline]
+    pub(crate) fn push_newest(&mut self, slots: &mut impl Linked, slot: u32) {
+        slots.links_mut(slot).older = self.newest;
+        match self.newest {
+            NONE => self.oldest = slot,
+            newest => slots.links_mut(newest).newer = slot,
+        }
+        self.newest = slot;
+    }
+
+    /// Puts `slot` next to `older`, on its newer side; at the oldest end if that is [`NONE`].
+    pub(crate) fn insert(&mut self, slots: &mut impl Linked, slot: u32, older: u32) {
+        let newer = match older {
+            NONE => self.oldest,
+            older => self.newer(slots, older).unwrap_or(NONE),
+        };
+        *slots.links_mut(slot) = Links { newer, older };
+        match older {
+            NONE => self.oldest = slot,
+            older => slots.links_mut(older).newer = slot,
+        }
+        match newer {
+            NONE => self.newest = slot,
+            newer => slots.links_mut(newer).older = slot,
+        }
+    }
+
+    /// Takes `slot`, which is in this list, out of it.
+    #[inline]
+    pub(crate) fn remove(&mut self, slots: &mut impl Linked, slot: u32) {
+        let links = slots.links(slot);
+        self.take_out(slots, slot, links);
+    }
+
+    /// Takes `slot`, which is in this list with these links, out of it.
+    #[inline]
+    pub(crate) fn take_out(&mut self, slots: &mut impl Linked, slot: u32, links: Links) {
+        let Links { newer, older } = links;
+        match (self.newest == slot, self.oldest == slot) {
+            (true, true) => *self = List::EMPTY,
+            (true, false) => self.newest = older,
+            (false, true) => self.oldest = newer,
+            (false, false) => {
+                slots.links_mut(newer).older = older;
+                slots.links_mut(older).newer = newer;
+            }
+        }
+    }
+
+    /// The one after `slot`, towards the oldest.
+    pub(crate) fn older(&self, slots: &impl Linked, slot: u32) -> Option<u32> {
+        (slot != self.oldest).then(|| slots.links(slot).older)
+    }
+
+    /// The one after `slot`, towards the newest.
+    pub(crate) fn newer(&self, slots: &impl Linked, slot: u32) -> Option<u32> {
+        (slot != self.newest).then(|| slots.links(slot).newer)
+    }
+
+    /// All of the list, newest first.
+    #[cfg(test)]
+    pub(crate) fn iter(&self, slots: &impl Linked) -> impl Iterator<Item = u32> {
+        let list = *self;
+        std::iter::successors((!list.is_empty()).then_some(list.newest), move |&slot| list.older(slots, slot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    impl Linked for Vec<Links> {
+        fn links(&self, slot: u32) -> Links {
+            self[slot as usize]
+        }
+
+        fn links_mut(&mut self, slot: u32) -> &mut Links {
+            &mut self[slot as usize]
+        }
+    }
+
+    #[test]
+    fn a_list_is_what_a_plain_vector_would_be() {
+        let mut slots = vec![Links::NONE; 30];
+        for seed in 0..20 {
+            let (mut random, mut list, mut naive) = (Random::new(seed), List::EMPTY, Vec::new());
+            for _ in 0..2_000 {
+                let slot = random.below(slots.len()) as u32;
+                match naive.iter().position(|&s| s == slot) {
+                    Some(at) => {
+                        naive.remove(at);
+                        list.remove(&mut slots, slot);
+                    }
+                    None if random.below(2) == 0 => {
+                        naive.insert(0, slot);
+                        list.push_newest(&mut slots, slot);
+                    }
+                    None => {
+                        let at = random.below(naive.len() + 1);
+                        list.insert(&mut slots, slot, naive.get(at).copied().unwrap_or(NONE));
+                        naive.insert(at, slot);
+                    }
+                }
+                assert!(list.iter(&slots).eq(naive.iter().copied()), "seed {seed}");
+                assert_eq!(list.oldest, naive.last().copied().unwrap_or(NONE), "seed {seed}");
+            }
+        }
+    }
+}
