@@ -64,6 +64,7 @@ pub struct Peer {
 
 /// A [`Peer`] taken apart, for `match`.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PeerKind<'a> {
     /// A server reached without a proxy: host, port.
     Direct(&'a str, u16),
@@ -89,6 +90,7 @@ pub enum PeerKind<'a> {
 
 /// What to connect to in order to reach a [`Peer`].
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Hop<'a> {
     /// A TCP connection to this host name or address, and port.
     Tcp(&'a str, u16),

@@ -107,7 +107,6 @@ impl Client {
         let give_up = exchange.deadline.min(now + self.config.connect_timeout);
         let is_over = exchange.deadline <= now;
         let addresses = match (site.route.peer.first_hop(), site.addresses.known(now)) {
-            (Hop::Unix(_), _) => Vec::new(),
             (Hop::Tcp(..), Some(Ok(addresses))) => addresses,
             (Hop::Tcp(..), Some(Err(why))) => {
                 let why = why.to_owned();
@@ -124,6 +123,7 @@ impl Client {
                 exchange.remove_file(); // the resolver takes descriptors, too
                 return self.arm(id);
             }
+            _ => Vec::new(),
         };
         let steps = match (exchange.create_file(), site.route.steps()) {
             (Ok(()), Ok(steps)) => steps,
@@ -222,8 +222,7 @@ fn connect(hop: Hop<'_>, addresses: Vec<SocketAddr>, now: Instant) -> io::Result
         Hop::Tcp(..) => Ok(Socket::Racing(Box::new(Race::begin(addresses, now)?))),
         #[cfg(unix)]
         Hop::Unix(path) => conncache::mio::net::UnixStream::connect(path).map(Socket::Unix),
-        #[cfg(not(unix))]
-        Hop::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -98,7 +98,7 @@ impl Route {
                 }
                 None
             }
-            PeerKind::Direct(..) | PeerKind::Unix(_) => None,
+            _ => None,
         };
         Ok(Steps::new(proxy, self.tls.clone()))
     }
