@@ -26,7 +26,7 @@ def read(lines):
     for line in lines:
         if shape := re.match(r"(\d+) x (\d+):", line):
             peers, each = map(int, shape.groups())
-            # One to the only peer, or ten to each: the others belong to the table alone.
+            # One connection, or ten to each peer. The table has others, too.
             connections = peers * each if each in (1, 10) else None
         elif connections and (cost := re.match(r"  (\S.*?)  +([\d.]+) ", line)):
             curves.setdefault(cost[1], []).append((connections, float(cost[2])))
@@ -53,7 +53,7 @@ def draw(curves):
 
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">'
     yield f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
-    yield text(LEFT, 24, "Nanoseconds to take a connection and return it (both axes are logarithmic)", "start")
+    yield text(LEFT, 24, "Nanoseconds of processor time to take a connection and return it, 10 to each peer", "start")
     yield text((LEFT + right) / 2, HEIGHT - 10, "inactive connections")
     for power in range(first, last + 1):
         at = x(10**power)
