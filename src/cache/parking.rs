@@ -76,7 +76,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.inactive(at) as usize),
             waiting: waiting as usize,
         };
-        let Some(victim) = self.room(since, peer, None, most) else {
+        let Some(victim) = self.room(since, self.table.buckets.site_of(peer), peer, None, most) else {
             let cause = self.overcrowded(peer, most, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };

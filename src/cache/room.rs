@@ -55,11 +55,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Option<Option<(u32, Reason)>> {
         let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
         let others_wait = others_wait && self.is_anybodys_turn(now);
-        let site = self.table.buckets.site_of(peer).map(|site| self.table.buckets.sites.get(site));
-        if others_wait || site.is_some_and(|site| site.waiting > 0) {
+        let site = self.table.buckets.site_of(peer);
+        if others_wait || site.is_some_and(|site| self.table.buckets.sites.get(site).waiting > 0) {
             return None;
         }
-        self.room(now, peer, Some(channel), most)
+        self.room(now, site, peer, Some(channel), most)
     }
 
     /// Whether the next grant may find something for somebody who waits. It may say so in vain if many wait for peers
@@ -83,20 +83,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (it, lines) = (self.table.buckets.sites.get(site), &self.table.lines);
         let is_stampede = self.limits.max_connecting_per_peer.is_some_and(|most| it.connecting as usize >= most);
         let first = self.table.buckets.sites.lines(site, &lines.lines).next();
-        first.is_some_and(|line| !is_stampede && self.room(now, &lines.line(line).peer, None, it.most).is_some())
+        let has_room = |line| self.room(now, Some(site), &lines.line(line).peer, None, it.most).is_some();
+        first.is_some_and(|line| !is_stampede && has_room(line))
     }
 
     /// Whether a connection may be opened under this channel binding (or one parked, under any), and what has to go for
-    /// it: one at most.
+    /// it: one at most. `site` is the peer's, if it has one.
     pub(crate) fn room(
         &self,
         now: Tick,
+        site: Option<u32>,
         peer: &Peer,
         channel: Option<ChannelBindingId>,
         most: u32,
     ) -> Option<Option<(u32, Reason)>> {
         let (all, most_in_all) = (self.table.total(), self.limits.max_connections.unwrap_or(usize::MAX));
-        let site = self.table.buckets.site_of(peer).map(|site| self.table.buckets.sites.get(site));
+        let site = site.map(|site| self.table.buckets.sites.get(site));
         let (total, connecting) = site.map_or((0, 0), |site| (site.total, site.connecting));
         let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
         if all > most_in_all || total > most || channel.is_some() && connecting as usize >= most_connecting {

@@ -50,13 +50,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
     pub(crate) fn is_anybody_waiting_for(&self, peer: &Peer, channel: ChannelBindingId) -> bool {
-        self.table.lines.waiting() > 0
-            && self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
+        self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
     }
 
-    /// Whether there is a connection to reuse; hands it out.
-    pub(super) fn reuse(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
-        let bucket = self.table.buckets.find(peer, channel)?;
+    /// Whether there is a connection to reuse in this bucket; hands it out.
+    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
         let slot = self.find_in(now, bucket, 0)?;
         match self.widen(slot) {
             Ok(()) => {
@@ -141,7 +139,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let most = sites.get(site).most;
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
             let it = lines.line(line);
-            Some((line, self.room(now, &it.peer, Some(it.channel), most)?))
+            Some((line, self.room(now, Some(site), &it.peer, Some(it.channel), most)?))
         })?;
         let request = lines.head(line)?;
         let (waiter, until) = (lines.id(request), lines.at(request).until);

@@ -88,9 +88,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if end <= since {
             return Err(RequestError::TimedOut);
         }
-        let most = self.most_to(peer);
-        if !self.is_anybody_waiting_for(peer, channel) {
-            if let Some(found) = self.reuse(since, peer, channel, owner) {
+        let bucket = self.table.buckets.find(peer, channel);
+        let most = match bucket {
+            Some(bucket) => self.table.buckets.sites.get(self.table.buckets.get(bucket).site).most,
+            None => self.most_to(peer),
+        };
+        // Those who wait for this peer and channel binding come first.
+        if bucket.is_none_or(|bucket| self.table.waiting_in(bucket) == 0) {
+            if let Some(found) = bucket.and_then(|bucket| self.reuse(since, bucket, owner)) {
                 self.clock = clock;
                 return Ok(Requested::Reuse(found));
             }
@@ -189,7 +194,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let most = self.table.buckets.sites.get(self.table.bucket_of(slot).site).most;
         let evicted = self.evict(slot, Reason::Closed);
         let (peer, channel) = (&evicted.peer, evicted.channel);
-        let place = match self.room(now, peer, Some(channel), most) {
+        let place = match self.room(now, self.table.buckets.site_of(peer), peer, Some(channel), most) {
             Some(None) => Some(self.give_place(now, peer, channel, most, owner, until)),
             _ => None,
         };

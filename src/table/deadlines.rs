@@ -38,6 +38,7 @@ impl Deadlines {
     }
 
     /// The earliest entry.
+    #[inline]
     pub(crate) fn first(&self) -> Option<(Tick, u32)> {
         self.heap.first().map(|entry| (entry.at(), entry.slot))
     }
@@ -85,6 +86,7 @@ impl Deadlines {
     }
 
     /// Takes out the entry of `slot`, if it has one. O(log n), and O(1) on average: most entries are near the bottom.
+    #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
         let Some(&position) = self.position.get(slot as usize) else { return };
         if position == NONE {

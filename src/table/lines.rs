@@ -58,30 +58,37 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    #[inline]
     pub(crate) fn waiting(&self) -> usize {
         self.waiting
     }
 
+    #[inline]
     pub(crate) fn places(&self) -> usize {
         self.places
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: WaiterId) -> Option<&Request> {
         self.requests.get(id.slot as usize).filter(|request| request.number == id.number)
     }
 
+    #[inline]
     pub(crate) fn at(&self, request: u32) -> &Request {
         &self.requests[request as usize]
     }
 
+    #[inline]
     pub(crate) fn id(&self, request: u32) -> WaiterId {
         WaiterId { number: self.at(request).number, slot: request }
     }
 
+    #[inline]
     pub(crate) fn line(&self, line: u32) -> &Line {
         &self.lines[line as usize]
     }
 
+    #[inline]
     pub(crate) fn line_mut(&mut self, line: u32) -> &mut Line {
         &mut self.lines[line as usize]
     }
@@ -92,11 +99,13 @@ impl Lines {
         self.lines.insert(line) as u32
     }
 
+    #[inline]
     pub(crate) fn remove_line(&mut self, line: u32) {
         self.lines.remove(line as usize);
     }
 
     /// A new request that is nowhere yet.
+    #[inline]
     pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> u32 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -106,6 +115,7 @@ impl Lines {
 
     /// Puts a request into a line, at its end. One that had a place goes to the head again, behind those alone that came
     /// before it and were put back, too.
+    #[inline]
     pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) {
         let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
         self.requests[request as usize].at = At::Line(line);
@@ -124,6 +134,7 @@ impl Lines {
     }
 
     /// Takes a request out of its line.
+    #[inline]
     pub(crate) fn step_out(&mut self, request: u32) {
         let At::Line(line) = self.at(request).at else { unreachable!("it waits") };
         let it = &mut self.lines[line as usize];
@@ -141,21 +152,25 @@ impl Lines {
         self.set_deadline(request, until);
     }
 
+    #[inline]
     pub(crate) fn leave_place(&mut self) {
         self.places -= 1;
     }
 
     /// Forgets a request that is in no line.
+    #[inline]
     pub(crate) fn remove(&mut self, request: u32) -> Request {
         self.deadlines.remove(request);
         self.requests.remove(request as usize)
     }
 
     /// Who is first in this line.
+    #[inline]
     pub(crate) fn head(&self, line: u32) -> Option<u32> {
         Some(self.line(line).list.oldest).filter(|&request| request != NONE)
     }
 
+    #[inline]
     fn set_deadline(&mut self, request: u32, at: Tick) {
         match at {
             Tick::NEVER => self.deadlines.remove(request),
@@ -163,11 +178,13 @@ impl Lines {
         }
     }
 
+    #[inline]
     pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
         self.deadlines.first()
     }
 
     /// To be called when a connection may be there for this line.
+    #[inline]
     pub(crate) fn look_at(&mut self, line: u32) {
         let it = &mut self.lines[line as usize];
         if it.waiting > 0 && !it.ready {
@@ -186,10 +203,12 @@ impl Lines {
         }
     }
 
+    #[inline]
     pub(crate) fn is_any_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
+    #[inline]
     pub(crate) fn first_ready(&mut self) -> Option<u32> {
         while let Some(&line) = self.ready.front() {
             if self.lines.get(line as usize).is_some_and(|line| line.ready && line.waiting > 0) {
@@ -201,6 +220,7 @@ impl Lines {
     }
 
     /// There is no connection for the line that was [`first_ready`](Lines::first_ready).
+    #[inline]
     pub(crate) fn drop_first_ready(&mut self) {
         if let Some(line) = self.ready.pop_front().and_then(|line| self.lines.get_mut(line as usize)) {
             line.ready = false;
@@ -216,6 +236,7 @@ impl Lines {
     }
 
     /// The next request to be refused.
+    #[inline]
     pub(crate) fn first_refused(&mut self) -> Option<u32> {
         while let Some(&line) = self.refused.front() {
             if let Some(request) = self.head(line) {
@@ -227,6 +248,7 @@ impl Lines {
         None
     }
 
+    #[inline]
     pub(crate) fn is_any_refused(&self) -> bool {
         !self.refused.is_empty()
     }

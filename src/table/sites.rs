@@ -47,10 +47,12 @@ impl Sites {
         self.sites.insert(site) as u32
     }
 
+    #[inline]
     pub(crate) fn get(&self, site: u32) -> &Site {
         &self.sites[site as usize]
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, site: u32) -> &mut Site {
         &mut self.sites[site as usize]
     }
@@ -65,12 +67,14 @@ impl Sites {
     }
 
     /// To be called when so many requests more wait for a connection of the site.
+    #[inline]
     pub(crate) fn add_waiting(&mut self, site: u32, requests: u32) {
         self.get_mut(site).waiting += requests;
         self.look_again(site);
     }
 
     /// To be called when so many requests wait no longer.
+    #[inline]
     pub(crate) fn remove_waiting(&mut self, site: u32, requests: u32) {
         let it = self.get_mut(site);
         it.waiting -= requests;
@@ -80,6 +84,7 @@ impl Sites {
     }
 
     /// To be called when something happened that may let the site open a connection for those who wait.
+    #[inline]
     pub(crate) fn look_again(&mut self, site: u32) {
         let it = self.get_mut(site);
         if it.waiting > 0 && !it.queued {
@@ -89,6 +94,7 @@ impl Sites {
     }
 
     /// The site whose turn it is.
+    #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
         Some(self.queue.oldest).filter(|&site| site != NONE)
     }
@@ -100,6 +106,7 @@ impl Sites {
     }
 
     /// Takes a site out of the queue: it has to be looked at again when something happens.
+    #[inline]
     pub(crate) fn drop(&mut self, site: u32) {
         if std::mem::take(&mut self.get_mut(site).queued) {
             self.queue.remove(&mut self.sites, site);

@@ -113,20 +113,24 @@ impl Route {
 
     /// Appends a request for this URL: to a proxy that takes any server's, in absolute form.
     pub fn write_request(&self, out: &mut Vec<u8>, method: &str, url: &Url) {
-        let (path, authority) = (&url.path, url.authority());
-        let (server, authorization) = match self.peer.kind() {
-            PeerKind::HttpProxy(..) => (
-                format!("http://{authority}"),
-                self.credentials.as_ref().and_then(|credentials| http_connect::authorization(credentials).ok()),
-            ),
-            _ => (String::new(), None),
-        };
-        let authorization = authorization.unwrap_or_default();
-        let head = format!(
-            "{method} {server}{path} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\
-             User-Agent: conncache-fetch\r\nAccept: */*\r\n\r\n"
-        );
-        out.extend_from_slice(head.as_bytes());
+        let is_absolute = matches!(self.peer.kind(), PeerKind::HttpProxy(..));
+        let credentials = self.credentials.as_ref().filter(|_| is_absolute);
+        let authorization = credentials.and_then(|credentials| http_connect::authorization(credentials).ok());
+        let (scheme, server) = if is_absolute { ("http://", &*url.authority) } else { ("", "") };
+        // Pieces are faster than formatting, and each request needs this.
+        let head = [
+            method,
+            " ",
+            scheme,
+            server,
+            &url.path,
+            " HTTP/1.1\r\nHost: ",
+            &url.authority,
+            "\r\n",
+            authorization.as_deref().unwrap_or_default(),
+            "User-Agent: conncache-fetch\r\nAccept: */*\r\n\r\n",
+        ];
+        head.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
     }
 }
 

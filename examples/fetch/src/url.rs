@@ -11,6 +11,8 @@ pub struct Url {
     /// In lower case; an IPv6 address without its brackets.
     pub host: String,
     pub port: u16,
+    /// The value of the `Host` field.
+    pub authority: String,
     /// What stands in the request line: the path and the query.
     pub path: String,
     /// As it was given, for messages.
@@ -36,16 +38,11 @@ impl Url {
         let (host, port) = host_and_port(authority, default_port(secure))?;
         check_plain(path)?;
         check_plain(fragment)?;
-        Ok(Url { secure, host, port, path: escaped(path), text: text.to_owned() })
-    }
-
-    /// The value of the `Host` field.
-    pub fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
-        };
-        if self.port == default_port(self.secure) { host } else { format!("{host}:{}", self.port) }
+        let mut authority = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if port != default_port(secure) {
+            authority = format!("{authority}:{port}");
+        }
+        Ok(Url { secure, host, port, authority, path: escaped(path), text: text.to_owned() })
     }
 }
 

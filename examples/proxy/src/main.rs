@@ -115,7 +115,8 @@ fn run(mut options: Options) -> io::Result<()> {
 /// What one thread works with.
 fn prepare(options: &Options, thread: usize) -> io::Result<(Poll, Proxy)> {
     let poll = Poll::new()?;
-    let cache = AggressiveCache::builder().limits(options.limits_of(thread)).build(poll.registry())?;
+    let cache = AggressiveCache::builder().limits(options.limits_of(thread)).probe_after(options.probe_after);
+    let cache = cache.build(poll.registry())?;
     let mut proxy = Proxy::new(poll.registry(), cache, options.upstreams.clone(), options.times, Instant::now())?;
     proxy.reuse_always = options.reuse_always;
     proxy.min_rate = options.min_rate;

@@ -1,11 +1,12 @@
 # Sourced: starts examples/proxy and its peers in front of one upstream, each on a port of its own, and ends them.
 #
-# Sets `dir` (temporary), `pid` and `port` (by name), `proxies` (the names); expects `root`.
+# Sets `dir` (temporary), `pid` and `port` (by name), `proxies` (the names), `hertz`; expects `root`.
 
 target=${CARGO_TARGET_DIR:-$root/target}
 ours=$target/release/proxy
 pingora=${PINGORA:-$target/release/pingora-peer}
 load_core=0 proxy_core=1
+hertz=$(getconf CLK_TCK)
 
 [ -x "$ours" ] || { echo "not built: cargo build --release -p proxy" >&2; exit 1; }
 dir=$(mktemp -d)
@@ -25,6 +26,13 @@ free_port() {
 start() { # name, core, command
     taskset -c "$2" "${@:3}" > "$dir/$1.out" 2>&1 &
     pid[$1]=$!
+}
+
+ticks() { # of a process: user and system time, in units of 1/hertz s
+    local stat
+    stat=$(< "/proc/$1/stat")
+    set -- ${stat##*) }
+    echo $((${12} + ${13}))
 }
 
 nginx_conf() { # name, the http block's lines
@@ -84,6 +92,11 @@ start_proxies() {
         ours-reuse)
             start ours-reuse $proxy_core "$ours" --listen "127.0.0.1:${port[ours-reuse]}" \
                 --upstream "127.0.0.1:${port[upstream]}" --unsafe-requests reuse ;;
+        ours-probe-after-*)
+            port[status-$name]=$(free_port)
+            start "$name" $proxy_core "$ours" --listen "127.0.0.1:${port[$name]}" \
+                --upstream "127.0.0.1:${port[upstream]}" --status "127.0.0.1:${port[status-$name]}" \
+                --probe-after "${name##*-}" ;;
         nginx)
             nginx_conf nginx "
     upstream up { server 127.0.0.1:${port[upstream]}; keepalive 1024; keepalive_requests 100000000; }

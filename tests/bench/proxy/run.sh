@@ -12,17 +12,9 @@ root=$(cd "$here/../../.." && pwd)
 rounds=${1:-5} seconds=${2:-3}
 clients=("${@:3}")
 [ ${#clients[@]} -gt 0 ] || clients=(1 64 1000)
-hertz=$(getconf CLK_TCK)
 source "$here/peers.sh"
 start_upstream
 start_proxies ours nginx haproxy pingora
-
-ticks() { # of a process: user and system time
-    local stat
-    stat=$(< "/proc/$1/stat")
-    set -- ${stat##*) }
-    echo $((${12} + ${13}))
-}
 
 for round in $(seq "$rounds"); do
     for c in "${clients[@]}"; do

@@ -25,6 +25,7 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
         (&["--max-inactive", "-1"], "--max-inactive -1: "),
         (&["--timeout", "x"], "--timeout x: "),
         (&["--connect-timeout", "0"], "--connect-timeout 0: "),
+        (&["--probe-after", "-1"], "--probe-after -1: "),
         (&["--quarantine", "-1"], "--quarantine -1: "),
         (&["--unsafe-requests", "never"], "--unsafe-requests never: "),
         (&["--max-connections-per-upstream", "0"], "--max-connections-per-upstream 0: "),

@@ -147,6 +147,20 @@ fn inactive_connections_end_with_their_idle_time() {
 }
 
 #[test]
+fn connections_that_were_inactive_for_less_than_probe_after_are_reused_unprobed() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    for (options, probes) in [(&[][..], 3), (&["--probe-after", "0"], 3), (&["--probe-after", "1000000"], 0)] {
+        let proxy = Proxy::start(&[upstream.addr], options);
+        let mut client = proxy.client();
+        for _ in 0..4 {
+            client.send(GET);
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!((proxy.figure("handed_out"), proxy.figure("probes")), (3, probes), "{options:?}");
+    }
+}
+
+#[test]
 fn inactive_connections_end_before_the_time_that_the_upstream_announced() {
     // The request's path is the time.
     let upstream = Upstream::answering(|head, _| {

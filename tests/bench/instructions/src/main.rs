@@ -2,7 +2,7 @@
 
 use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Registry, Token};
-use conncache::{AggressiveCache, ChannelBindingId, Connection, Owner, Peer, Probe};
+use conncache::{AggressiveCache, ChannelBindingId, ConnId, Connection, Granted, Owner, Peer, Probe, Requested};
 use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
@@ -57,6 +57,7 @@ fn main() {
             let builder = builder.max_connections(many).max_connections_per_peer(many);
             cache(cycles, builder.max_connecting_per_peer(many).max_waiting(many));
         }
+        "line" => line(cycles),
         other => panic!("no such kind: {other}"),
     }
 }
@@ -82,6 +83,33 @@ fn cache(cycles: usize, builder: conncache::Builder<Light, conncache::Aggressive
         }
     }
     assert_eq!(cache.counts().inactive, PEERS * EACH);
+    std::process::exit(0);
+}
+
+/// A request that waits, the checkin of the only connection, and the grants of a turn.
+fn line(cycles: usize) {
+    let (poll, now) = (Poll::new().unwrap(), Instant::now());
+    let builder = AggressiveCache::builder().max_connections_per_peer(1);
+    let mut cache = builder.capacity(PEERS).build(poll.registry()).unwrap();
+    let mut peers: Vec<(Peer, ConnId)> = Vec::new();
+    for i in 0..PEERS {
+        let peer = Peer::direct(&format!("host{i}.example"), 443);
+        let id = cache.insert(now, Light, &peer, PLAIN, Owner(7)).unwrap();
+        peers.push((peer, id));
+    }
+    let order: Vec<usize> = mixed(&(0..PEERS).collect::<Vec<_>>()).into_iter().copied().collect();
+    for _ in 0..cycles / PEERS {
+        for &at in &order {
+            let (peer, id) = &mut peers[at];
+            assert!(matches!(cache.request(now, peer, PLAIN, Owner(7), None), Ok(Requested::Wait(_))));
+            assert!(matches!(cache.checkin(now, *id), Ok(None)));
+            while let Some(grant) = cache.grant(now) {
+                let Granted::Reuse(found) = grant.granted else { panic!("not the connection") };
+                *id = found.id;
+            }
+        }
+    }
+    assert_eq!(cache.counts().active, PEERS);
     std::process::exit(0);
 }
 
