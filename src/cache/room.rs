@@ -45,21 +45,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Room for a request that has just come: not before those who wait, though for other peers or channel bindings.
-    pub(super) fn room_at_once(
-        &mut self,
-        now: Tick,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        most: u32,
-    ) -> Option<Option<(u32, Reason)>> {
+    /// Whether a request that has just come has to wait until others had their turns, though they wait for other peers or
+    /// channel bindings.
+    pub(super) fn comes_after_others(&mut self, now: Tick, site: Option<u32>) -> bool {
         let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
-        let others_wait = others_wait && self.is_anybodys_turn(now);
-        let site = self.table.buckets.site_of(peer);
-        if others_wait || site.is_some_and(|site| self.table.buckets.sites.get(site).waiting > 0) {
-            return None;
-        }
-        self.room(now, site, peer, Some(channel), most)
+        others_wait && self.is_anybodys_turn(now)
+            || site.is_some_and(|site| self.table.buckets.sites.get(site).waiting > 0)
     }
 
     /// Whether the next grant may find something for somebody who waits. It may say so in vain if many wait for peers

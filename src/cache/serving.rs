@@ -111,7 +111,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let broken = found.filter(|&slot| !self.is_promised(slot)).and_then(|_| self.broken_promise(bucket));
         self.table.lines.drop_first_ready();
         if found.is_none() && self.table.len() < before {
-            self.table.may_serve(bucket);
+            self.table.look_at_line(bucket);
         }
         let slot = found?;
         let request = self.table.lines.head(line)?;
@@ -120,7 +120,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.step_out(request);
         self.table.forget(request);
         if self.table.waiting_in(bucket) > 0 {
-            self.table.may_serve(bucket);
+            self.table.look_at_line(bucket);
         }
         let found = self.hand_out(now, slot, owner);
         if let Some(broken) = broken {

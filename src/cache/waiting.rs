@@ -93,27 +93,33 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(bucket) => self.table.buckets.sites.get(self.table.buckets.get(bucket).site).most,
             None => self.most_to(peer),
         };
+        // Whether the next grant would look in vain whether a connection may be opened: the peer's limits forbid it.
+        let mut has_no_room = false;
         // Those who wait for this peer and channel binding come first.
         if bucket.is_none_or(|bucket| self.table.waiting_in(bucket) == 0) {
             if let Some(found) = bucket.and_then(|bucket| self.reuse(since, bucket, owner)) {
                 self.clock = clock;
                 return Ok(Requested::Reuse(found));
             }
-            if let Some(victim) = self.room_at_once(since, peer, channel, most) {
-                self.clock = clock;
-                let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
-                self.stats.missed += 1;
-                return Ok(Requested::Open {
-                    place: self.give_place(since, peer, channel, most, owner, until),
-                    evicted,
-                });
+            let site = self.table.buckets.site_of(peer);
+            if !self.comes_after_others(since, site) {
+                if let Some(victim) = self.room(since, site, peer, Some(channel), most) {
+                    self.clock = clock;
+                    let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
+                    self.stats.missed += 1;
+                    return Ok(Requested::Open {
+                        place: self.give_place(since, peer, channel, most, owner, until),
+                        evicted,
+                    });
+                }
+                has_no_room = self.is_room_in_all();
             }
         }
         if let Some(max_waiting) = self.limits.max_waiting.filter(|&most| self.table.lines.waiting() >= most) {
             return Err(RequestError::LineFull { max_waiting });
         }
         self.clock = clock;
-        let waiter = self.table.wait(peer, channel, most, owner, since, end);
+        let waiter = self.table.wait((peer, channel, most), owner, since, end, has_no_room);
         self.stats.missed += 1;
         self.stats.waited += 1;
         debug!(target: "conncache", "event=wait waiter={waiter} peer={peer} channel={channel} owner={}", owner.0);

@@ -54,7 +54,12 @@ impl<C> Table<C> {
         self.rest_mut(slot).alarms = 0;
         self.shelve(slot, since, until, standing);
         if self.lines.waiting() > 0 {
-            self.may_serve(self.at(slot).bucket);
+            let bucket = self.at(slot).bucket;
+            match standing {
+                // It makes room for nobody else.
+                Standing::Promised => self.look_at_line(bucket),
+                _ => self.may_serve(bucket),
+            }
         }
     }
 

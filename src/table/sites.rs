@@ -66,13 +66,6 @@ impl Sites {
         }
     }
 
-    /// To be called when so many requests more wait for a connection of the site.
-    #[inline]
-    pub(crate) fn add_waiting(&mut self, site: u32, requests: u32) {
-        self.get_mut(site).waiting += requests;
-        self.look_again(site);
-    }
-
     /// To be called when so many requests wait no longer.
     #[inline]
     pub(crate) fn remove_waiting(&mut self, site: u32, requests: u32) {

@@ -38,19 +38,21 @@ impl<C> Table<C> {
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
-    /// Puts a new request into its line.
+    /// Puts a new request into its line. `has_no_room`: nobody else waits for this peer, which has no room.
     pub(crate) fn wait(
         &mut self,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        most: u32,
+        (peer, channel, most): (&Peer, ChannelBindingId, u32),
         owner: Owner,
         since: Tick,
         until: Tick,
+        has_no_room: bool,
     ) -> WaiterId {
         let bucket = self.buckets.find_or_add(peer, channel, most);
         let request = self.lines.add(owner, since, until);
         self.enter(bucket, request, false);
+        if !has_no_room {
+            self.buckets.sites.look_again(self.buckets.get(bucket).site);
+        }
         self.lines.id(request)
     }
 
@@ -63,7 +65,7 @@ impl<C> Table<C> {
         let line = it.line;
         self.lines.enter(line, request, put_back);
         let sites = &mut self.buckets.sites;
-        sites.add_waiting(site, 1);
+        sites.get_mut(site).waiting += 1;
         if self.lines.line(line).waiting == 1 {
             sites.get_mut(site).turns.push_newest(&mut self.lines.lines, line);
         }
@@ -149,17 +151,22 @@ impl<C> Table<C> {
         let bucket = self.buckets.find_or_add(peer, channel, 0);
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
         self.enter(bucket, request, true);
+        // This looks at the site again.
         self.free_place(old);
         bucket
     }
 
-    /// To be called when a connection of this bucket became inactive, or left.
+    /// To be called when a connection of this bucket became inactive for whoever comes, or left.
     pub(crate) fn may_serve(&mut self, bucket: u32) {
+        self.buckets.sites.look_again(self.buckets.get(bucket).site);
+        self.look_at_line(bucket);
+    }
+
+    /// To be called when a connection of this bucket may be there for somebody who waits, and no room was made.
+    pub(crate) fn look_at_line(&mut self, bucket: u32) {
         let it = self.buckets.get(bucket);
-        let (site, line, is_empty) = (it.site, it.line, it.list.is_empty());
-        self.buckets.sites.look_again(site);
-        if line != NONE && !is_empty {
-            self.lines.look_at(line);
+        if it.line != NONE && !it.list.is_empty() {
+            self.lines.look_at(it.line);
         }
     }
 

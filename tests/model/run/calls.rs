@@ -195,13 +195,16 @@ impl Run {
         let ((data, private), time_before) = (self.some_private(random), self.naive.now);
         let full = self.naive.conns.len() >= self.slots;
         self.naive.tell(told);
-        let opened = opened.unwrap_or(self.naive.now);
+        if let Some(history) = &history {
+            assert_eq!((history.uses(), Some(self.nanos_of(history.opened()))), (uses, opened));
+        }
+        // The cache's time may be behind the host's.
+        let opened = opened.map_or(self.naive.now, |opened| opened.min(self.naive.now));
         let lifetime_end = lifetime_end.unwrap_or(self.naive.lifetime_end(opened));
         // Its id isn't known yet.
         let mut newcomer = self.fresh(self.foreign, Rc::clone(&wire), key, lifetime_end);
         (newcomer.uses, newcomer.opened) = (uses, opened);
-        if let Some(history) = &history {
-            assert_eq!((history.uses(), self.nanos_of(history.opened())), (uses, opened));
+        if history.is_some() {
             newcomer.closed = self.naive.closed_since(closings.0, key.0, key.1);
             newcomer.looked = wire.borrow().asked > 0;
         }
