@@ -123,6 +123,8 @@ pub struct Evicted<C> {
     pub history: History,
     /// Since when it was inactive; `None` if it was active.
     pub inactive_since: Option<Instant>,
+    /// The host's own words for why, from [`close_because`](crate::Cache::close_because).
+    pub words: Option<&'static str>,
     /// The error behind [`Reason::Failed`], unless it is in the [`TakeError`](crate::TakeError) that this came with. The
     /// operating system reports it only once.
     pub error: Option<io::Error>,
@@ -138,6 +140,7 @@ impl<C> fmt::Debug for Evicted<C> {
             .field("private", &self.private.is_some())
             .field("history", &self.history)
             .field("inactive_since", &self.inactive_since)
+            .field("words", &self.words)
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
@@ -274,6 +277,7 @@ mod tests {
                 private: private(),
                 history: history(),
                 inactive_since: None,
+                words: None,
                 error: None,
             };
             for shown in [

@@ -165,6 +165,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(self.evict(slot, Reason::Closed))
     }
 
+    /// [`close_connection`](Cache::close_connection) with words of the host's own for why, such as `"response late"`:
+    /// they come back in [`Evicted::words`], for the host's log.
+    ///
+    /// # Errors
+    ///
+    /// As for [`close_connection`](Cache::close_connection).
+    pub fn close_because(&mut self, id: ConnId, words: &'static str) -> Result<Evicted<C>, NotFound> {
+        Ok(Evicted { words: Some(words), ..self.close_connection(id)? })
+    }
+
     /// The long way of a checkout, in which so many connections were found dead already.
     #[cold]
     fn checkout_unusual(

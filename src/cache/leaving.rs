@@ -43,7 +43,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (history, inactive_since) = (self.history(&record, &rest), record.inactive_since());
         let inactive_since = inactive_since.map(|since| self.instant(since));
         let Rest { conn, private, .. } = rest;
-        Evicted { id, reason, conn, peer, channel, private, history, inactive_since, error: None }
+        Evicted { id, reason, conn, peer, channel, private, history, inactive_since, words: None, error: None }
     }
 
     #[cold]

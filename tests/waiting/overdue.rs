@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::common::SECOND;
-use conncache::NotFound;
+use conncache::{NotFound, Reason};
 
 #[test]
 fn an_owner_whose_time_is_over_is_named_once() {
@@ -18,6 +18,9 @@ fn an_owner_whose_time_is_over_is_named_once() {
     assert_eq!(host.cache.overdue(host.now), None);
     assert_eq!(host.cache.next_deadline(), None);
     assert!([late, early, untimed].iter().all(|&id| host.cache.get(id).is_some()), "nothing is closed");
+    let closed = host.cache.close_because(late, "response late").unwrap();
+    assert_eq!((closed.id, closed.reason, closed.words), (late, Reason::Closed, Some("response late")));
+    assert_eq!(host.cache.close_because(late, "again").map(drop), Err(NotFound));
 }
 
 #[test]
