@@ -106,7 +106,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The slot of a connection whose latest lease this is.
     #[inline]
     pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
-        self.table.leased(id).map(|_| id.slot)
+        self.table.leased(id).map(|_| id.slot())
     }
 
     fn record(&self, id: ConnId) -> Result<&Record, NotFound> {

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn whether_there_is_private_data_is_shown() {
-        let id = ConnId { generation: 1, slot: 0, lease: 1 };
+        let id = ConnId::new(std::num::NonZeroU64::MIN, 0, 1);
         let (peer, channel, history) =
             (Peer::direct("host", 1), ChannelBindingId::PLAIN, || History::opened_at(Instant::now()));
         for is_some in [false, true] {

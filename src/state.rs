@@ -3,6 +3,7 @@
 use crate::channel::ChannelBindingId;
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 /// A lease: one use of one connection. Whoever inserts a connection or is handed one gets a new id.
@@ -14,13 +15,28 @@ use std::time::Instant;
 /// An id never names another connection later, neither in this cache nor in another one of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
-    pub(crate) generation: u64,
-    pub(crate) slot: u32,
-    /// The connection's number of uses at the time.
-    pub(crate) lease: u32,
+    pub(crate) generation: NonZeroU64,
+    /// The connection's number of uses at the time, and in the lower half its slot. As two words an id is handed on in
+    /// registers. Three fields go through memory: written one by one and read as a whole, which stalls the processor.
+    lease: u64,
 }
 
 impl ConnId {
+    #[inline]
+    pub(crate) fn new(generation: NonZeroU64, slot: u32, uses: u32) -> ConnId {
+        ConnId { generation, lease: u64::from(uses) << 32 | u64::from(slot) }
+    }
+
+    #[inline]
+    pub(crate) fn slot(self) -> u32 {
+        self.lease as u32
+    }
+
+    #[inline]
+    pub(crate) fn uses(self) -> u32 {
+        (self.lease >> 32) as u32
+    }
+
     /// Whether both are leases of one connection, the same lease or different ones.
     pub fn same_connection(self, other: ConnId) -> bool {
         self.generation == other.generation
@@ -30,7 +46,7 @@ impl ConnId {
 /// The connection's number in the process and the number of the use: `17#3`.
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.generation, self.lease)
+        write!(f, "{}#{}", self.generation, self.uses())
     }
 }
 
@@ -186,8 +202,15 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_two_words_and_so_is_none_or_one() {
+        assert_eq!((size_of::<ConnId>(), size_of::<Option<ConnId>>()), (16, 16));
+        let id = ConnId::new(NonZeroU64::MAX, u32::MAX - 1, u32::MAX);
+        assert_eq!((id.generation, id.slot(), id.uses()), (NonZeroU64::MAX, u32::MAX - 1, u32::MAX));
+    }
+
+    #[test]
     fn names_and_states_are_printed() {
-        let id = ConnId { generation: 17, slot: 3, lease: 2 };
+        let id = ConnId::new(NonZeroU64::MIN.saturating_add(16), 3, 2);
         assert_eq!(format!("{id} {id:?} {}", ChannelBindingId(3)), "17#2 ConnId(17#2) 3");
         assert_eq!(format!("{:?}", ConnState::Active(Owner(1))), "Active(Owner(1))");
         let inactive = ConnState::inactive(ChannelBindingId(3));

@@ -6,7 +6,7 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
-use crate::state::{ConnId, Owner};
+use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::age::Ages;
 use crate::table::buckets::{Bucket, Buckets};
 use crate::table::chains::Mixer;
@@ -258,7 +258,7 @@ impl<C> Table<C> {
     /// The connection's record, as long as this is its latest lease.
     #[inline]
     pub(crate) fn leased(&self, id: ConnId) -> Option<&Record> {
-        self.slots.get(id.slot).filter(|record| record.generation == id.generation && record.uses == id.lease)
+        self.slots.get(id.slot()).filter(|record| record.generation == id.generation && record.uses == id.uses())
     }
 
     #[inline]
@@ -279,6 +279,21 @@ impl<C> Table<C> {
     #[inline]
     pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest<C> {
         self.slots.rest_mut(slot)
+    }
+
+    /// Keeps private data with an inactive connection that has none.
+    pub(crate) fn keep_private(&mut self, slot: u32, private: PrivateData) {
+        self.slots[slot].flags.rest_matters |= private.is_some();
+        self.slots.rest_mut(slot).private = private;
+    }
+
+    /// Forgives false alarms, and gives the private data back: it goes with the connection.
+    #[cold]
+    pub(crate) fn clear_rest(&mut self, slot: u32) -> PrivateData {
+        self.slots[slot].flags.rest_matters = false;
+        let rest = self.slots.rest_mut(slot);
+        rest.alarms = 0;
+        rest.private.take()
     }
 
     /// The rest, if there is a connection.

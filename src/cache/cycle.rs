@@ -209,10 +209,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let tick = self.clock.advance(now);
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         // Looked up again: what is known of it from before the clock moved is forgotten by the compiler.
-        let record = self.table.at(id.slot);
+        let record = self.table.at(id.slot());
         let home = self.table.buckets.get(record.bucket);
         if self.table.lines.waiting() > 0 || !self.rules.is_kept_as_usual(tick, record, home, until) {
-            return Ok(self.checkin_unusual(tick, id.slot, until));
+            return Ok(self.checkin_unusual(tick, id.slot(), until));
         }
         // The short way of `give_back`.
         let candidate = Candidate {
@@ -226,10 +226,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         match verdict(&mut self.policy, &self.clock, &candidate, until) {
             Ok(until) => {
-                let kept = self.table.shelve(id.slot, tick, until, Standing::Kept);
-                if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, id.slot)) }
+                let kept = self.table.shelve(id.slot(), tick, until, Standing::Kept);
+                if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, id.slot())) }
             }
-            Err(reason) => Ok(Some(self.evict(id.slot, reason))),
+            Err(reason) => Ok(Some(self.evict(id.slot(), reason))),
         }
     }
 
@@ -253,9 +253,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let inactive_for = record.inactive_since().map_or(0, |since| now.nanos_since(since));
         let inactive_for = Duration::from_nanos(inactive_for);
         let (id, uses) = (record.id(slot), record.uses);
-        let rest = self.table.rest_mut(slot);
-        rest.alarms = 0;
-        let found = Found { id, inactive_for, uses, private: rest.private.take() };
+        let private = if record.flags.rest_matters { self.table.clear_rest(slot) } else { None };
+        let found = Found { id, inactive_for, uses, private };
         self.table.activate(slot, owner);
         self.stats.handed_out += 1;
         if log::max_level() >= log::LevelFilter::Debug {
@@ -306,7 +305,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         if let Some((peer, channel, most)) = to {
             self.table.move_to(slot, peer, channel, most);
-            std::mem::swap(private, &mut self.table.rest_mut(slot).private);
+            let before = self.table.clear_rest(slot);
+            self.table.keep_private(slot, std::mem::replace(private, before));
         }
         match kept {
             Ok(until) => {

@@ -27,7 +27,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn handle_event(&mut self, event: &Event) -> Handled<C> {
         let handled = self.handle_readiness(event.token(), event.is_read_closed());
         if let (Handled::Active { id, .. }, true) = (&handled, event.is_readable() && !event.is_read_closed()) {
-            self.table.established(id.slot);
+            self.table.established(id.slot());
         }
         handled
     }
@@ -64,6 +64,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Counts a false alarm, into a bucket that leaks one a second.
     fn alarmed_too_often(&mut self, slot: u32) -> bool {
         let now = self.clock.latest().seconds();
+        self.table.at_mut(slot).flags.rest_matters = true;
         let paid = &mut self.table.rest_mut(slot).alarms;
         *paid = now.max(*paid).saturating_add(1);
         *paid - now > MOST_FALSE_ALARMS

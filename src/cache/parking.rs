@@ -87,8 +87,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { read_only: true, ..Flags::default() };
         let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
-        let rest = Rest { private: options.private, ..Rest::new(conn, opened) };
-        let slot = self.table.insert(record, rest, peer, channel, most);
+        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, most);
+        self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;

@@ -137,7 +137,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Makes this inactive connection active, or evicts it.
     fn activate(&mut self, now: Instant, id: ConnId, owner: Owner) -> StateChange<C> {
-        let (now, slot) = (self.clock.advance(now), id.slot);
+        let (now, slot) = (self.clock.advance(now), id.slot());
         let fit = match self.unfit(slot, now) {
             Some(reason) => Err((reason, None)),
             None => self.look(slot, now),

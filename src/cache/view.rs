@@ -54,7 +54,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
-        self.record(id).map(|record| self.state_of(id.slot, record))
+        self.record(id).map(|record| self.state_of(id.slot(), record))
     }
 
     /// The active connections that `owner` has, in no particular order. O(their number) on average.

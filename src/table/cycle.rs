@@ -51,7 +51,6 @@ impl<C> Table<C> {
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
         self.set_time(slot, Tick::NEVER);
         self.established(slot);
-        self.rest_mut(slot).alarms = 0;
         self.shelve(slot, since, until, standing);
         if self.lines.waiting() > 0 {
             let bucket = self.at(slot).bucket;

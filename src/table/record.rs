@@ -4,15 +4,15 @@ use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
 use crate::table::lists::{Links, NONE};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a cycle of hand-out and return reads and writes: one line of the processor's cache, and no more.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Record {
-    /// A number that no other connection of the process has; zero in a vacant slot.
-    pub(crate) generation: u64,
+    /// A number that no other connection of the process has; in a vacant slot, one that none will have.
+    pub(crate) generation: NonZeroU64,
     /// How many owners it has had, the present one included: the number of its lease.
     pub(crate) uses: u32,
     pub(crate) bucket: u32,
@@ -57,6 +57,8 @@ pub(crate) struct Flags {
     pub(crate) read_only: bool,
     /// It has an entry among the deadlines of inactive connections, at the end of its lifetime or earlier.
     pub(crate) armed: bool,
+    /// The rest of it holds private data, or has counted false alarms: to be seen to when it is handed out.
+    pub(crate) rest_matters: bool,
     pub(crate) standing: Standing,
     /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that
     /// it went by; or it is condemned.
@@ -81,27 +83,35 @@ pub(crate) enum Standing {
 
 impl Record {
     pub(crate) const VACANT: Record = Record {
-        generation: 0,
+        generation: NonZeroU64::MAX,
         uses: 0,
         bucket: NONE,
         state: PackedState(0, PackedState::ACTIVE),
         lifetime_end: Tick::NEVER,
         links: Links::NONE,
         age: Links::NONE,
-        flags: Flags { remarks: Remarks::NONE, read_only: false, armed: false, standing: Standing::Kept, doomed: None },
+        flags: Flags {
+            remarks: Remarks::NONE,
+            read_only: false,
+            armed: false,
+            rest_matters: false,
+            standing: Standing::Kept,
+            doomed: None,
+        },
     };
 
     /// A connection that was opened just now, for `owner`.
     pub(crate) fn new(owner: Owner) -> Record {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let mut record = Record { generation: NEXT.fetch_add(1, Ordering::Relaxed), uses: 1, ..Record::VACANT };
+        let generation = NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("2^64 connections are too many");
+        let mut record = Record { generation, uses: 1, ..Record::VACANT };
         record.set_state(State::Active { owner });
         record
     }
 
     #[inline]
     pub(crate) fn id(&self, slot: u32) -> ConnId {
-        ConnId { generation: self.generation, slot, lease: self.uses }
+        ConnId::new(self.generation, slot, self.uses)
     }
 
     #[inline]
