@@ -156,7 +156,8 @@ pub enum Cause {
         /// Its value.
         most: usize,
     },
-    /// Requests wait for a connection to this peer, and nobody overtakes them.
+    /// Requests wait for a connection to this peer, or can have the room that this connection would take. Nobody
+    /// overtakes them.
     OthersWait,
     /// The place's time was over, or it is another cache's.
     PlaceGone,
@@ -174,7 +175,7 @@ impl fmt::Display for Cause {
             }
             Cause::TokenOfCache(token) => write!(f, "token: {} lies in the cache's own block", token.0),
             Cause::AtLimit { limit, most } => write!(f, "{limit} = {most}: there are as many connections already"),
-            Cause::OthersWait => f.write_str("requests wait for a connection to this peer"),
+            Cause::OthersWait => f.write_str("requests wait that come first"),
             Cause::PlaceGone => f.write_str("the place isn't held here: its time was over, or it is another cache's"),
             Cause::Refused(reason) => write!(f, "connection refused by the cache: {reason}"),
             Cause::Failed(error) => write!(f, "connection has failed: {error}"),

@@ -55,7 +55,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn adopt(&mut self, now: Instant, mut evicted: Evicted<C>, owner: Owner) -> Result<ConnId, AdoptError<C>> {
         let connected = evicted.history.connected || evicted.conn.is_connected();
         let most = self.most_to(&evicted.peer);
-        if let Some(cause) = self.overcrowded(&evicted.peer, most, !connected) {
+        if let Some(cause) = self.kept_out(now, &evicted.peer, most, !connected) {
             return Err(AdoptError::new(cause, evicted));
         }
         if let Err(cause) = self.register_next(&mut evicted.conn) {

@@ -32,7 +32,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// The connection comes back with the cause, and nothing has changed. Causes are: the operating system refused it,
     /// the cache's [tokens](crate::Builder::tokens) are used up, a [limit](crate::Limits::max_connections) on all
-    /// connections is reached, or requests [wait](Cache::request) for the same peer.
+    /// connections is reached, or requests [wait](Cache::request) for the same peer or can have the room that this
+    /// connection would take.
     pub fn insert(
         &mut self,
         now: Instant,
@@ -42,7 +43,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         owner: Owner,
     ) -> Result<ConnId, InsertError<C>> {
         let most = self.most_to(peer);
-        if let Some(cause) = self.overcrowded(peer, most, true) {
+        if let Some(cause) = self.kept_out(now, peer, most, true) {
             return Err(InsertError { conn, cause, place: None });
         }
         self.take_in(now, conn, peer, channel, owner, most).map_err(|(conn, cause)| InsertError {
@@ -187,7 +188,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Option<Found> {
         if let Some(slot) = self.find(now, peer, channel, dead) {
             match self.widen(slot) {
-                Ok(()) => return Some(self.hand_out(now, slot, owner)),
+                Ok(()) => return Some(self.hand_out_past_others(now, slot, owner)),
                 Err(fault) => drop(self.evict_faulty(slot, fault)),
             }
         }
@@ -294,9 +295,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             None => if is_known_well { Ok(()) } else { self.look_once(slot) }
                 .and_then(|()| self.ask(slot, to, target, waiting, facts).map_err(|reason| (reason, None))),
         };
-        let kept = kept.and_then(|until| match self.table.lines.waiting() > 0 && self.has_to_yield(target, waiting) {
-            true => Err((Reason::MadeRoom, None)),
-            false => Ok(until),
+        let kept = kept.and_then(|until| {
+            match self.table.lines.waiting() > 0 && self.has_to_yield(target.unwrap_or(bucket), waiting) {
+                true => Err((Reason::MadeRoom, None)),
+                false => Ok(until),
+            }
         });
         let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
         // From here on, nothing but the tables' own code until they are right again.
@@ -321,11 +324,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether a connection about to become inactive here, where so many wait, has to make room for others who wait. If
     /// nobody waits here, it makes room when it comes to that, unless it was handed out too often before it did.
-    fn has_to_yield(&mut self, bucket: Option<u32>, waiting: u32) -> bool {
-        let Some(bucket) = bucket.filter(|&bucket| waiting > 0 || self.table.is_quantum_over(bucket, self.passes))
-        else {
+    fn has_to_yield(&mut self, bucket: u32, waiting: u32) -> bool {
+        if waiting == 0 && !self.table.is_quantum_over(bucket, self.passes) {
             return false;
-        };
+        }
         let most = self.limits.max_connections.unwrap_or(usize::MAX);
         let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
         self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes)

@@ -11,6 +11,7 @@ use crate::reason::Reason;
 use crate::table::clock::Tick;
 use crate::table::record::Standing;
 use crate::table::sites::UNLIMITED;
+use std::time::Instant;
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// How many connections may lead to this peer. Asks the policy if the peer isn't known.
@@ -43,6 +44,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             _ if site.is_some_and(|site| site.waiting > 0) => Some(Cause::OthersWait),
             _ => None,
         }
+    }
+
+    /// Why a connection may not come in and be active at once. It takes no room that somebody who waits could have.
+    pub(super) fn kept_out(&mut self, now: Instant, peer: &Peer, most: u32, connecting: bool) -> Option<Cause> {
+        let cause = self.overcrowded(peer, most, connecting);
+        if cause.is_some() || self.table.lines.waiting() == 0 {
+            return cause;
+        }
+        let mut clock = self.clock;
+        self.comes_after_others(clock.advance(now), None).then_some(Cause::OthersWait)
     }
 
     /// Whether a request that has just come has to wait until others had their turns, though they wait for other peers or

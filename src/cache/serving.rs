@@ -57,18 +57,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
         let slot = self.find_in(now, bucket, 0)?;
         match self.widen(slot) {
-            Ok(()) => {
-                if self.table.lines.waiting() > 0 {
-                    let most = self.limits.max_connections.unwrap_or(usize::MAX);
-                    self.table.pass_over(bucket, most, &mut self.passes);
-                }
-                Some(self.hand_out(now, slot, owner))
-            }
+            Ok(()) => Some(self.hand_out_past_others(now, slot, owner)),
             Err(fault) => {
                 drop(self.evict_faulty(slot, fault));
                 None
             }
         }
+    }
+
+    /// Makes an inactive connection, found fit, active for somebody who isn't in line. Those who wait elsewhere may have
+    /// been passed over by that.
+    pub(super) fn hand_out_past_others(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
+        if self.table.lines.waiting() > 0 {
+            let (bucket, most) = (self.table.at(slot).bucket, self.limits.max_connections.unwrap_or(usize::MAX));
+            self.table.pass_over(bucket, most, &mut self.passes);
+        }
+        self.hand_out(now, slot, owner)
     }
 
     pub(super) fn place(

@@ -144,7 +144,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         match fit.and_then(|()| self.widen(slot)) {
             Ok(()) => {
-                let found = self.hand_out(now, slot, owner);
+                let found = self.hand_out_past_others(now, slot, owner);
                 StateChange { id: found.id, private: found.private, evicted: None }
             }
             Err(fault) => StateChange { id, private: None, evicted: Some(self.evict_faulty(slot, fault)) },

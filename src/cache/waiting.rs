@@ -214,10 +214,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
     /// peer. Where the limit of a peer binds, its channel bindings do.
     ///
-    /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it before the next
-    /// grant, so that it is reused. After eight such services that passed other lines over, it makes room for one of
-    /// those instead, if that one has no connection, or at least two fewer than its own line. Each service looks at one
-    /// of them. So where n lines wait, a line without a connection gets one after at most n × (8 + n) services.
+    /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it,
+    /// [checks it out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that
+    /// it is reused. After eight such services that passed other lines over, it makes room for one of those instead, if
+    /// that one has no connection, or at least two fewer than its own line. Each service looks at one of them. So where
+    /// n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
+    /// connection that was active already.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.

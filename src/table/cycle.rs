@@ -9,12 +9,13 @@ use crate::table::lists::{Links, NONE};
 use crate::table::record::{Standing, State};
 
 impl<C> Table<C> {
-    /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits.
+    /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits,
+    /// even for another one.
     #[inline]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
         let bucket = self.buckets.get(self.buckets.find(peer, channel)?);
         let first = if oldest { bucket.list.oldest } else { bucket.list.newest };
-        (bucket.line == NONE && first != NONE).then_some(first)
+        (self.lines.waiting() == 0 && first != NONE).then_some(first)
     }
 
     /// Makes an inactive connection active.

@@ -3,7 +3,8 @@
 use super::*;
 use crate::common::TLS;
 use crate::common::random::{Random, for_seeds};
-use conncache::{ChannelBindingId, Reason};
+use conncache::mio::{Interest, Token};
+use conncache::{ChannelBindingId, ConnState, Reason};
 use std::collections::VecDeque;
 
 #[test]
@@ -129,43 +130,70 @@ fn room_made_for_another_is_for_that_one_even_if_the_own_line_is_first() {
     assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
 }
 
+/// One run, at random: most connections are wanted for one pair. Either by those in its line, or by somebody who takes
+/// them again and again without a request, perhaps several in one turn.
+fn nobody_is_passed_over_too_often(seed: u64, takes_without_requests: bool) {
+    let mut random = Random::new(seed);
+    let (peers, channels) = (1 + random.below(10), 1 + random.below(3));
+    let (most, to_peer) = (1 + random.below(6), random.one_in(2).then(|| 1 + random.below(3)));
+    let mut host = host(|l| (l.max_connections, l.max_connections_per_peer) = (Some(most), to_peer));
+    let (mut waiting, mut out): (Vec<(WaiterId, usize, usize)>, VecDeque<ConnId>) = Default::default();
+    let (lines, mut served) = (peers * channels, 0);
+    if takes_without_requests {
+        let inserted = |_: usize| host.cache.insert(host.now, Light, &peer(0), PLAIN, ME).ok();
+        out.extend((0..most).filter_map(inserted));
+    }
+    while served < 1_500 {
+        while waiting.len() < 40 {
+            let pair = match random.one_in(2) {
+                true if takes_without_requests => lines - 1,
+                true => 0,
+                false => random.below(lines),
+            };
+            let (to, channel) = ((pair / channels) as u16, ChannelBindingId((pair % channels) as u64));
+            match host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() {
+                Requested::Wait(waiter) => {
+                    waiting.push((waiter, served, host.cache.counts_of(&peer(to), channel).waiting));
+                }
+                Requested::Reuse(found) => out.push_back(found.id),
+                Requested::Open { place, .. } => out.push_back(host.insert_at(place)),
+            }
+        }
+        while let Some(grant) = host.grant() {
+            let at = waiting.iter().position(|(waiter, ..)| *waiter == grant.waiter).unwrap();
+            waiting.remove(at);
+            out.push_back(match grant.granted {
+                Granted::Reuse(found) => found.id,
+                Granted::Open { place, .. } => host.insert_at(place),
+                other => panic!("{other:?}"),
+            });
+        }
+        for &(_, since, ahead) in &waiting {
+            let bound = ahead * lines * (8 + lines) + most;
+            assert!(served - since <= bound, "{} services, {lines} lines, {ahead} ahead", served - since);
+        }
+        let returns = if takes_without_requests { 1 + random.below(most) } else { 1 };
+        for _ in 0..returns.min(out.len()) {
+            let id = out.pop_front().expect("so many are out");
+            let (to, channel) = (host.cache.peer(id).unwrap().clone(), host.cache.channel(id).unwrap());
+            host.checkin(id);
+            served += 1;
+            if takes_without_requests && (to, channel) == (peer(0), PLAIN) {
+                out.extend(host.cache.checkout(host.now, &peer(0), PLAIN, ME).map(|found| found.id));
+            }
+        }
+        assert!(host.cache.counts().active > 0 || host.is_due(), "nobody is served");
+    }
+}
+
 #[test]
 fn nobody_is_passed_over_more_often_than_stated() {
-    for_seeds(0..40, |seed| {
-        let mut random = Random::new(seed);
-        let (peers, channels) = (1 + random.below(10), 1 + random.below(3));
-        let (most, to_peer) = (1 + random.below(6), random.one_in(2).then(|| 1 + random.below(3)));
-        let mut host = host(|l| (l.max_connections, l.max_connections_per_peer) = (Some(most), to_peer));
-        let (mut waiting, mut out): (Vec<(WaiterId, usize, usize)>, VecDeque<ConnId>) = Default::default();
-        let lines = peers * channels;
-        for served in 0..1_500 {
-            while waiting.len() < 40 {
-                // Most are for the same one.
-                let pair = if random.one_in(2) { 0 } else { random.below(lines) };
-                let (to, channel) = ((pair / channels) as u16, ChannelBindingId((pair % channels) as u64));
-                match host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() {
-                    Requested::Wait(waiter) => {
-                        waiting.push((waiter, served, host.cache.counts_of(&peer(to), channel).waiting));
-                    }
-                    Requested::Reuse(found) => out.push_back(found.id),
-                    Requested::Open { place, .. } => out.push_back(host.insert_at(place)),
-                }
-            }
-            while let Some(grant) = host.grant() {
-                let at = waiting.iter().position(|(waiter, ..)| *waiter == grant.waiter).unwrap();
-                let (_, since, ahead) = waiting.remove(at);
-                let bound = ahead * lines * (8 + lines) + most;
-                assert!(served - since <= bound, "{} services, {lines} lines, {ahead} ahead", served - since);
-                out.push_back(match grant.granted {
-                    Granted::Reuse(found) => found.id,
-                    Granted::Open { place, .. } => host.insert_at(place),
-                    other => panic!("{other:?}"),
-                });
-            }
-            let id = out.pop_front().expect("somebody is served");
-            host.checkin(id);
-        }
-    });
+    for_seeds(0..40, |seed| nobody_is_passed_over_too_often(seed, false));
+}
+
+#[test]
+fn nobody_is_passed_over_more_often_than_stated_by_those_who_take_without_a_request() {
+    for_seeds(0..40, |seed| nobody_is_passed_over_too_often(seed, true));
 }
 
 /// As in a crawler: whoever has done one request makes the next one to the same peer in the same turn.
@@ -198,5 +226,95 @@ fn whoever_asks_again_at_once_does_not_starve_those_who_wait_for_another_channel
         id = host.reuse(1).id;
     }
     assert!(!host.checkin(id));
+    assert_eq!(host.granted_place().0, other);
+}
+
+/// Gives a connection back and takes it again without a request, in one turn of the loop; `None` if that doesn't go.
+type Again = fn(&mut Host, ConnId, u64) -> Option<ConnId>;
+
+const AGAIN: [Again; 4] = [
+    |host, id, _| Some(host.checkin(id).then(|| checkout(host, &peer(1), PLAIN))?.id),
+    |host, id, _| {
+        let found = host.checkin(id).then(|| host.cache.find_inactive_connection(host.now, &peer(1), PLAIN))?;
+        let (id, _) = found.expect("nobody waits for it");
+        Some(host.cache.set_connection_state(host.now, id, &peer(1), ConnState::Active(ME)).unwrap().id)
+    },
+    |host, id, _| {
+        let change = host.cache.set_connection_state(host.now, id, &peer(1), ConnState::inactive(PLAIN)).unwrap();
+        Some(change.evicted.is_none().then(|| checkout(host, &peer(1), PLAIN))?.id)
+    },
+    // Under another channel binding each time.
+    |host, id, turn| {
+        let channel = ChannelBindingId(100 + turn);
+        let change = host.cache.set_connection_state(host.now, id, &peer(1), ConnState::inactive(channel)).unwrap();
+        Some(change.evicted.is_none().then(|| checkout(host, &peer(1), channel))?.id)
+    },
+];
+
+/// To another peer each time.
+const AGAIN_ELSEWHERE: Again = |host, id, turn| {
+    let to = peer(100 + turn as u16);
+    let change = host.cache.set_connection_state(host.now, id, &to, ConnState::inactive(PLAIN)).unwrap();
+    Some(change.evicted.is_none().then(|| checkout(host, &to, PLAIN))?.id)
+};
+
+/// Another connection each time.
+const ANEW: [Again; 2] = [
+    |host, id, _| {
+        drop(host.cache.close_connection(id).unwrap());
+        host.cache.insert(host.now, Light, &peer(1), PLAIN, ME).ok()
+    },
+    |host, id, _| {
+        let removed = host.cache.remove(id).unwrap();
+        host.cache.adopt(host.now, removed, ME).ok()
+    },
+];
+
+fn checkout(host: &mut Host, to: &Peer, channel: ChannelBindingId) -> Found {
+    host.cache.checkout(host.now, to, channel, ME).expect("nobody waits for it")
+}
+
+/// How often that goes well before it is somebody else's turn.
+fn turns(host: &mut Host, mut id: ConnId, again: Again) -> u64 {
+    for turn in 0..100 {
+        host.nothing_to_grant();
+        match again(host, id, turn) {
+            Some(next) => id = next,
+            None => return turn,
+        }
+    }
+    panic!("the others wait for ever");
+}
+
+#[test]
+fn whoever_takes_without_a_request_does_not_starve_those_who_wait() {
+    let again = AGAIN.into_iter().chain([AGAIN_ELSEWHERE]).map(|again| (again, 8));
+    for (again, most) in again.chain(ANEW.map(|again| (again, 0))) {
+        let mut host = host(|l| l.max_connections = Some(1));
+        let (id, other) = (host.open(1), host.wait(2));
+        assert_eq!(turns(&mut host, id, again), most);
+        assert_eq!(host.granted_place().0, other);
+    }
+}
+
+#[test]
+fn whoever_takes_without_a_request_does_not_starve_those_who_wait_for_another_channel() {
+    for (again, most) in AGAIN.map(|again| (again, 8)).into_iter().chain(ANEW.map(|again| (again, 0))) {
+        let mut host = host(|l| l.max_connections_per_peer = Some(1));
+        let id = host.open(1);
+        let Requested::Wait(other) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+        assert_eq!(turns(&mut host, id, again), most);
+        assert_eq!(host.granted_place().0, other);
+    }
+}
+
+/// What a host has taken counts for no limit: it makes room.
+#[test]
+fn whoever_takes_into_a_table_of_its_own_passes_nobody_over() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let (id, other) = (host.open(1), host.wait(2));
+    assert!(host.checkin(id));
+    let taken = host.cache.take(host.now, &peer(1), PLAIN, Token(1), Interest::READABLE).unwrap();
+    assert!(taken.is_some());
     assert_eq!(host.granted_place().0, other);
 }
