@@ -70,7 +70,8 @@ pub enum StateError {
     /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) (or, if it isn't established,
     /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer)) allows.
     PeerAtLimit,
-    /// Requests wait for a connection to its peer and channel binding, and nobody overtakes them.
+    /// Requests wait for a connection to its peer and channel binding, or to the limited peer that it was to move to.
+    /// Nobody overtakes them.
     OthersWait,
 }
 
@@ -84,7 +85,7 @@ impl fmt::Display for StateError {
             StateError::PeerAtLimit => {
                 f.write_str("max_connections_per_peer or max_connecting_per_peer: the peer has as many already")
             }
-            StateError::OthersWait => f.write_str("requests wait for a connection to its peer and channel binding"),
+            StateError::OthersWait => f.write_str("requests wait for a connection to this peer"),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
 use crate::table::clock::Tick;
 use crate::table::record::{Remarks, State};
+use crate::table::sites::UNLIMITED;
 use std::any::Any;
 use std::time::Instant;
 
@@ -37,7 +38,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// * It can't be made active, because it is kept for another peer, or because requests [wait](Cache::request) for
     ///   its peer and channel binding.
     /// * It can't move to a peer that has as many connections as the
-    ///   [limit](crate::Limits::max_connections_per_peer) allows.
+    ///   [limit](crate::Limits::max_connections_per_peer) allows; nor, while it is active, to one for which requests wait
+    ///   at such a limit.
     pub fn set_connection_state(
         &mut self,
         now: Instant,
@@ -61,8 +63,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             (Some(owner), ConnState::Active(_)) => {
                 if !same_peer {
                     let most = self.most_to(peer);
-                    if self.is_full(peer, most) || self.is_stampede(slot, peer) {
-                        return Err(SetStateError::new(StateError::PeerAtLimit, ConnState::Active(owner)));
+                    if let Some(cause) = self.kept_away(slot, peer, most) {
+                        return Err(SetStateError::new(cause, ConnState::Active(owner)));
                     }
                     self.table.move_to(slot, peer, channel, most);
                 }
@@ -118,6 +120,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.clock = clock;
         let record = self.table.at(slot);
         Ok((record.id(slot), self.table.rest(slot).private.as_deref()))
+    }
+
+    /// Why an active connection can't move to this peer. It takes no room there that somebody waits for.
+    fn kept_away(&self, slot: u32, peer: &Peer, most: u32) -> Option<StateError> {
+        if self.is_full(peer, most) || self.is_stampede(slot, peer) {
+            return Some(StateError::PeerAtLimit);
+        }
+        let site = self.table.buckets.site_of(peer).filter(|_| most != UNLIMITED)?;
+        (self.table.buckets.sites.get(site).waiting > 0).then_some(StateError::OthersWait)
     }
 
     /// Whether as many connections lead to this peer as may.

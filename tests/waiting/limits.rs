@@ -122,6 +122,18 @@ fn moving_to_a_peer_at_its_limit_is_an_error_that_changes_nothing() {
 }
 
 #[test]
+fn an_active_connection_does_not_move_into_room_that_somebody_waits_for() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let [one, two] = [host.open(1), host.open(2)];
+    let waiter = host.wait(2);
+    host.nothing_to_grant();
+    drop(host.cache.close_connection(two).unwrap());
+    let error = host.cache.set_connection_state(host.now, one, &peer(2), ConnState::Active(ME)).unwrap_err();
+    assert_eq!((error.cause, host.cache.peer(one)), (StateError::OthersWait, Some(&peer(1))));
+    assert_eq!(host.granted_place().0, waiter);
+}
+
+#[test]
 fn a_connection_that_is_being_opened_is_not_moved_to_a_peer_where_as_many_are() {
     let mut host = host(|l| l.max_connecting_per_peer = Some(1));
     let [one, _two] = [host.open(1), host.open(2)];

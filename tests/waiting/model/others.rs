@@ -139,8 +139,11 @@ impl Run {
                 || connecting.is_some_and(|most| naive.connecting_to(to) >= most));
         let error = if conn.is_inactive() && naive.waiting_in(conn.pair) > 0 {
             Some(StateError::OthersWait)
+        } else if full {
+            Some(StateError::PeerAtLimit)
         } else {
-            full.then_some(StateError::PeerAtLimit)
+            let awaited = to != conn.pair.0 && naive.waiting.iter().any(|waiter| waiter.pair.0 == to);
+            (awaited && naive.most_to(to) < usize::MAX).then_some(StateError::OthersWait)
         };
         let unfit = naive.unfit(&conn);
         match self.cache.set_connection_state(now, conn.id, &self.peers[to], ConnState::Active(owner)) {
