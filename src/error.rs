@@ -48,7 +48,7 @@ pub struct NotFound;
 
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("connection not found in the cache, or its lease is over")
+        f.write_str("connection or request not found in the cache, or its time or lease is over")
     }
 }
 
@@ -78,7 +78,7 @@ pub enum StateError {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StateError::NotFound => NotFound.fmt(f),
+            StateError::NotFound => f.write_str("connection not found in the cache, or its lease is over"),
             StateError::AlreadyInactive => f.write_str("connection is inactive already"),
             StateError::OwnedBy(owner) => write!(f, "connection is owned by {}", owner.0),
             StateError::OtherPeer => f.write_str("connection is kept for another peer"),

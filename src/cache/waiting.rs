@@ -149,6 +149,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
     /// request has failed. Another request can have it.
+    ///
+    /// If the place's time was over, nothing changes. Nor does it, in either cache, if the place is another cache's:
+    /// there it is held until its time is over.
     pub fn give_up(&mut self, place: Place) {
         self.end_place(&place);
     }
@@ -166,7 +169,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if the place's time was over.
+    /// [`NotFound`] if the place's time was over, or if it is another cache's: there it is held until its time is over.
+    /// Nothing has changed.
     pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
         let request = self.held(&place).ok_or(NotFound)?;
         let bucket = self.table.put_back(&place.peer, place.channel, request);
@@ -260,7 +264,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it doesn't wait, or no longer.
+    /// [`NotFound`] if it doesn't wait here, or no longer.
     pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
         match self.table.lines.get(waiter).map(|request| request.at) {
             Some(At::Line(_)) => {

@@ -5,7 +5,7 @@ use crate::common::scripted::Scripted;
 use crate::common::{ME, PLAIN};
 use crate::host;
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ConnId, ConnState, Owner, Peer, StateError};
+use conncache::{AggressiveCache, ConnId, ConnState, NotFound, Owner, Peer, StateError};
 use std::time::Instant;
 
 #[test]
@@ -13,6 +13,8 @@ fn errors_say_what_went_wrong_and_lead_to_the_systems() {
     use std::error::Error;
     let told = |error: StateError| error.to_string();
     assert_eq!(told(StateError::NotFound), "connection not found in the cache, or its lease is over");
+    let not_found = "connection or request not found in the cache, or its time or lease is over";
+    assert_eq!(NotFound.to_string(), not_found);
     assert_eq!(told(StateError::AlreadyInactive), "connection is inactive already");
     assert_eq!(told(StateError::OwnedBy(Owner(7))), "connection is owned by 7");
     assert_eq!(told(StateError::OtherPeer), "connection is kept for another peer");

@@ -1,5 +1,6 @@
 //! Ids that are unknown, stale or used twice.
 
+use crate::common::host::Host;
 use crate::common::light::Light;
 use crate::common::{ME, PLAIN, Same, TLS};
 use crate::{host, keep_many};
@@ -10,23 +11,35 @@ fn an_unknown_or_stale_id_is_not_found_and_changes_nothing() {
     let (mut one, mut two) = (host(|_| ()), host(|_| ()));
     let stale = one.insert(Light);
     drop(one.cache.remove(stale).unwrap());
+    // All have the same slot, and the same use of it.
     let (here, foreign) = (one.insert(Light), two.insert(Light));
-    let before = one.cache.stats();
+    let picture = |host: &Host<Light>| format!("{:?} {:?}", host.cache.stats(), host.cache.next_deadline());
+    let (before, now) = ([&one, &two].map(picture), one.now);
     for id in [stale, foreign] {
-        assert!(one.cache.get(id).is_none() && one.cache.get_mut(id).is_none() && one.cache.token(id).is_none());
-        assert!(one.cache.peer(id).is_none() && one.cache.channel(id).is_none());
-        assert_eq!(one.cache.get_connection_state(id).map(drop), Err(NotFound));
-        assert_eq!(one.cache.remove(id).map(drop), Err(NotFound));
-        assert_eq!(one.cache.close_connection(id).map(drop), Err(NotFound));
-        assert_eq!(one.cache.checkin(one.now, id).map(drop), Err(StateError::NotFound));
-        assert_eq!(one.cache.checkin_until(one.now, id, one.now).map(drop), Err(StateError::NotFound));
-        let state = ConnState::inactive(PLAIN).private(7);
-        let error = one.cache.set_connection_state(one.now, id, &one.peer, state).unwrap_err();
-        assert_eq!(error.cause, StateError::NotFound);
-        assert!(matches!(error.into_state(), ConnState::Inactive { private: Some(_), .. }), "it comes back");
+        let cache = &mut one.cache;
+        assert!(cache.get(id).is_none() && cache.get_mut(id).is_none() && cache.token(id).is_none());
+        assert!(cache.peer(id).is_none() && cache.channel(id).is_none());
+        assert_eq!(cache.get_connection_state(id).map(drop), Err(NotFound));
+        assert_eq!(cache.remove(id).map(drop), Err(NotFound));
+        assert_eq!(cache.close_connection(id).map(drop), Err(NotFound));
+        assert_eq!(cache.close_because(id, "words").map(drop), Err(NotFound));
+        assert_eq!(cache.established(id), Err(NotFound));
+        assert_eq!(cache.set_deadline(id, Some(now)), Err(NotFound));
+        assert_eq!(cache.reopen(now, id, None).map(drop), Err(NotFound));
+        assert_eq!(cache.checkin(now, id).map(drop), Err(StateError::NotFound));
+        assert_eq!(cache.checkin_until(now, id, now).map(drop), Err(StateError::NotFound));
+        for state in [ConnState::Active(ME), ConnState::inactive(PLAIN).private(7)] {
+            let is_active = matches!(state, ConnState::Active(_));
+            let error = cache.set_connection_state(now, id, &one.peer, state).unwrap_err();
+            assert_eq!(error.cause, StateError::NotFound);
+            let state = error.into_state();
+            assert!(is_active || matches!(state, ConnState::Inactive { private: Some(_), .. }), "it comes back");
+        }
+        let indexed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| one.cache[id] == Light));
+        assert!(indexed.is_err(), "it has another's connection");
     }
-    assert_eq!(one.cache.stats(), before);
-    assert!(one.cache.get(here).is_some());
+    assert_eq!([&one, &two].map(picture), before);
+    assert!(one.cache.get(here).is_some() && two.cache.get(foreign).is_some());
 }
 
 #[test]

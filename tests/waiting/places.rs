@@ -80,16 +80,42 @@ fn a_place_put_back_while_the_cache_drains_is_refused() {
     assert_eq!(host.cache.peers().count(), 0);
 }
 
+/// All numbers, and what is due next.
+fn picture(host: &Host) -> String {
+    let peers: Vec<_> = host.cache.peers().collect();
+    format!("{:?} {peers:?} {:?}", host.cache.stats(), host.cache.next_deadline())
+}
+
 #[test]
-fn a_place_of_another_cache_is_none_here() {
-    let (mut one, mut two) = (host(|_| ()), host(|_| ()));
-    let place = one.place(1);
+fn a_place_of_another_cache_is_none_here_and_changes_nothing_in_either() {
+    // The same numbers stand for a place, and for a request that waits, in both.
+    let [mut one, mut two] = [(); 2].map(|()| host(|l| l.max_connections = Some(3)));
+    let [place, other, third] = [1, 1, 1].map(|to| one.place(to));
+    let [_held, _other, _third] = [1, 1, 1].map(|to| two.place(to));
+    let before = [&one, &two].map(picture);
     let error = two.cache.insert_at(two.now, place, Light).unwrap_err();
     assert!(matches!(error.cause, Cause::PlaceGone), "{error}");
-    one.insert_at(error.place.expect("it is held where it comes from"));
-    let place = one.place(1);
-    assert_eq!(two.cache.put_back(place), Err(NotFound));
-    assert_eq!((one.cache.stats().places, two.cache.stats().places), (1, 0));
+    assert_eq!(two.cache.put_back(other), Err(NotFound));
+    two.cache.give_up(third);
+    assert_eq!([&one, &two].map(picture), before);
+    // What came back is good where it comes from; the others are held there until their time is over.
+    one.insert_at(error.place.expect("it comes back"));
+    assert_eq!(one.cache.stats().places, 2);
+    one.now += 30 * SECOND;
+    let told: Vec<_> = std::iter::from_fn(|| one.grant()).map(|grant| grant.granted).collect();
+    assert!(matches!(told[..], [Granted::TimedOut, Granted::TimedOut]), "{told:?}");
+}
+
+#[test]
+fn a_request_of_another_cache_does_not_wait_here() {
+    let [mut one, mut two] = [(); 2].map(|()| host(|l| l.max_connections = Some(0)));
+    let [waiter, foreign] = [one.wait(1), two.wait(1)];
+    let before = [&one, &two].map(picture);
+    assert_eq!(one.cache.withdraw(foreign), Err(NotFound));
+    assert_eq!(two.cache.withdraw(waiter), Err(NotFound));
+    assert_eq!([&one, &two].map(picture), before);
+    assert_eq!([one.cache.withdraw(waiter), two.cache.withdraw(foreign)], [Ok(()); 2]);
+    assert_eq!([one.cache.withdraw(waiter), two.cache.withdraw(foreign)], [Err(NotFound); 2]);
 }
 
 #[test]
