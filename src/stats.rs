@@ -3,7 +3,10 @@
 use crate::reason::Reason;
 use std::fmt;
 
-/// How many connections there are of a kind.
+/// How many connections there are of a kind, and places and requests for more.
+///
+/// The limits on all connections ([`max_connections`](crate::Limits::max_connections) and
+/// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer)) bound `active + inactive + places`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -15,6 +18,8 @@ pub struct Counts {
     /// then, or kept for requests that no longer wait. They are no longer handed out. They come from `expire`, and one
     /// leaves with each checkin.
     pub condemned: usize,
+    /// How many [places](crate::Place) are held, for connections that are about to be opened.
+    pub places: usize,
     /// How many requests wait for a connection.
     pub waiting: usize,
 }

@@ -76,23 +76,24 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.by_age(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }
 
-    /// How many connections there are.
+    /// How many connections, places and waiting requests there are.
     pub fn counts(&self) -> Counts {
         let inactive = self.table.inactive();
         Counts {
             active: self.table.len() - inactive,
             inactive,
             condemned: self.table.ages.len(Standing::Condemned),
+            places: self.table.lines.places(),
             waiting: self.table.lines.waiting(),
         }
     }
 
-    /// How many connections lead to `peer`. O(channel bindings in use with it).
+    /// How many connections lead to `peer`, and the places and waiting requests for more. O(channel bindings in use with it).
     pub fn counts_of_peer(&self, peer: &Peer) -> Counts {
         self.sum(peer, |_| true)
     }
 
-    /// How many connections lead to `peer` under `channel`. O(channel bindings in use with the peer).
+    /// How many connections lead to `peer` under `channel`, and the places and waiting requests for more. O(channel bindings in use with the peer).
     pub fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts {
         self.sum(peer, |of| of == channel)
     }
@@ -105,8 +106,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// What the cache has done so far.
     pub fn stats(&self) -> Stats {
-        let Counts { active, inactive, waiting, .. } = self.counts();
-        Stats { active, inactive, waiting, places: self.table.lines.places(), ..self.stats.clone() }
+        let Counts { active, inactive, places, waiting, .. } = self.counts();
+        Stats { active, inactive, places, waiting, ..self.stats.clone() }
     }
 
     fn state_of(&self, slot: u32, record: &Record) -> ConnStateRef<'_> {
@@ -146,6 +147,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             sum.active += counts.active;
             sum.inactive += counts.inactive;
             sum.condemned += counts.condemned;
+            sum.places += counts.places;
             sum.waiting += counts.waiting;
         }
         sum

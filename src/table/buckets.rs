@@ -102,8 +102,9 @@ impl Buckets {
     }
 
     pub(crate) fn counts(&self, bucket: u32) -> Counts {
-        let (active, condemned) = (self.get(bucket).active as usize, self.more[bucket as usize].condemned as usize);
-        Counts { active, inactive: self.inactive(bucket) as usize, condemned, waiting: 0 }
+        let (active, more) = (self.get(bucket).active as usize, self.more[bucket as usize]);
+        let (condemned, places) = (more.condemned as usize, more.places as usize);
+        Counts { active, inactive: self.inactive(bucket) as usize, condemned, places, waiting: 0 }
     }
 
     /// The bucket of connections that may be handed out for this peer and channel.

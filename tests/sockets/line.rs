@@ -97,7 +97,7 @@ impl Host {
         let id = self.cache.insert_at(Instant::now(), place, stream).unwrap();
         self.has(client, id, false);
         let counts = self.cache.counts();
-        assert!(counts.active + counts.inactive + self.cache.stats().places <= MOST);
+        assert!(counts.active + counts.inactive + counts.places <= MOST);
     }
 
     fn has(&mut self, client: usize, id: ConnId, connected: bool) {

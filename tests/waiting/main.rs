@@ -109,7 +109,7 @@ impl Host {
 
     fn all(&self) -> usize {
         let counts = self.cache.counts();
-        counts.active + counts.inactive + self.cache.stats().places
+        counts.active + counts.inactive + counts.places
     }
 }
 

@@ -10,6 +10,8 @@ fn a_place_counts_as_a_connection_until_it_is_used() {
     let mut host = host(|l| l.max_connections = Some(2));
     let [one, two] = [host.place(1), host.place(2)];
     assert_eq!(host.cache.stats().places, 2);
+    let places = [1, 2, 3].map(|to| host.cache.counts_of_peer(&peer(to)).places);
+    assert_eq!((places, host.cache.counts().places), ([1, 1, 0], 2));
     let waiter = host.wait(3);
     host.nothing_to_grant();
     let error = host.cache.insert(host.now, Light, &peer(4), PLAIN, ME).unwrap_err();
