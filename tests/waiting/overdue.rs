@@ -41,3 +41,52 @@ fn giving_back_closing_and_unsetting_end_it() {
     assert!(again.same_connection(ids[0]));
     assert_eq!(host.cache.overdue(host.now + 9 * SECOND), None);
 }
+
+/// What is due, made in a host that has one connection; and which calls of `overdue`, `grant` and `expire` return
+/// something.
+type Due = (fn(&mut Host, ConnId), [bool; 3]);
+
+const DUE: [Due; 3] = [
+    (|host, id| host.cache.set_deadline(id, Some(host.now)).unwrap(), [true, false, false]),
+    (
+        |host, id| {
+            host.wait(1);
+            assert!(host.checkin(id));
+        },
+        [false, true, false],
+    ),
+    (
+        |host, id| {
+            assert!(host.checkin(id));
+            host.cache.close_peer(&peer(1));
+        },
+        [false, false, true],
+    ),
+];
+
+fn returns(host: &mut Host, call: usize) -> bool {
+    match call {
+        0 => host.cache.overdue(host.now).is_some(),
+        1 => host.cache.grant(host.now).is_some(),
+        _ => host.cache.expire(host.now).is_some(),
+    }
+}
+
+/// So whoever wonders why a loop spins finds the call that it has forgotten.
+#[test]
+fn a_call_that_is_left_out_keeps_the_loop_awake_and_is_the_one_that_returns_something() {
+    for (make, expected) in DUE {
+        let mut host = host(|l| l.max_connections_per_peer = Some(1));
+        let id = host.open(1);
+        make(&mut host, id);
+        let forgotten = expected.iter().position(|&is| is).expect("one of them");
+        for _ in 0..10 {
+            host.now += SECOND;
+            assert!(host.is_due());
+            for call in (0..3).filter(|&call| call != forgotten) {
+                assert!(!returns(&mut host, call), "{call} instead of {forgotten}");
+            }
+        }
+        assert!(returns(&mut host, forgotten) && !host.is_due(), "{forgotten}");
+    }
+}
