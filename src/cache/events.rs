@@ -34,6 +34,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// [`handle_event`](Cache::handle_event) for hosts whose events have another form: the event's token, and whether it
     /// said that the read side is closed.
+    ///
+    /// One thing is left to the host: if it limits
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer), it calls
+    /// [`established`](Cache::established) when the event of an active connection says that there is something to read.
     pub fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C> {
         let Some(slot) = self.tokens.slot(token.0) else { return Handled::Rejected };
         let slot = slot as u32;

@@ -1,11 +1,11 @@
 //! Caches without a `Poll`, and sources in level-triggered loops.
 
 use crate::alone;
-use crate::common::PLAIN;
 use crate::common::host::Host;
 use crate::common::light::Light;
-use crate::common::loopback::{pair, wait_for};
+use crate::common::loopback::{has_something, pair, wait_for};
 use crate::common::scripted::{Far, PROBES, Scripted};
+use crate::common::{ME, PLAIN, limits};
 use conncache::mio::{Interest, Poll};
 use conncache::{AggressiveCache, Connection, Handled, Limits, Reason, Unwatched};
 use std::io::Write;
@@ -121,4 +121,37 @@ fn a_level_triggered_loop_watches_inactive_connections_for_reading_alone() {
         assert_eq!(interest(), BOTH);
     }
     assert_eq!(wire.borrow().calls, [1, 4, 0]);
+}
+
+/// Whether one more connection may be opened, where one may be at a time. If so, it comes and goes.
+fn may_open<C: Connection>(host: &mut Host<C>, conn: C) -> bool {
+    let inserted = host.cache.insert(host.now, conn, &host.peer, PLAIN, ME);
+    inserted.is_ok_and(|id| host.cache.close_connection(id).is_ok())
+}
+
+#[test]
+fn the_first_readable_event_says_that_a_connection_is_established() {
+    let _alone = alone();
+    let one_at_a_time = || limits(|limits| limits.max_connecting_per_peer = Some(1));
+    let mut host = Host::new(one_at_a_time());
+    let (near, mut far) = pair();
+    let id = host.insert(near);
+    let active = |handled: &[Handled<_>]| matches!(handled, [Handled::Active { .. }, ..]);
+    host.turns(active);
+    assert!(!may_open(&mut host, pair().0), "it is writable, which may mean that it failed");
+    far.write_all(b"?").unwrap();
+    wait_for("a byte", || has_something(&host.cache[id]));
+    host.turns(active);
+    assert!(may_open(&mut host, pair().0));
+
+    // A report in another form doesn't say whether it is readable, and the host does.
+    let cache = AggressiveCache::builder().limits(one_at_a_time()).build_unwatched().unwrap();
+    let mut host = Host { cache, ..Host::new(Limits::default()) };
+    let (near, _far) = unwatched();
+    let id = host.insert(near);
+    let token = host.cache.token(id).unwrap();
+    assert!(matches!(host.cache.handle_readiness(token, false), Handled::Active { .. }));
+    assert!(!may_open(&mut host, unwatched().0));
+    host.cache.established(id).unwrap();
+    assert!(may_open(&mut host, unwatched().0));
 }
