@@ -47,12 +47,12 @@ pub(crate) fn since(epoch: u64, caches: [u32; 2], peer: &Peer, channel: ChannelB
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
     let missed = self::epoch() - epoch;
     if missed > latest.len() as u64 {
-        return Some(Reason::PeerClosed);
+        return Some(Reason::ClosedPeer);
     }
     latest.iter().rev().take(missed as usize).find_map(|(cache, closed)| match closed {
         _ if !caches.contains(cache) => None,
-        Closed::Peer(closed) => (closed == peer).then_some(Reason::PeerClosed),
-        Closed::Channel(closed) => (*closed == channel).then_some(Reason::ChannelClosed),
+        Closed::Peer(closed) => (closed == peer).then_some(Reason::ClosedPeer),
+        Closed::Channel(closed) => (*closed == channel).then_some(Reason::ClosedChannel),
     })
 }
 
@@ -68,21 +68,21 @@ mod tests {
         let start = epoch();
         assert_eq!(since(start, [ours, ours], &closed, channel), None);
         remember(ours, Closed::Peer(closed.clone()));
-        assert_eq!(since(start, [ours, theirs], &closed, channel), Some(Reason::PeerClosed));
-        assert_eq!(since(start, [theirs, ours], &closed, channel), Some(Reason::PeerClosed));
+        assert_eq!(since(start, [ours, theirs], &closed, channel), Some(Reason::ClosedPeer));
+        assert_eq!(since(start, [theirs, ours], &closed, channel), Some(Reason::ClosedPeer));
         assert_eq!(since(start, [theirs, 0], &closed, channel), None, "another cache's");
         assert_eq!(since(start, [ours, ours], &open, channel), None);
         assert_eq!(since(epoch(), [ours, ours], &closed, channel), None, "it came later");
         remember(ours, Closed::Channel(channel));
-        assert_eq!(since(start, [ours, ours], &open, channel), Some(Reason::ChannelClosed));
+        assert_eq!(since(start, [ours, ours], &open, channel), Some(Reason::ClosedChannel));
         assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), None);
         for _ in 2..REMEMBERED {
             remember(theirs, Closed::Channel(channel));
         }
-        assert_eq!(since(start, [ours, ours], &closed, ChannelBindingId(4)), Some(Reason::PeerClosed));
+        assert_eq!(since(start, [ours, ours], &closed, ChannelBindingId(4)), Some(Reason::ClosedPeer));
         assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), None, "the oldest is remembered");
         remember(theirs, Closed::Channel(channel));
-        assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), Some(Reason::PeerClosed), "too old to tell");
+        assert_eq!(since(start, [ours, ours], &open, ChannelBindingId(4)), Some(Reason::ClosedPeer), "too old to tell");
         assert_eq!(LATEST.lock().unwrap().len(), REMEMBERED);
     }
 }

@@ -34,11 +34,11 @@ pub enum Reason {
     MadeRoom,
     /// The policy decided so.
     Policy,
-    /// The host [closed its peer](crate::Cache::close_peer). (If the peer itself hangs up, that is
+    /// It led to a peer that the host [closed](crate::Cache::close_peer). (If the peer itself hangs up, that is
     /// [`HungUp`](Reason::HungUp).)
-    PeerClosed,
-    /// The host [closed its channel binding](crate::Cache::close_channel).
-    ChannelClosed,
+    ClosedPeer,
+    /// It was under a channel binding that the host [closed](crate::Cache::close_channel).
+    ClosedChannel,
     /// The cache is being drained.
     Drained,
     /// The host [shed](crate::Cache::shed) it to free a descriptor.
@@ -67,8 +67,8 @@ impl Reason {
         Reason::MaxInactivePerPeer,
         Reason::MadeRoom,
         Reason::Policy,
-        Reason::PeerClosed,
-        Reason::ChannelClosed,
+        Reason::ClosedPeer,
+        Reason::ClosedChannel,
         Reason::Drained,
         Reason::Shed,
         Reason::Closed,
@@ -92,8 +92,8 @@ impl Reason {
             Reason::MaxInactivePerPeer => "max_inactive_per_peer",
             Reason::MadeRoom => "made_room",
             Reason::Policy => "policy",
-            Reason::PeerClosed => "peer_closed",
-            Reason::ChannelClosed => "channel_closed",
+            Reason::ClosedPeer => "closed_peer",
+            Reason::ClosedChannel => "closed_channel",
             Reason::Drained => "drained",
             Reason::Shed => "shed",
             Reason::Closed => "closed",

@@ -49,7 +49,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn close_peer(&mut self, peer: &Peer) {
         closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
         let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::PeerClosed));
+        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ClosedPeer));
     }
 
     /// Stops handing out the present connections under `channel`, whatever their peer: after a credential or a client
@@ -62,7 +62,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.refuse_lines(|bucket| bucket.channel == channel);
         let all = self.table.buckets.iter().filter(|(_, bucket)| bucket.channel == channel);
         let all: Vec<u32> = all.map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ChannelClosed));
+        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ClosedChannel));
     }
 
     /// Gives memory back after a peak, down to the highest slot in use. That includes what

@@ -61,7 +61,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             read_closed: record.flags.remarks.has(Remarks::READ_CLOSED),
             cache: self.tokens.serial(),
             epoch: closings::epoch(),
-            closed: record.flags.doomed.filter(|reason| matches!(reason, Reason::PeerClosed | Reason::ChannelClosed)),
+            closed: record.flags.doomed.filter(|reason| matches!(reason, Reason::ClosedPeer | Reason::ClosedChannel)),
         }
     }
 

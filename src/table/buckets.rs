@@ -323,7 +323,7 @@ mod tests {
                 match (random.below(10), known) {
                     (0, _) => {
                         let all: Vec<u32> = buckets.of_peer(&peers[peer]).map(|(at, _)| at).collect();
-                        all.into_iter().for_each(|at| buckets.close(at, Reason::PeerClosed));
+                        all.into_iter().for_each(|at| buckets.close(at, Reason::ClosedPeer));
                         naive.iter_mut().filter(|b| b.0 == peer).for_each(|b| b.3 = true);
                     }
                     (1..=4, Some(at)) => {

@@ -93,7 +93,7 @@ fn a_connection_said_to_be_opened_in_the_future_is_opened_now() {
 fn what_was_taken_when_its_peer_was_closed_is_not_taken_back() {
     let elsewhere = Peer::direct("elsewhere", 1);
     for (closed, back_to, expected) in [
-        (true, true, Some(Reason::PeerClosed)),
+        (true, true, Some(Reason::ClosedPeer)),
         // It leads elsewhere now.
         (true, false, None),
         (false, true, None),
@@ -117,7 +117,7 @@ fn what_was_taken_when_its_peer_was_closed_is_not_taken_back() {
 
 #[test]
 fn what_was_taken_when_its_channel_was_closed_is_not_taken_back() {
-    for (closed, expected) in [(PLAIN, Some(Reason::ChannelClosed)), (TLS, None)] {
+    for (closed, expected) in [(PLAIN, Some(Reason::ClosedChannel)), (TLS, None)] {
         let mut host = host(|_| ());
         host.keep(Light);
         let taken = take(&mut host);
@@ -142,7 +142,7 @@ fn a_closing_holds_in_another_cache_if_it_was_made_where_the_connection_comes_fr
         let parked = to.cache.park(to.now, Light, &peer, PLAIN, taken_with(taken));
         match by {
             2 => assert!(parked.is_ok(), "a third cache's closings are its own"),
-            _ => assert_eq!(refused(parked), Reason::PeerClosed, "closed by cache {by}"),
+            _ => assert_eq!(refused(parked), Reason::ClosedPeer, "closed by cache {by}"),
         }
     }
 }
@@ -151,8 +151,8 @@ fn a_closing_holds_in_another_cache_if_it_was_made_where_the_connection_comes_fr
 fn what_leaves_after_its_peer_or_channel_was_closed_is_not_taken_back() {
     type Close = fn(&mut Host<Light>);
     let closings: [(Close, Reason); 2] = [
-        (|host| host.cache.close_peer(&host.peer), Reason::PeerClosed),
-        (|host| host.cache.close_channel(PLAIN), Reason::ChannelClosed),
+        (|host| host.cache.close_peer(&host.peer), Reason::ClosedPeer),
+        (|host| host.cache.close_channel(PLAIN), Reason::ClosedChannel),
     ];
     type Leave = fn(&mut Host<Light>, ConnId) -> Evicted<Light>;
     let ways: [Leave; 4] = [
@@ -190,7 +190,7 @@ fn what_leaves_after_its_peer_was_closed_is_not_kept_where_it_is_adopted() {
     old.cache.close_peer(&old.peer);
     let evicted = old.cache.remove(id).unwrap();
     let id = new.cache.adopt(new.now, evicted, ME).unwrap();
-    assert_eq!(new.checkin(id), Some((id, Reason::PeerClosed)));
+    assert_eq!(new.checkin(id), Some((id, Reason::ClosedPeer)));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn what_the_host_opened_before_a_closing_is_refused_too() {
     let before = History::opened_at(host.now);
     host.cache.close_peer(&host.peer);
     let parked = host.cache.park(host.now, Light, &host.peer, PLAIN, ParkOptions::default().history(before));
-    assert_eq!(refused(parked), Reason::PeerClosed);
+    assert_eq!(refused(parked), Reason::ClosedPeer);
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn a_limit_lowered_after_a_peer_was_closed_changes_no_reason() {
     let all = keep_many(&mut host, 3);
     host.cache.close_peer(&host.peer);
     host.cache.set_limits(limits(|l| l.max_inactive_per_peer = Some(1))).unwrap();
-    assert_eq!(host.expire_all(), all.into_iter().map(|id| (id, Reason::PeerClosed)).collect::<Vec<_>>());
+    assert_eq!(host.expire_all(), all.into_iter().map(|id| (id, Reason::ClosedPeer)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn lowering_max_inactive_spares_the_healthy_while_those_of_a_closed_peer_go() {
         host.cache.close_peer(&closed);
         host.cache.set_limits(limits(|l| l.max_inactive = Some(5))).unwrap();
         let gone = host.expire_all();
-        assert_eq!(gone.iter().filter(|(_, reason)| *reason == Reason::PeerClosed).count(), 5, "{gone:?}");
+        assert_eq!(gone.iter().filter(|(_, reason)| *reason == Reason::ClosedPeer).count(), 5, "{gone:?}");
         assert_eq!((gone.len(), host.cache.counts().inactive, healthy.len()), (5, 5, 5));
     }
 }

@@ -78,7 +78,7 @@ fn those_of_closed_peers_go_before_healthy_ones() {
     });
     host.cache.close_peer(&closed);
     let newcomer = host.insert(Light);
-    assert_eq!(host.checkin(newcomer), Some((doomed[0], Reason::PeerClosed)));
+    assert_eq!(host.checkin(newcomer), Some((doomed[0], Reason::ClosedPeer)));
     assert_eq!(host.cache.shed().map(|evicted| evicted.id), Some(doomed[1]));
     assert_eq!(host.cache.shed().map(|evicted| evicted.id), Some(healthy));
     assert_eq!(host.cache.next_deadline(), None);

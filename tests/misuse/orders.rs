@@ -15,7 +15,7 @@ fn recording_the_peer_that_is_recorded_already_changes_nothing() {
     assert!(changed.evicted.is_none());
     let each: Vec<Counts> = host.cache.peers().map(|(_, _, counts)| counts).collect();
     assert_eq!(each, [counts(1, 0); 2], "the one of the closed peer stands apart");
-    assert_eq!(host.checkin(old), Some((old, Reason::PeerClosed)));
+    assert_eq!(host.checkin(old), Some((old, Reason::ClosedPeer)));
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn a_closed_peer_is_closed_under_all_channels_but_not_for_newcomers() {
     let newcomer = host.keep(Light);
     let mut expired = host.expire_all();
     expired.sort_unstable_by_key(|&(id, _)| id);
-    assert_eq!(expired, [(plain, Reason::PeerClosed), (tls, Reason::PeerClosed)]);
+    assert_eq!(expired, [(plain, Reason::ClosedPeer), (tls, Reason::ClosedPeer)]);
     // Neither under another name nor under another channel does an active one come back.
     let changed = host.cache.set_connection_state(host.now, active, &other, ConnState::inactive(TLS)).unwrap();
-    assert_eq!(changed.evicted.unwrap().reason, Reason::PeerClosed);
+    assert_eq!(changed.evicted.unwrap().reason, Reason::ClosedPeer);
     assert_eq!(host.reuse(), Some(Same(newcomer)));
     assert!(host.cache.checkout(host.now, &other, PLAIN, ME).is_some());
 }
@@ -87,15 +87,15 @@ fn a_closed_channel_is_closed_for_all_peers_but_not_for_newcomers() {
         assert!(host.cache.find_inactive_connection(host.now, peer, TLS).is_err());
     }
     let changed = host.cache.set_connection_state(host.now, revoked[0], &others[0], ConnState::Active(ME)).unwrap();
-    assert_eq!(changed.evicted.map(|evicted| evicted.reason), Some(Reason::ChannelClosed));
+    assert_eq!(changed.evicted.map(|evicted| evicted.reason), Some(Reason::ClosedChannel));
     assert!(host.cache.next_deadline().is_some_and(|due| due <= host.now), "they are due");
     let mut expired = host.expire_all();
     expired.sort_unstable_by_key(|&(id, _)| id);
-    assert_eq!(expired, [1, 2].map(|at| (revoked[at], Reason::ChannelClosed)));
+    assert_eq!(expired, [1, 2].map(|at| (revoked[at], Reason::ClosedChannel)));
     // Neither under another name nor under another channel does an active one come back.
     let changed = host.cache.set_connection_state(host.now, active, &host.peer, ConnState::inactive(wanted)).unwrap();
-    assert_eq!(changed.evicted.map(|evicted| evicted.reason), Some(Reason::ChannelClosed));
-    assert_eq!((host.reuse(), host.cache.stats().left(Reason::ChannelClosed)), (Some(Same(plain)), 4));
+    assert_eq!(changed.evicted.map(|evicted| evicted.reason), Some(Reason::ClosedChannel));
+    assert_eq!((host.reuse(), host.cache.stats().left(Reason::ClosedChannel)), (Some(Same(plain)), 4));
     let newcomer = host.cache.insert(host.now, Light, &others[0], TLS, ME).unwrap();
     assert_eq!(host.checkin(newcomer), None);
     assert!(host.cache.checkout(host.now, &others[0], TLS, ME).is_some_and(|found| found.id.same_connection(newcomer)));

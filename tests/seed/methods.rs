@@ -59,7 +59,7 @@ fn what_the_trait_is_asked_the_cache_answers() {
     let expire = |cache: &mut dyn ConnectionCache<Light>| cache.expire(now).map(|gone| (gone.id, gone.reason));
     assert_eq!(expire(cache), Some((second, Reason::MaxInactive)));
     cache.close_peer(&Peer::direct("host", 81));
-    assert!(matches!(expire(cache), Some((_, Reason::PeerClosed))));
+    assert!(matches!(expire(cache), Some((_, Reason::ClosedPeer))));
     cache.drain();
     assert_eq!(cache.stats().left_in_all(), 3);
     assert!(it.is_draining());

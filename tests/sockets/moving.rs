@@ -111,7 +111,7 @@ fn what_would_not_have_been_kept_is_not_kept_after_the_move() {
     let (moving, _wire) = removed(&mut one);
     one.cache.close_peer(&one.peer);
     let id = adopt(&mut other, moving);
-    assert_eq!(other.checkin(id), Some((id, Reason::PeerClosed)));
+    assert_eq!(other.checkin(id), Some((id, Reason::ClosedPeer)));
     // The peer has hung up, and the old loop was told.
     let (conn, _wire) = Scripted::new(2);
     let id = one.insert(conn);

@@ -43,7 +43,7 @@ fn what_is_kept_for_waiters_alone_goes_with_their_line_however_that_ends() {
         (|cache, _, waiter| cache.withdraw(waiter).unwrap(), Reason::Policy),
         (|cache, _, _| cache.refuse(&peer(1)), Reason::Policy),
         (|cache, now, _| drop(cache.grant(now + SECOND)), Reason::Policy),
-        (|cache, _, _| cache.close_channel(PLAIN), Reason::ChannelClosed),
+        (|cache, _, _| cache.close_channel(PLAIN), Reason::ClosedChannel),
         (|cache, _, _| cache.drain(), Reason::Drained),
     ];
     for (end, reason) in ends {
@@ -156,7 +156,7 @@ fn a_closed_peers_line_has_its_connections_when_the_old_ones_have_gone() {
     host.cache.close_peer(&peer(1));
     assert_eq!(host.cache.counts_of_peer(&peer(1)).waiting, 3);
     // What was kept for them is closed, and what is active isn't kept.
-    assert_eq!(host.cache.expire(host.now).map(|gone| gone.reason), Some(Reason::PeerClosed));
+    assert_eq!(host.cache.expire(host.now).map(|gone| gone.reason), Some(Reason::ClosedPeer));
     assert!(!host.checkin(ids[1]));
     let (first, place) = host.granted_place();
     let (second, other) = host.granted_place();

@@ -136,8 +136,8 @@ impl Closed {
     /// Why a connection to this peer under this channel goes, if it is concerned.
     fn concerns(self, peer: usize, channel: u64) -> Option<Reason> {
         match self {
-            Closed::Peer(closed) => (closed == peer).then_some(Reason::PeerClosed),
-            Closed::Channel(closed) => (closed == channel).then_some(Reason::ChannelClosed),
+            Closed::Peer(closed) => (closed == peer).then_some(Reason::ClosedPeer),
+            Closed::Channel(closed) => (closed == channel).then_some(Reason::ClosedChannel),
         }
     }
 }

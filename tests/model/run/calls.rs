@@ -214,9 +214,9 @@ impl Run {
         let done = self.cache.park(now, conn, &self.peers[key.0], ChannelBindingId(key.1), parking);
         // Of so many closings the cache remembers the latest alone.
         let too_old = CLOSINGS[0].load(Ordering::SeqCst) - closings.1 > 1_024;
-        let is_closed = |error: &ParkError<Scripted>| matches!(error.cause, Cause::Refused(Reason::PeerClosed));
+        let is_closed = |error: &ParkError<Scripted>| matches!(error.cause, Cause::Refused(Reason::ClosedPeer));
         if too_old && newcomer.closed.is_none() && done.as_ref().is_err_and(is_closed) {
-            newcomer.closed = Some(Reason::PeerClosed);
+            newcomer.closed = Some(Reason::ClosedPeer);
         }
         self.naive.hint = done.as_ref().ok().and_then(|parked| parked.evicted.as_ref()).map(hint);
         let expected = if full { Err(None) } else { self.naive.park(newcomer, private, time) };

@@ -277,14 +277,14 @@ impl Run {
     pub fn close_peer(&mut self, random: &mut Random) {
         let peer = random.below(self.peers.len());
         self.cache.close_peer(&self.peers[peer]);
-        self.naive.close(|pair| pair.0 == peer, Reason::PeerClosed);
+        self.naive.close(|pair| pair.0 == peer, Reason::ClosedPeer);
     }
 
     pub fn close_channel(&mut self, random: &mut Random) {
         let of = random.below(CHANNELS) as u64;
         self.cache.close_channel(channel((0, of)));
         self.naive.refuse(|pair| pair.1 == of);
-        self.naive.close(|pair| pair.1 == of, Reason::ChannelClosed);
+        self.naive.close(|pair| pair.1 == of, Reason::ClosedChannel);
     }
 
     pub fn set_limits(&mut self, random: &mut Random) {
