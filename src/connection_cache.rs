@@ -95,7 +95,7 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     fn checkin(&mut self, now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError>;
 
     /// [`Cache::checkin_until`](crate::Cache::checkin_until)
-    fn checkin_until(&mut self, now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError>;
+    fn checkin_until(&mut self, now: Instant, id: ConnId, until: Instant) -> Result<Option<Evicted<C>>, StateError>;
 
     /// [`Cache::park`](crate::Cache::park)
     fn park(
@@ -176,7 +176,7 @@ pub trait ConnectionCache<C>: sealed::Sealed {
     fn established(&mut self, id: ConnId) -> Result<(), NotFound>;
 
     /// [`Cache::set_deadline`](crate::Cache::set_deadline)
-    fn set_deadline(&mut self, id: ConnId, at: Option<Instant>) -> Result<(), NotFound>;
+    fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), NotFound>;
 
     /// [`Cache::overdue`](crate::Cache::overdue)
     #[must_use]
@@ -259,8 +259,8 @@ macro_rules! forward {
         fn checkin(&mut $this,  now: Instant, id: ConnId) -> Result<Option<Evicted<C>>, StateError> {
             $target.checkin(now, id)
         }
-        fn checkin_until(&mut $this,  now: Instant, id: ConnId, deadline: Instant) -> Result<Option<Evicted<C>>, StateError> {
-            $target.checkin_until(now, id, deadline)
+        fn checkin_until(&mut $this,  now: Instant, id: ConnId, until: Instant) -> Result<Option<Evicted<C>>, StateError> {
+            $target.checkin_until(now, id, until)
         }
         fn park(&mut $this,  now: Instant, conn: C, peer: &Peer, channel: ChannelBindingId, options: ParkOptions) -> Result<Parked<C>, ParkError<C>> {
             $target.park(now, conn, peer, channel, options)
@@ -310,8 +310,8 @@ macro_rules! forward {
         fn established(&mut $this, id: ConnId) -> Result<(), NotFound> {
             $target.established(id)
         }
-        fn set_deadline(&mut $this, id: ConnId, at: Option<Instant>) -> Result<(), NotFound> {
-            $target.set_deadline(id, at)
+        fn set_deadline(&mut $this, id: ConnId, until: Option<Instant>) -> Result<(), NotFound> {
+            $target.set_deadline(id, until)
         }
         fn overdue(&mut $this, now: Instant) -> Option<(ConnId, Owner)> {
             $target.overdue(now)

@@ -191,9 +191,9 @@ impl ParkOptions {
         self
     }
 
-    /// From `deadline` on, it isn't handed out but evicted.
-    pub fn until(mut self, deadline: Instant) -> ParkOptions {
-        self.until = Some(deadline);
+    /// From `until` on, it isn't handed out but evicted.
+    pub fn until(mut self, until: Instant) -> ParkOptions {
+        self.until = Some(until);
         self
     }
 

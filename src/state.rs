@@ -114,11 +114,11 @@ impl ConnState {
         self
     }
 
-    /// From `deadline` on, the inactive connection isn't handed out but evicted: for HTTP's `Keep-Alive: timeout=`, say.
+    /// From `until` on, the inactive connection isn't handed out but evicted: for HTTP's `Keep-Alive: timeout=`, say.
     /// The cache's own limits still apply; the earliest counts.
-    pub fn until(mut self, deadline: Instant) -> ConnState {
-        if let ConnState::Inactive { until, .. } = &mut self {
-            *until = Some(deadline);
+    pub fn until(mut self, until: Instant) -> ConnState {
+        if let ConnState::Inactive { until: kept_until, .. } = &mut self {
+            *kept_until = Some(until);
         }
         self
     }

@@ -131,7 +131,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// [`checkin`](Cache::checkin) with a deadline for this connection, such as HTTP's `Keep-Alive: timeout=`. From
-    /// `deadline` on, it isn't handed out but evicted.
+    /// `until` on, it isn't handed out but evicted.
     ///
     /// # Errors
     ///
@@ -140,9 +140,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &mut self,
         now: Instant,
         id: ConnId,
-        deadline: Instant,
+        until: Instant,
     ) -> Result<Option<Evicted<C>>, StateError> {
-        self.checkin_any(now, id, Some(deadline))
+        self.checkin_any(now, id, Some(until))
     }
 
     /// Takes a connection out of the cache, whatever its state, and deregisters it: for a protocol upgrade, say, or for

@@ -21,12 +21,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`NotFound`] if the connection isn't here, isn't active, or the lease is over.
-    pub fn set_deadline(&mut self, id: ConnId, at: Option<Instant>) -> Result<(), NotFound> {
+    pub fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), NotFound> {
         let slot = self.slot_of(id).ok_or(NotFound)?;
         match self.table.at(slot).state() {
             State::Active { .. } => {
-                let at = at.map_or(Tick::NEVER, |at| self.clock.tick(at));
-                self.table.set_time(slot, at);
+                let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+                self.table.set_time(slot, until);
                 Ok(())
             }
             State::Inactive { .. } => Err(NotFound),
