@@ -14,9 +14,10 @@ impl Run {
         let naive = &mut self.naive;
         let nobody_waits = naive.waiting_in(pair) == 0;
         let (to_reuse, room) = (naive.to_reuse(pair).is_some(), naive.room(pair.0, Some(pair.1)));
-        // If it has its turn: if nobody waits who can be served, among as few as are looked at.
-        let its_turn = naive.openable().is_none() && naive.heads().len() <= 16;
-        let may_open = room == Room::Yes && its_turn && naive.waiting.iter().all(|waiter| waiter.pair.0 != pair.0);
+        // If it has its turn: if nobody waits who can be served.
+        let may_open = room == Room::Yes
+            && !naive.may_be_anybodys_turn()
+            && naive.waiting.iter().all(|waiter| waiter.pair.0 != pair.0);
         let waiter = |id: WaiterId| Waiter { id, pair, owner, since: now, until };
         match answer {
             Err(RequestError::Draining) => assert!(naive.draining),

@@ -217,6 +217,14 @@ impl Naive {
         self.heads().into_iter().find(|head| self.room(head.pair.0, Some(head.pair.1)) == Room::Yes)
     }
 
+    /// Whether the cache may take it for somebody's turn to open a connection. It looks whether there is room for the
+    /// first line of a peer, under any channel binding, and not at more than so many peers.
+    pub fn may_be_anybodys_turn(&self) -> bool {
+        let (heads, most_connecting) = (self.heads(), self.limits.max_connecting_per_peer.unwrap_or(usize::MAX));
+        let may_open = |peer| self.room(peer, None) == Room::Yes && self.connecting_to(peer) < most_connecting;
+        heads.len() > 16 || heads.iter().any(|head| may_open(head.pair.0))
+    }
+
     pub fn reusable(&self, pair: Pair) -> bool {
         self.conns.iter().any(|conn| conn.pair == pair && self.is_fit(conn) && !conn.is_dead())
     }
