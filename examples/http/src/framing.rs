@@ -29,6 +29,7 @@
 pub mod body;
 pub mod error;
 pub mod head;
+mod lines;
 pub mod request;
 pub mod response;
 

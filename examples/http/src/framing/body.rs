@@ -1,7 +1,7 @@
 //! Bodies: where they end, and how chunks are read and written.
 
 use super::error::{Error, Kind};
-use super::head::is_token_byte;
+use super::lines::{is_text, is_token_byte};
 use super::{MAX_CHUNK_LINE, MAX_LENGTH, MAX_TRAILERS};
 
 /// How the end of a body is found.
@@ -180,11 +180,6 @@ impl Body {
             (State::Done | State::Failed(_), _) => self.state.clone(),
         })
     }
-}
-
-/// Whether `byte` may stand in a header value or in a chunk extension.
-fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 /// Appends `data` as one chunk, and nothing when it is empty: an empty chunk

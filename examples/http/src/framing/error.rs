@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::head::is_token_byte;
+use super::lines::is_token_byte;
 
 /// How much of an offending value an error quotes.
 const QUOTED: usize = 64;
@@ -143,7 +143,7 @@ pub(super) fn first_line(head: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Finds the header line at fault in a head that httparse refused.
+/// Finds the header line at fault in a head.
 pub(super) fn faulty_field(head: &[u8]) -> Option<Error> {
     head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

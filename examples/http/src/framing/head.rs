@@ -1,7 +1,8 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::{MAX_CONNECTION_OPTIONS, MAX_HEAD, MAX_LENGTH};
+use super::lines::Span;
+use super::{MAX_CONNECTION_OPTIONS, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub enum Version {
 /// The header lines of a head, in the order of their arrival.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
-    head: &'a [u8],
-    spans: &'a [Span],
+    pub(super) head: &'a [u8],
+    pub(super) spans: &'a [Span],
 }
 
 /// One header line.
@@ -38,7 +39,8 @@ pub struct Field<'a> {
 impl<'a> Fields<'a> {
     /// All lines.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> {
-        self.spans.iter().map(move |span| span.field(self.head))
+        let head = self.head;
+        self.spans.iter().map(|span| Field { name: span.name(head), value: span.value(head), forward: span.forward })
     }
 
     /// The lines that a proxy copies; see [`Field::forward`].
@@ -51,23 +53,6 @@ impl<'a> Fields<'a> {
         let mut fields = self.iter();
         let found = fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|field| field.value)
-    }
-}
-
-/// Where a header line is, counted from the start of its head.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    name: u32,
-    name_len: u32,
-    value: u32,
-    value_len: u32,
-    forward: bool,
-}
-
-impl Span {
-    fn field<'a>(&self, head: &'a [u8]) -> Field<'a> {
-        let part = |at: u32, len: u32| &head[at as usize..][..len as usize];
-        Field { name: part(self.name, self.name_len), value: part(self.value, self.value_len), forward: self.forward }
     }
 }
 
@@ -101,133 +86,70 @@ impl Facts<'_> {
     }
 }
 
-/// Finds the end of a head and remembers where its lines are.
-#[derive(Debug, Default)]
-pub(super) struct Reader {
-    /// Whether there was a byte of the head.
-    pub started: bool,
-    /// Bytes that were searched already for line ends.
-    scanned: usize,
-    /// Where the line under the search begins.
-    line: usize,
-    /// Kept from message to message, for its memory.
-    spans: Vec<Span>,
-}
-
-impl Reader {
-    /// Gets ready for the next head; keeps the lines of this one.
-    pub(super) fn restart(&mut self) {
-        self.started = false;
-        self.scanned = 0;
-        self.line = 0;
-    }
-
-    /// The length of the head that `input` starts with, once it is complete.
-    ///
-    /// Until then, the next call must pass the same bytes and more after them;
-    /// it looks at the new ones only.
-    pub(super) fn find_end(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
-        let window = &input[..input.len().min(MAX_HEAD)];
-        self.scanned = self.scanned.min(window.len());
-        while let Some(found) = find_line_feed(&window[self.scanned..]) {
-            let line_feed = self.scanned + found;
-            let line = window.get(self.line..line_feed).unwrap_or_default();
-            let Some(line) = line.strip_suffix(b"\r") else {
-                return Err(Error::quoting(Kind::LineEnd, line));
-            };
-            if line.is_empty() {
-                return Ok(Some(line_feed + 1));
-            }
-            self.scanned = line_feed + 1;
-            self.line = self.scanned;
-        }
-        self.scanned = window.len();
-        if window.len() == MAX_HEAD {
-            return Err(Error::new(Kind::HeadTooLong));
-        }
-        Ok(None)
-    }
-
-    /// The lines of the head that was recorded last.
-    pub(super) fn fields<'a>(&'a self, head: &'a [u8]) -> Fields<'a> {
-        Fields { head, spans: &self.spans }
-    }
-
-    /// Remembers where the lines are, and reads those that matter for framing.
-    pub(super) fn record<'a>(
-        &mut self,
-        head: &'a [u8],
-        headers: &[httparse::Header<'a>],
-        version: Version,
-        role: Role,
-    ) -> Result<Facts<'a>, Error> {
-        let mut facts = Facts::default();
-        let mut options = 0;
-        let mut names_fields = false;
-        self.spans.clear();
-        for header in headers {
-            let name = Name::of(header.name);
-            let value = header.value;
-            match name {
-                Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
-                Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
-                Name::Connection => {
-                    for option in list(value) {
-                        options += 1;
-                        if option.eq_ignore_ascii_case(b"close") {
-                            facts.close = true;
-                        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                            facts.keep_alive = true;
-                        } else {
-                            facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                            names_fields = true;
-                        }
+/// Reads those lines of a head that matter for framing, and marks those that a proxy doesn't copy.
+pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, role: Role) -> Result<Facts<'a>, Error> {
+    let mut facts = Facts::default();
+    let mut options = 0;
+    let mut names_fields = false;
+    for span in &mut *spans {
+        let value = span.value(head);
+        let name = Name::of(span.name(head));
+        span.forward = matches!(name, Name::Expect | Name::Other);
+        match name {
+            Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
+            Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
+            Name::Connection => {
+                for option in list(value) {
+                    options += 1;
+                    if option.eq_ignore_ascii_case(b"close") {
+                        facts.close = true;
+                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                        facts.keep_alive = true;
+                    } else {
+                        facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                        names_fields = true;
                     }
                 }
-                Name::KeepAlive => keep_alive(&mut facts, value),
-                Name::Host if facts.host.is_some() && role == Role::Request => {
-                    return Err(Error::quoting(Kind::SeveralHosts, value));
-                }
-                Name::Host => facts.host = Some(value),
-                Name::Expect => {
-                    facts.expect_continue |= list(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
-                }
-                Name::HopByHop | Name::Other => {}
             }
-            self.spans.push(Span {
-                name: offset(head, header.name.as_bytes()),
-                name_len: header.name.len() as u32,
-                value: offset(head, value),
-                value_len: value.len() as u32,
-                forward: matches!(name, Name::Expect | Name::Other),
-            });
-        }
-        // Each option is compared with each line.
-        if options > MAX_CONNECTION_OPTIONS {
-            return Err(Error::new(Kind::TooManyOptions));
-        }
-        if facts.chunked && facts.content_length.is_some() {
-            return Err(Error::new(Kind::LengthAndCoding));
-        }
-        // HTTP/1.0 has no codings. What a server sends is chunked all the same, but it may not know where a response ends.
-        if facts.chunked && version == Version::Http10 {
-            if role == Role::Request {
-                return Err(Error::new(Kind::CodingInHttp10));
+            Name::KeepAlive => keep_alive(&mut facts, value),
+            Name::Host if facts.host.is_some() && role == Role::Request => {
+                return Err(Error::quoting(Kind::SeveralHosts, value));
             }
-            facts.close = true;
+            Name::Host => facts.host = Some(value),
+            Name::Expect => {
+                facts.expect_continue |= list(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
+            }
+            Name::HopByHop | Name::Other => {}
         }
-        if names_fields {
-            self.mark_named(headers);
-        }
-        Ok(facts)
     }
+    // Each option is compared with each line.
+    if options > MAX_CONNECTION_OPTIONS {
+        return Err(Error::new(Kind::TooManyOptions));
+    }
+    if facts.chunked && facts.content_length.is_some() {
+        return Err(Error::new(Kind::LengthAndCoding));
+    }
+    // HTTP/1.0 has no codings. What a server sends is chunked all the same, but it may not know where a response ends.
+    if facts.chunked && version == Version::Http10 {
+        if role == Role::Request {
+            return Err(Error::new(Kind::CodingInHttp10));
+        }
+        facts.close = true;
+    }
+    if names_fields {
+        mark_named(head, spans);
+    }
+    Ok(facts)
+}
 
-    /// Marks the lines that the `Connection` lines name as not forwarded.
-    fn mark_named(&mut self, headers: &[httparse::Header<'_>]) {
-        let connection = headers.iter().filter(|header| Name::of(header.name) == Name::Connection);
-        for option in connection.flat_map(|header| list(header.value)) {
-            for (header, span) in headers.iter().zip(&mut self.spans) {
-                span.forward &= !option.eq_ignore_ascii_case(header.name.as_bytes());
+/// Marks the lines that the `Connection` lines name as not forwarded.
+fn mark_named(head: &[u8], spans: &mut [Span]) {
+    for at in 0..spans.len() {
+        if Name::of(spans[at].name(head)) == Name::Connection {
+            for option in list(spans[at].value(head)) {
+                for span in &mut *spans {
+                    span.forward &= !option.eq_ignore_ascii_case(span.name(head));
+                }
             }
         }
     }
@@ -248,23 +170,26 @@ enum Name {
 }
 
 impl Name {
-    fn of(name: &str) -> Self {
-        // The length rules out most names before any comparison.
-        let candidates: &[(&str, Name)] = match name.len() {
-            2 => &[("te", Name::HopByHop)],
-            4 => &[("host", Name::Host)],
-            6 => &[("expect", Name::Expect)],
-            7 => &[("upgrade", Name::HopByHop), ("trailer", Name::HopByHop)],
-            10 => &[("connection", Name::Connection), ("keep-alive", Name::KeepAlive)],
-            14 => &[("content-length", Name::ContentLength)],
-            16 => &[("proxy-connection", Name::HopByHop)],
-            17 => &[("transfer-encoding", Name::TransferEncoding)],
-            18 => &[("proxy-authenticate", Name::HopByHop)],
-            19 => &[("proxy-authorization", Name::HopByHop)],
-            _ => &[],
+    fn of(name: &[u8]) -> Self {
+        // The length and the first letter rule out most names before any comparison.
+        let (known, meaning): (&[u8], Name) = match (name.len(), name[0].to_ascii_lowercase()) {
+            (2, b't') => (b"te", Name::HopByHop),
+            (4, b'h') => (b"host", Name::Host),
+            (6, b'e') => (b"expect", Name::Expect),
+            (7, b'u') => (b"upgrade", Name::HopByHop),
+            (7, b't') => (b"trailer", Name::HopByHop),
+            (10, b'c') => (b"connection", Name::Connection),
+            (10, b'k') => (b"keep-alive", Name::KeepAlive),
+            (14, b'c') => (b"content-length", Name::ContentLength),
+            (16, b'p') => (b"proxy-connection", Name::HopByHop),
+            (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
+            (18, b'p') => (b"proxy-authenticate", Name::HopByHop),
+            (19, b'p') => (b"proxy-authorization", Name::HopByHop),
+            _ => return Name::Other,
         };
-        let found = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        found.map_or(Name::Other, |&(_, known)| known)
+        // In a name, only a letter's other case differs from it in this bit alone.
+        let is_known = name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known);
+        if is_known { meaning } else { Name::Other }
     }
 }
 
@@ -336,24 +261,4 @@ fn number(digits: &[u8]) -> Option<u64> {
         let digit = char::from(byte).to_digit(10)?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
     })
-}
-
-/// The first LF in `bytes`. Compilers turn the search by blocks, without a way
-/// out in the middle of one, into a few wide comparisons.
-fn find_line_feed(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 16;
-    let lacks = |block: &&[u8]| !block.iter().fold(false, |found, &byte| found | (byte == b'\n'));
-    let skipped = BLOCK * bytes.chunks_exact(BLOCK).take_while(lacks).count();
-    let found = bytes[skipped..].iter().position(|&byte| byte == b'\n')?;
-    Some(skipped + found)
-}
-
-/// Where `part`, a slice of `head`, begins.
-fn offset(head: &[u8], part: &[u8]) -> u32 {
-    (part.as_ptr() as usize - head.as_ptr() as usize) as u32
-}
-
-/// Whether `byte` may stand in a header name or a method.
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,11 +1,9 @@
 //! Reading requests, as a server or a proxy does.
 
-use std::mem::MaybeUninit;
-
-use super::MAX_FIELDS;
 use super::body::{Body, Framing, Piece};
-use super::error::{Error, Kind, faulty_field, first_line};
-use super::head::{self, Fields, Reader, Role, Version};
+use super::error::{Error, Kind};
+use super::head::{self, Fields, Role, Version};
+use super::lines::{Reader, is_token_byte};
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -125,27 +123,16 @@ impl Parser {
         self.reader.started |= !input.is_empty();
         match input.first() {
             // Not worth waiting for the end of the line.
-            Some(&byte) if !head::is_token_byte(byte) && !b"\r\n".contains(&byte) => {
+            Some(&byte) if !is_token_byte(byte) && !b"\r\n".contains(&byte) => {
                 return Err(Error::quoting(Kind::RequestLine, &[byte]));
             }
             _ => {}
         }
-        let Some(length) = self.reader.find_end(input)? else {
+        let Some((head, line)) = self.reader.read(input, request_line)? else {
             return Ok((start, Event::More));
         };
-        let head = &input[..length];
-
-        let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let mut parsed = httparse::Request::new(&mut []);
-        let (method, target, version) = match parsed.parse_with_uninit_headers(head, &mut slots) {
-            Ok(httparse::Status::Complete(read)) if read == length => {
-                (parsed.method.unwrap_or(""), parsed.path.unwrap_or(""), parsed.version)
-            }
-            Ok(_) => return Err(Error::quoting(Kind::RequestLine, first_line(head))),
-            Err(error) => return Err(explain(head, error)),
-        };
-        let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let facts = self.reader.record(head, parsed.headers, version, Role::Request)?;
+        let RequestLine { method, target, version } = line;
+        let facts = head::facts(head, &mut self.reader.spans, version, Role::Request)?;
 
         let Some((authority, path)) = split_target(method, target) else {
             return Err(Error::quoting(Kind::Target, target.as_bytes()));
@@ -162,7 +149,7 @@ impl Parser {
         let waits = version == Version::Http11 && framing != Framing::Length(0);
         self.body = Some(Body::new(framing));
         self.keep_alive = facts.persistent(version);
-        let fields = self.reader.fields(head);
+        let fields = Fields { head, spans: &self.reader.spans };
         let request = Request {
             version,
             method,
@@ -173,19 +160,46 @@ impl Parser {
             content_length: facts.content_length,
             framing,
             keep_alive: self.keep_alive,
-            upgrade: fields.get("upgrade").filter(|_| facts.upgrade && version == Version::Http11),
+            upgrade: if facts.upgrade && version == Version::Http11 { fields.get("upgrade") } else { None },
             expect_continue: facts.expect_continue && waits,
         };
-        Ok((start + length, Event::Head(request)))
+        Ok((start + head.len(), Event::Head(request)))
     }
+}
+
+struct RequestLine<'a> {
+    method: &'a str,
+    target: &'a str,
+    version: Version,
+}
+
+/// Reads a line like `GET / HTTP/1.1`, with one blank between each two of its parts.
+fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Error> {
+    let malformed = || Error::quoting(Kind::RequestLine, line);
+    let mut parts = line.splitn(3, |&byte| byte == b' ');
+    let mut part = || parts.next().unwrap_or_default();
+    let (method, target, version) = (part(), part(), part());
+    if method.is_empty() || target.is_empty() || !method.iter().copied().all(is_token_byte) {
+        return Err(malformed());
+    }
+    let version = match version {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            return Err(Error::quoting(Kind::Version, version));
+        }
+        _ => return Err(malformed()),
+    };
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| malformed());
+    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(Error::quoting(Kind::Target, target));
+    }
+    Ok(RequestLine { method: text(method)?, target: text(target)?, version })
 }
 
 /// Splits a request target into host and path, or returns `None` for a target
 /// that this method cannot have.
 fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
-    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return None;
-    }
     if method == "CONNECT" {
         let host = as_host(target.as_bytes()).filter(|host| host.contains(':'))?;
         return Some((Some(host), ""));
@@ -223,30 +237,4 @@ fn as_host(value: &[u8]) -> Option<&str> {
     };
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     (fits && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))).then_some(host)
-}
-
-/// Says what httparse disliked.
-fn explain(head: &[u8], error: httparse::Error) -> Error {
-    if error == httparse::Error::TooManyHeaders {
-        return Error::new(Kind::TooManyFields);
-    }
-    let line = first_line(head);
-    let mut parts = line.splitn(3, |&byte| byte == b' ');
-    let method = parts.next().unwrap_or_default();
-    let target = parts.next().unwrap_or_default();
-    let version = parts.next().unwrap_or_default();
-    match error {
-        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => faulty_field(head),
-        httparse::Error::Version => match version {
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-                Some(Error::quoting(Kind::Version, version))
-            }
-            _ => None,
-        },
-        _ if version.starts_with(b"HTTP/") && method.iter().copied().all(head::is_token_byte) => {
-            Some(Error::quoting(Kind::Target, target))
-        }
-        _ => None,
-    }
-    .unwrap_or_else(|| Error::quoting(Kind::RequestLine, line))
 }

@@ -1,11 +1,10 @@
 //! Reading responses, as a client or a proxy does.
 
-use std::mem::MaybeUninit;
-
+use super::MAX_INTERIM;
 use super::body::{Body, Framing, Piece};
-use super::error::{Error, Kind, faulty_field, first_line};
-use super::head::{Fields, Reader, Role, Version};
-use super::{MAX_FIELDS, MAX_INTERIM};
+use super::error::{Error, Kind, first_line};
+use super::head::{self, Fields, Role, Version};
+use super::lines::{Reader, is_text};
 
 /// The head of a response.
 #[derive(Debug, Clone, Copy)]
@@ -135,27 +134,14 @@ impl Parser {
     fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
         self.reader.started |= !input.is_empty();
         check_start(input)?;
-        let Some(length) = self.reader.find_end(input)? else {
+        let Some((head, line)) = self.reader.read(input, status_line)? else {
             return Ok((0, Event::More));
         };
-        let head = &input[..length];
+        let StatusLine { version, status, reason } = line;
+        let facts = head::facts(head, &mut self.reader.spans, version, Role::Response)?;
+        let fields = Fields { head, spans: &self.reader.spans };
 
-        let config = httparse::ParserConfig::default();
-        let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let mut parsed = httparse::Response::new(&mut []);
-        let read = config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots);
-        let (status, version) = match read {
-            Ok(httparse::Status::Complete(read)) if read == length => (parsed.code.unwrap_or(0), parsed.version),
-            Ok(_) => (0, None),
-            Err(error) => return Err(explain(head, error)),
-        };
-        if status < 100 {
-            return Err(Error::quoting(Kind::StatusLine, first_line(head)));
-        }
-        let version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
-        let facts = self.reader.record(head, parsed.headers, version, Role::Response)?;
-
-        let named = self.reader.fields(head).get("upgrade").filter(|_| facts.upgrade && status == 101);
+        let named = if facts.upgrade && status == 101 { fields.get("upgrade") } else { None };
         let switched =
             named.is_some_and(|to| self.upgrade.is_some_and(|asked| to.eq_ignore_ascii_case(asked.as_bytes())));
         if (status == 101 && !switched) || (self.connect && (200..300).contains(&status)) {
@@ -176,7 +162,6 @@ impl Parser {
         }
         if interim {
             self.interim += 1;
-            self.reader.restart();
         }
         // An end after a body that can't be is no end: what was announced may still come, as if it were the next response.
         let bodiless = interim || status == 204;
@@ -186,9 +171,8 @@ impl Parser {
         let response = Response {
             version,
             status,
-            // Behind "HTTP/1.1 200 "; httparse hides a reason that is not ASCII.
-            reason: first_line(head).get(13..).unwrap_or_default(),
-            fields: self.reader.fields(head),
+            reason,
+            fields,
             content_length: facts.content_length.filter(|_| status >= 200 && status != 204),
             framing,
             keep_alive: persistent && !self.closing,
@@ -196,11 +180,11 @@ impl Parser {
             keep_alive_max: facts.max,
         };
         if interim {
-            return Ok((length, Event::Interim(response)));
+            return Ok((head.len(), Event::Interim(response)));
         }
         self.keep_alive = response.keep_alive;
         self.body = Some(Body::new(framing));
-        Ok((length, Event::Head(response)))
+        Ok((head.len(), Event::Head(response)))
     }
 }
 
@@ -215,14 +199,30 @@ fn check_start(input: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says what httparse disliked.
-fn explain(head: &[u8], error: httparse::Error) -> Error {
-    let line = first_line(head);
-    match error {
-        httparse::Error::TooManyHeaders => Some(Error::new(Kind::TooManyFields)),
-        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => faulty_field(head),
-        httparse::Error::Version => Some(Error::quoting(Kind::Version, line)),
-        _ => None,
-    }
-    .unwrap_or_else(|| Error::quoting(Kind::StatusLine, line))
+struct StatusLine<'a> {
+    version: Version,
+    status: u16,
+    reason: &'a [u8],
+}
+
+/// Reads a line like `HTTP/1.1 200 OK`. The reason may be missing, and so may the blank before it.
+fn status_line(line: &[u8]) -> Result<StatusLine<'_>, Error> {
+    let (version, rest) = match line.split_at_checked(9) {
+        Some((b"HTTP/1.1 ", rest)) => (Version::Http11, rest),
+        Some((b"HTTP/1.0 ", rest)) => (Version::Http10, rest),
+        _ => return Err(Error::quoting(Kind::Version, line)),
+    };
+    let (status, reason) = match rest {
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] => {
+            let digit = |byte: &u8| u16::from(byte - b'0');
+            (digit(a) * 100 + digit(b) * 10 + digit(c), rest)
+        }
+        _ => return Err(Error::quoting(Kind::StatusLine, line)),
+    };
+    let reason = match reason.split_first() {
+        None => reason,
+        Some((b' ', reason)) if reason.iter().copied().all(is_text) => reason,
+        Some(_) => return Err(Error::quoting(Kind::StatusLine, line)),
+    };
+    Ok(StatusLine { version, status, reason })
 }
