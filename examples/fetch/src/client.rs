@@ -91,7 +91,7 @@ impl Client {
         signals.second_ends_program()?;
         Ok(Client {
             cache: build(poll.registry())?,
-            resolver: Resolver::new(waker)?,
+            resolver: Resolver::new(waker),
             signals,
             poll,
             routes: Routes::new(config.tunnel),

@@ -1,6 +1,9 @@
 //! Names to addresses without stalling the event loop: the system's resolver blocks, so it runs
 //! on a few threads, and their answers wake the loop through its `mio::Waker`.
 //!
+//! A thread ends when there is nothing left to look up. As long as there is a second thread, even an idle one, Linux
+//! counts references to the file in every system call of the loop.
+//!
 //! Surprising: a lookup can't be stopped, since the system's can't be. Whoever loses interest
 //! ignores the answer. Dropping the [`Resolver`] never waits; a thread that is stuck in a lookup
 //! ends when that returns.
@@ -10,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// How many slow names it takes to hold up the others.
@@ -24,11 +27,12 @@ pub struct LookupId(u64);
 pub type Found = io::Result<Vec<SocketAddr>>;
 
 type Question = (String, u16);
+type LookUp = dyn Fn(&str, u16) -> Found + Send + Sync;
 
 /// Looks names up on threads of its own.
 pub struct Resolver {
-    waker: Arc<Waker>,
-    questions: Sender<Question>,
+    shared: Arc<Shared>,
+    outbox: Sender<(Question, Found)>,
     answers: Receiver<(Question, Found)>,
     /// Who waits for what; the same question is asked once at a time.
     waiting: HashMap<Question, Vec<LookupId>>,
@@ -36,34 +40,31 @@ pub struct Resolver {
     next_id: u64,
 }
 
+/// What the threads share with the resolver.
+struct Shared {
+    waker: Arc<Waker>,
+    look_up: Box<LookUp>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    questions: VecDeque<Question>,
+    threads: usize,
+}
+
 impl Resolver {
-    /// Starts the threads. From then on `waker` wakes its loop when [`poll`](Self::poll) has
-    /// something to give.
-    pub fn new(waker: Arc<Waker>) -> io::Result<Self> {
+    /// A resolver that asks the system. `waker` wakes its loop when [`poll`](Self::poll) has something to give.
+    pub fn new(waker: Arc<Waker>) -> Self {
         Self::with(waker, |host, port| (host, port).to_socket_addrs().map(Iterator::collect))
     }
 
-    /// Asks `look_up` instead of the system. It runs on [`THREADS`] threads and may block, but
+    /// Asks `look_up` instead of the system. It runs on at most [`THREADS`] threads and may block, but
     /// must not panic: its thread would be gone and the answer never come.
-    pub fn with(waker: Arc<Waker>, look_up: impl Fn(&str, u16) -> Found + Send + Sync + 'static) -> io::Result<Self> {
-        let (questions, inbox) = mpsc::channel();
+    pub fn with(waker: Arc<Waker>, look_up: impl Fn(&str, u16) -> Found + Send + Sync + 'static) -> Self {
         let (outbox, answers) = mpsc::channel();
-        let inbox = Arc::new(Mutex::new(inbox));
-        let look_up = Arc::new(look_up);
-        for _ in 0..THREADS {
-            let (inbox, outbox) = (inbox.clone(), outbox.clone());
-            let (waker, look_up) = (waker.clone(), look_up.clone());
-            thread::Builder::new().name("resolver".into()).spawn(move || {
-                while let Some(question) = next_question(&inbox) {
-                    let found = checked(&question.0, look_up(&question.0, question.1));
-                    if outbox.send((question, found)).is_err() {
-                        break; // the resolver is gone
-                    }
-                    wake(&waker);
-                }
-            })?;
-        }
-        Ok(Resolver { waker, questions, answers, waiting: HashMap::new(), ready: VecDeque::new(), next_id: 0 })
+        let shared = Arc::new(Shared { waker, look_up: Box::new(look_up), queue: Mutex::default() });
+        Resolver { shared, outbox, answers, waiting: HashMap::new(), ready: VecDeque::new(), next_id: 0 }
     }
 
     /// Begins to look up `host` (an IPv6 literal goes without brackets). An address literal needs
@@ -75,19 +76,45 @@ impl Resolver {
             let found = Ok(vec![SocketAddr::new(address, port)]);
             self.ready.push_back((id, found));
             // So that a host which polls only when woken gets this one as well.
-            wake(&self.waker);
+            self.shared.wake();
             return id;
         }
         let question = (host.to_owned(), port);
         let ids = self.waiting.entry(question.clone()).or_default();
         ids.push(id);
-        if ids.len() == 1 && self.questions.send(question.clone()).is_err() {
-            self.waiting.remove(&question);
-            let error = io::Error::other(format!("{host}: no thread is left to look it up"));
-            self.ready.push_back((id, Err(error)));
-            wake(&self.waker);
+        if ids.len() == 1 {
+            self.ask(question);
         }
         id
+    }
+
+    /// Leaves the question to the threads there are, and starts another one if there may be more.
+    fn ask(&mut self, question: Question) {
+        let mut queue = self.shared.queue();
+        queue.questions.push_back(question);
+        if queue.threads == THREADS {
+            return;
+        }
+        queue.threads += 1;
+        drop(queue);
+        let (shared, outbox) = (Arc::clone(&self.shared), self.outbox.clone());
+        let thread = thread::Builder::new().name("resolver".into());
+        if let Err(error) = thread.spawn(move || shared.answer(&outbox)) {
+            self.without_a_thread(&error);
+        }
+    }
+
+    /// Fails what is asked if there is no other thread for it.
+    fn without_a_thread(&mut self, error: &io::Error) {
+        let mut queue = self.shared.queue();
+        queue.threads -= 1;
+        if queue.threads == 0 {
+            for question in queue.questions.drain(..) {
+                let error = io::Error::new(error.kind(), format!("{}: no thread to look it up: {error}", question.0));
+                let _ = self.outbox.send((question, Err(error)));
+            }
+            self.shared.wake();
+        }
     }
 
     /// A finished lookup, if there is one. One wake-up may stand for several, so the host calls
@@ -103,10 +130,35 @@ impl Resolver {
     }
 }
 
-/// The threads take turns at waiting: one in `recv`, the others for the lock. `None`: the
-/// resolver is gone.
-fn next_question(inbox: &Mutex<Receiver<Question>>) -> Option<Question> {
-    inbox.lock().ok()?.recv().ok()
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a thread does: looks up until nothing is left, or until the resolver is gone.
+    fn answer(&self, outbox: &Sender<(Question, Found)>) {
+        while let Some(question) = self.next_question() {
+            let found = checked(&question.0, (self.look_up)(&question.0, question.1));
+            if outbox.send((question, found)).is_err() {
+                break;
+            }
+            self.wake();
+        }
+    }
+
+    fn next_question(&self) -> Option<Question> {
+        let mut queue = self.queue();
+        let next = queue.questions.pop_front();
+        if next.is_none() {
+            queue.threads -= 1;
+        }
+        next
+    }
+
+    fn wake(&self) {
+        // If this fails the loop learns of the answer at its next turn; there is nobody to tell.
+        let _ = self.waker.wake();
+    }
 }
 
 fn checked(host: &str, found: Found) -> Found {
@@ -126,9 +178,4 @@ fn copy(found: &Found) -> Found {
         Ok(addresses) => Ok(addresses.clone()),
         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
     }
-}
-
-fn wake(waker: &Waker) {
-    // If this fails the loop learns of the answer at its next turn; there is nobody to tell.
-    let _ = waker.wake();
 }

@@ -1,5 +1,6 @@
 //! Names to addresses. Loopback only, but for the question about a name that can't exist.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -46,7 +47,7 @@ fn loopback(port: u16) -> SocketAddr {
 #[test]
 fn localhost_is_found() {
     let (mut poll, waker) = event_loop();
-    let mut resolver = Resolver::new(waker).unwrap();
+    let mut resolver = Resolver::new(waker);
     let id = resolver.lookup("localhost", 80);
     let found = answers(&mut poll, &mut resolver, 1).remove(&id).unwrap();
     for address in found.unwrap() {
@@ -58,7 +59,7 @@ fn localhost_is_found() {
 #[test]
 fn what_can_not_exist_is_an_error_that_names_it() {
     let (mut poll, waker) = event_loop();
-    let mut resolver = Resolver::new(waker).unwrap();
+    let mut resolver = Resolver::new(waker);
     for host in ["name.invalid", "", "[::1]"] {
         let id = resolver.lookup(host, 80);
         let found = answers(&mut poll, &mut resolver, 1).remove(&id).unwrap();
@@ -70,7 +71,7 @@ fn what_can_not_exist_is_an_error_that_names_it() {
 #[test]
 fn a_name_without_addresses_is_an_error() {
     let (mut poll, waker) = event_loop();
-    let mut resolver = Resolver::with(waker, |_, _| Ok(Vec::new())).unwrap();
+    let mut resolver = Resolver::with(waker, |_, _| Ok(Vec::new()));
     let id = resolver.lookup("bare", 80);
     let found = answers(&mut poll, &mut resolver, 1).remove(&id).unwrap();
     assert_eq!(found.unwrap_err().to_string(), "bare: the name has no address");
@@ -79,7 +80,7 @@ fn a_name_without_addresses_is_an_error() {
 #[test]
 fn literals_are_answered_at_once_and_wake_the_loop() {
     let (mut poll, waker) = event_loop();
-    let mut resolver = Resolver::with(waker, |_, _| panic!("asked for a literal")).unwrap();
+    let mut resolver = Resolver::with(waker, |_, _| panic!("asked for a literal"));
     for (literal, address) in [("192.0.2.7", "192.0.2.7:80"), ("2001:db8::1", "[2001:db8::1]:80")] {
         let id = resolver.lookup(literal, 80);
         let (answered, found) = resolver.poll().unwrap();
@@ -107,7 +108,7 @@ fn gate() -> (mpsc::Sender<()>, impl Fn(&str) -> Vec<SocketAddr>) {
 fn slow_names_do_not_hold_up_others() {
     let (mut poll, waker) = event_loop();
     let (open, pass) = gate();
-    let mut resolver = Resolver::with(waker, move |host, _| Ok(pass(host))).unwrap();
+    let mut resolver = Resolver::with(waker, move |host, _| Ok(pass(host)));
     for i in 1..THREADS {
         resolver.lookup(&format!("slow{i}"), 80);
     }
@@ -132,8 +133,7 @@ fn the_same_question_is_asked_once_at_a_time() {
             80 => Ok(vec![loopback(port)]),
             _ => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")),
         }
-    })
-    .unwrap();
+    });
     let same: Vec<_> = (0..5).map(|_| resolver.lookup("slow", 80)).collect();
     let other: Vec<_> = (0..5).map(|_| resolver.lookup("slow", 81)).collect();
     drop(open);
@@ -163,8 +163,7 @@ fn a_resolver_can_go_while_its_threads_are_stuck() {
         let _ = &in_threads;
         stuck.send(()).unwrap();
         Ok(pass(host))
-    })
-    .unwrap();
+    });
     for i in 0..2 {
         resolver.lookup(&format!("slow{i}"), 80);
         is_stuck.recv_timeout(PATIENCE).unwrap();
@@ -178,4 +177,29 @@ fn a_resolver_can_go_while_its_threads_are_stuck() {
     drop(open);
     // All threads have let go of what they had.
     assert_eq!(ended.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+}
+
+/// A message when its thread ends.
+struct AtEnd(mpsc::Sender<()>);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn a_thread_ends_when_there_is_nothing_left_to_look_up() {
+    thread_local!(static END: RefCell<Option<AtEnd>> = const { RefCell::new(None) });
+    let (mut poll, waker) = event_loop();
+    let (ends, ended) = mpsc::channel();
+    let mut resolver = Resolver::with(waker, move |_, _| {
+        END.set(Some(AtEnd(ends.clone())));
+        Ok(vec![loopback(1)])
+    });
+    for _ in 0..2 {
+        resolver.lookup("name", 80);
+        answers(&mut poll, &mut resolver, 1);
+        ended.recv_timeout(PATIENCE).expect("the thread stays");
+    }
 }
