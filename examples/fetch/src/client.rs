@@ -11,7 +11,7 @@ use crate::url::Url;
 use crate::via::Wanted;
 use conncache::mio::event::Event;
 use conncache::mio::{Events, Poll, Token, Waker};
-use conncache::{Cache, ChannelBindingId, ConnId, Evicted, Handled, Owner, Peer, Policy, Stats};
+use conncache::{Cache, ChannelBindingId, ConnId, ConnStateRef, Evicted, Handled, Owner, Peer, Policy, Stats};
 use http::resolving::{LookupId, Resolver};
 use http::signals::Signals;
 use std::collections::{HashMap, VecDeque};
@@ -66,6 +66,8 @@ pub struct Client {
     pub(crate) config: Config,
     routes: Routes,
     pub(crate) urls: Vec<Url>,
+    /// The request for each URL, as it is sent.
+    pub(crate) requests: Vec<Vec<u8>>,
     pub(crate) sites: Vec<Site>,
     site_of: HashMap<(Peer, ChannelBindingId), usize>,
     pub(crate) lookups: HashMap<LookupId, usize>,
@@ -76,6 +78,8 @@ pub struct Client {
     pub(crate) now: Instant,
     pub(crate) totals: Totals,
     pub(crate) notes: Vec<Note>,
+    /// Those that were answered on one connection; empty in between, and kept for its memory.
+    pub(crate) done: Vec<Exchange>,
     pub(crate) buffer: Box<[u8]>,
 }
 
@@ -97,6 +101,7 @@ impl Client {
             routes: Routes::new(config.tunnel),
             config,
             urls: Vec::new(),
+            requests: Vec::new(),
             sites: Vec::new(),
             site_of: HashMap::new(),
             lookups: HashMap::new(),
@@ -105,6 +110,7 @@ impl Client {
             now: Instant::now(),
             totals: Totals::default(),
             notes: Vec::new(),
+            done: Vec::new(),
             buffer: vec![0; 128 * 1024].into(),
         })
     }
@@ -122,6 +128,7 @@ impl Client {
         for site in &mut self.sites {
             site.begin(rounds, first, list);
         }
+        self.requests.clear();
         for (place, wanted) in wanted.iter().enumerate() {
             let route = self.routes.route(wanted)?;
             let site = *self.site_of.entry((route.peer.clone(), route.channel)).or_insert_with(|| {
@@ -131,6 +138,7 @@ impl Client {
                 self.sites.len() - 1
             });
             self.sites[site].add(place);
+            self.requests.push(self.sites[site].route.request(self.config.method, &wanted.url));
             self.asking.push_back(site);
         }
         self.urls = wanted.into_iter().map(|wanted| wanted.url).collect();
@@ -171,7 +179,9 @@ impl Client {
         }
         self.now = Instant::now();
         for id in std::mem::take(&mut self.unread) {
-            self.drive(id, true);
+            if let Ok(ConnStateRef::Active(owner)) = self.cache.get_connection_state(id) {
+                self.drive(id, owner, true);
+            }
         }
         let mut interrupted = false;
         for event in events.iter() {
@@ -209,7 +219,7 @@ impl Client {
             Handled::Rejected => {}
             Handled::Nothing => {}
             Handled::Evicted(evicted) => self.note_eviction(evicted),
-            Handled::Active { id, .. } => self.drive(id, event.is_readable()),
+            Handled::Active { id, owner } => self.drive(id, owner, event.is_readable()),
         }
     }
 

@@ -129,6 +129,9 @@ impl Conn {
 
     /// Writes what there is to write, as far as the socket takes it.
     pub fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() && !self.stream.wants_write() {
+            return Ok(());
+        }
         let mut written = 0;
         let result = loop {
             if written == self.output.len() {

@@ -84,9 +84,9 @@ impl Client {
         let Some(exchange) = site.next(|number, url| new_exchange(number, url, now, config)) else {
             return self.cache.give_up(place);
         };
-        let url = &self.urls[exchange.url];
+        let request = &self.requests[exchange.url];
         let mut conn = Conn::new(exchange, config.method, site.route.http_proxy());
-        site.route.write_request(conn.output(), config.method, url);
+        conn.output().extend_from_slice(request);
         match self.cache.insert_at(now, place, conn) {
             Ok(id) => self.begin(id, at),
             Err(refused) => {
@@ -200,7 +200,7 @@ impl Client {
         let mut next = Some(exchange);
         while let Some(mut exchange) = next {
             exchange.way = Way::Reused;
-            site.route.write_request(conn.output(), config.method, &self.urls[exchange.url]);
+            conn.output().extend_from_slice(&self.requests[exchange.url]);
             conn.push(exchange, now);
             let room = conn.exchanges().len() < most;
             next = room.then(|| site.next(|number, url| new_exchange(number, url, now, config))).flatten();

@@ -18,8 +18,10 @@ pub struct Exchange {
     /// Zero until the head has come.
     pub status: u16,
     pub body_bytes: u64,
-    pub took: Duration,
-    sink: Option<Sink>,
+    /// When it got its response, or failed.
+    ended: Instant,
+    /// Boxed, for an exchange moves about, and most have none.
+    sink: Option<Box<Sink>>,
 }
 
 /// By what kind of connection a request went.
@@ -59,14 +61,14 @@ impl Exchange {
             pipelined: false,
             status: 0,
             body_bytes: 0,
-            took: Duration::ZERO,
+            ended: started,
             sink: None,
         }
     }
 
     /// The body is to go to this file, not only to be counted.
     pub fn write_to(&mut self, path: PathBuf) {
-        self.sink = Some(Sink { path, file: None });
+        self.sink = Some(Box::new(Sink { path, file: None }));
     }
 
     /// Creates the file for the body, unless there is none to be, or it is there.
@@ -75,8 +77,10 @@ impl Exchange {
     ///
     /// Those of the system, as they are: no descriptor may be left.
     pub fn create_file(&mut self) -> io::Result<()> {
-        if let Some(sink @ Sink { file: None, .. }) = &mut self.sink {
-            sink.file = Some(PartFile::create(&sink.path)?);
+        if let Some(sink) = &mut self.sink {
+            if sink.file.is_none() {
+                sink.file = Some(PartFile::create(&sink.path)?);
+            }
         }
         Ok(())
     }
@@ -97,20 +101,25 @@ impl Exchange {
     /// Takes a piece of the body.
     pub fn body(&mut self, piece: &[u8]) -> Result<(), String> {
         self.body_bytes += piece.len() as u64;
-        let Some(Sink { path, file: Some(file) }) = &mut self.sink else { return Ok(()) };
+        let Some(Sink { path, file: Some(file) }) = self.sink.as_deref_mut() else { return Ok(()) };
         file.write(piece).map_err(|error| format!("can't write {}: {error}", path.display()))
     }
 
     /// The response is complete: so is the file.
     pub fn finish(&mut self, now: Instant) -> Result<(), String> {
-        self.took = now.saturating_duration_since(self.started);
-        let Some(Sink { path, file: Some(file) }) = self.sink.take() else { return Ok(()) };
+        self.ended = now;
+        let Some(Sink { path, file: Some(file) }) = self.sink.take().map(|sink| *sink) else { return Ok(()) };
         file.finish().map_err(|error| format!("can't write {}: {error}", path.display()))
     }
 
     /// There won't be a response: takes away what there is of its body.
     pub fn abandon(&mut self, now: Instant) {
-        self.took = now.saturating_duration_since(self.started);
+        self.ended = now;
         self.sink = None;
+    }
+
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        self.ended.saturating_duration_since(self.started)
     }
 }

@@ -6,7 +6,7 @@ use crate::exchange::{Exchange, Way};
 use crate::notes::Note;
 use crate::opening::{Hindrance, Phase};
 use crate::trouble::Trouble;
-use conncache::{ConnId, ConnStateRef, Evicted};
+use conncache::{ConnId, Evicted, Owner};
 use std::time::Duration;
 
 /// By how much earlier than the server a connection is given up, since a request takes its time to get there. Where the
@@ -19,8 +19,7 @@ const MOST_AT_ONCE: usize = 1_000;
 impl Client {
     /// Lets a connection do what it can; reading only if there may be something, since where mio emulates edges, a read
     /// that would block has the socket's writability told anew, for ever.
-    pub(crate) fn drive(&mut self, id: ConnId, mut readable: bool) {
-        let Ok(ConnStateRef::Active(owner)) = self.cache.get_connection_state(id) else { return };
+    pub(crate) fn drive(&mut self, id: ConnId, owner: Owner, mut readable: bool) {
         let at = owner.0 as usize;
         let Some(conn) = self.cache.get_mut(id) else { return };
         if !matches!(conn.phase, Phase::Open) {
@@ -41,9 +40,8 @@ impl Client {
                 Err(Hindrance::Handshake(why)) => return self.broken(id, at, Trouble::Refused(why)),
             }
         }
-        let mut done = Vec::new();
-        let progress = conn.drive(self.now, readable, &mut self.buffer, &mut done);
-        for exchange in done {
+        let progress = conn.drive(self.now, readable, &mut self.buffer, &mut self.done);
+        for exchange in self.done.drain(..) {
             self.totals.count(&exchange);
             self.notes.push(Note::Answered { id, exchange });
         }
@@ -138,11 +136,12 @@ impl Client {
     pub(crate) fn enforce_deadlines(&mut self) {
         for _ in 0..MOST_AT_ONCE {
             let Some((id, owner)) = self.cache.overdue(self.now) else { return };
-            self.time_out(id, owner.0 as usize);
+            self.time_out(id, owner);
         }
     }
 
-    fn time_out(&mut self, id: ConnId, at: usize) {
+    fn time_out(&mut self, id: ConnId, owner: Owner) {
+        let at = owner.0 as usize;
         let timeout = self.config.timeout;
         let Some(conn) = self.cache.get_mut(id) else { return };
         let Some(front) = conn.exchanges().front() else { return };
@@ -150,7 +149,7 @@ impl Client {
         match &mut conn.phase {
             Phase::Waiting { .. } => return self.begin(id, at),
             // Another address is due.
-            Phase::Connecting { give_up, .. } if *give_up > self.now => return self.drive(id, false),
+            Phase::Connecting { give_up, .. } if *give_up > self.now => return self.drive(id, owner, false),
             Phase::Connecting { .. } => {
                 let attempts = conn.socket().attempts();
                 let why = format!("not connected within {:?}: {attempts}", self.config.connect_timeout);

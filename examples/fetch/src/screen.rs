@@ -56,8 +56,8 @@ impl Observer for Screen {
                 if self.shares_terminal {
                     self.displace();
                 }
-                let Exchange { status, body_bytes, took, way, url, .. } = exchange;
-                let (ms, way, url) = (took.as_secs_f64() * 1e3, way.as_str(), &urls[*url]);
+                let Exchange { status, body_bytes, way, url, .. } = exchange;
+                let (ms, way, url) = (exchange.took().as_secs_f64() * 1e3, way.as_str(), &urls[*url]);
                 writeln!(self.out, "{status} {body_bytes:>9} B {ms:>9.1} ms  {way:<7}  {url}")?;
             }
             Note::Failed { exchange, why } => {
