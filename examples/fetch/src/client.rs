@@ -80,6 +80,8 @@ pub struct Client {
     pub(crate) notes: Vec<Note>,
     /// Those that were answered on one connection; empty in between, and kept for its memory.
     pub(crate) done: Vec<Exchange>,
+    /// Connections whose requests are all answered, and whether they may carry others. They are given back in this turn.
+    pub(crate) answered: Vec<(ConnId, bool)>,
     pub(crate) buffer: Box<[u8]>,
 }
 
@@ -111,6 +113,7 @@ impl Client {
             totals: Totals::default(),
             notes: Vec::new(),
             done: Vec::new(),
+            answered: Vec::new(),
             buffer: vec![0; 128 * 1024].into(),
         })
     }
@@ -183,17 +186,20 @@ impl Client {
                 self.drive(id, owner, true);
             }
         }
+        self.go_on_with_answered();
         let mut interrupted = false;
         for event in events.iter() {
             interrupted |= event.token() == SIGNALS && self.signals.came();
             self.handle(event);
         }
+        self.go_on_with_answered();
         self.take_addresses();
         for _ in 0..MOST_EXPIRIES {
             let Some(evicted) = self.cache.expire(self.now) else { break };
             self.note_eviction(evicted);
         }
         self.enforce_deadlines();
+        self.go_on_with_answered();
         if interrupted {
             self.give_up();
         }
