@@ -1,7 +1,7 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::lines::Span;
+use super::lines::{Name, Span};
 use super::{MAX_CONNECTION_OPTIONS, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
@@ -92,10 +92,13 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
     let mut options = 0;
     let mut names_fields = false;
     for span in &mut *spans {
+        let meaning = span.meaning;
+        if meaning == Name::Other {
+            continue;
+        }
         let value = span.value(head);
-        let name = Name::of(span.name(head));
-        span.forward = matches!(name, Name::Expect | Name::Other);
-        match name {
+        span.forward = meaning == Name::Expect;
+        match meaning {
             Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
             Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
             Name::Connection => {
@@ -145,51 +148,13 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
 /// Marks the lines that the `Connection` lines name as not forwarded.
 fn mark_named(head: &[u8], spans: &mut [Span]) {
     for at in 0..spans.len() {
-        if Name::of(spans[at].name(head)) == Name::Connection {
+        if spans[at].meaning == Name::Connection {
             for option in list(spans[at].value(head)) {
                 for span in &mut *spans {
                     span.forward &= !option.eq_ignore_ascii_case(span.name(head));
                 }
             }
         }
-    }
-}
-
-/// The header names that mean something here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Name {
-    ContentLength,
-    TransferEncoding,
-    Connection,
-    KeepAlive,
-    Host,
-    Expect,
-    /// Concerns one connection and is never passed on, though not used here.
-    HopByHop,
-    Other,
-}
-
-impl Name {
-    fn of(name: &[u8]) -> Self {
-        // The length and the first letter rule out most names before any comparison.
-        let (known, meaning): (&[u8], Name) = match (name.len(), name[0].to_ascii_lowercase()) {
-            (2, b't') => (b"te", Name::HopByHop),
-            (4, b'h') => (b"host", Name::Host),
-            (6, b'e') => (b"expect", Name::Expect),
-            (7, b'u') => (b"upgrade", Name::HopByHop),
-            (7, b't') => (b"trailer", Name::HopByHop),
-            (10, b'c') => (b"connection", Name::Connection),
-            (10, b'k') => (b"keep-alive", Name::KeepAlive),
-            (14, b'c') => (b"content-length", Name::ContentLength),
-            (16, b'p') => (b"proxy-connection", Name::HopByHop),
-            (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
-            (18, b'p') => (b"proxy-authenticate", Name::HopByHop),
-            (19, b'p') => (b"proxy-authorization", Name::HopByHop),
-            _ => return Name::Other,
-        };
-        // In a name, only a letter's other case differs from it in this bit alone.
-        let is_known = name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known);
-        if is_known { meaning } else { Name::Other }
     }
 }
 

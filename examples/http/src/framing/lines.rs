@@ -10,6 +10,7 @@ pub(super) struct Span {
     name_len: u32,
     value: u32,
     value_len: u32,
+    pub meaning: Name,
     /// See [`Field::forward`](super::head::Field::forward).
     pub forward: bool,
 }
@@ -94,6 +95,7 @@ impl Reader {
                 name_len: name_len as u32,
                 value: value as u32,
                 value_len: (end - trailing - value) as u32,
+                meaning: Name::of(&line[..name_len]),
                 forward: true,
             });
             at = next;
@@ -121,6 +123,44 @@ impl Reader {
             return Err(Error::new(Kind::HeadTooLong));
         }
         Ok(None)
+    }
+}
+
+/// The header names that mean something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    ContentLength,
+    TransferEncoding,
+    Connection,
+    KeepAlive,
+    Host,
+    Expect,
+    /// Concerns one connection and is never passed on, though not used here.
+    HopByHop,
+    Other,
+}
+
+impl Name {
+    fn of(name: &[u8]) -> Self {
+        // The length and the first letter rule out most names before any comparison.
+        let (known, meaning): (&[u8], Name) = match (name.len(), name[0].to_ascii_lowercase()) {
+            (2, b't') => (b"te", Name::HopByHop),
+            (4, b'h') => (b"host", Name::Host),
+            (6, b'e') => (b"expect", Name::Expect),
+            (7, b'u') => (b"upgrade", Name::HopByHop),
+            (7, b't') => (b"trailer", Name::HopByHop),
+            (10, b'c') => (b"connection", Name::Connection),
+            (10, b'k') => (b"keep-alive", Name::KeepAlive),
+            (14, b'c') => (b"content-length", Name::ContentLength),
+            (16, b'p') => (b"proxy-connection", Name::HopByHop),
+            (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
+            (18, b'p') => (b"proxy-authenticate", Name::HopByHop),
+            (19, b'p') => (b"proxy-authorization", Name::HopByHop),
+            _ => return Name::Other,
+        };
+        // In a name, only a letter's other case differs from it in this bit alone.
+        let is_known = name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known);
+        if is_known { meaning } else { Name::Other }
     }
 }
 
