@@ -4,13 +4,15 @@
 # one run, one after the other in each round. wrk runs for so many seconds, and the others make as many requests as it
 # did; medians over the rounds. Then the system calls of a request (strace), and the user instructions of one (callgrind).
 #
-#   tests/bench/fetch/run.sh [ROUNDS [SECONDS [CONNECTIONS...]]]        (default: 9 2 1 64)
+#   tests/bench/fetch/run.sh [ROUNDS [SECONDS [CONNECTIONS...]]]        (default: 15 1 1 64)
+#
+# FETCH may name another build of it.
 #
 # Needs nginx, wrk, taskset, strace and valgrind, and two cores with nothing else to do.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
-rounds=${1:-9} seconds=${2:-2}
+rounds=${1:-15} seconds=${2:-1}
 connections=("${@:3}")
 [ ${#connections[@]} -gt 0 ] || connections=(1 64)
 clients=(fetch wrk bare)
