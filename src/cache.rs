@@ -16,6 +16,7 @@ use crate::table::record::Record;
 use mio::Token;
 
 pub use builder::Builder;
+pub use connection_cache::ConnectionCache;
 
 // rustdoc shows the methods in this order.
 mod builder;
@@ -44,8 +45,8 @@ mod view;
 
 // Private: what the above share.
 
+mod connection_cache;
 mod fitness;
-mod implementation;
 mod jitter;
 mod leaving;
 mod registering;

@@ -184,7 +184,6 @@
 mod channel;
 mod closings;
 mod connection;
-mod connection_cache;
 mod error;
 mod history;
 mod limits;
@@ -208,10 +207,9 @@ mod cache;
 #[cfg(test)]
 mod testing;
 
-pub use cache::{AggressiveCache, Builder, Cache, RestrictiveCache};
+pub use cache::{AggressiveCache, Builder, Cache, ConnectionCache, RestrictiveCache};
 pub use channel::{ChannelBindingId, ChannelsExhausted, Interner};
 pub use connection::{Connection, Probe, Unwatched, probe};
-pub use connection_cache::ConnectionCache;
 pub use error::{
     AdoptError, Cause, ConfigError, InsertError, NotFound, ParkError, SetStateError, StateError, TakeError,
 };
