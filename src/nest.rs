@@ -146,26 +146,21 @@ impl Nest {
 }
 
 /// Where mio's `Poll` has a descriptor.
-macro_rules! with_descriptor {
-    ($($item:item)*) => {$(
-        #[cfg(all(
-            not(mio_unsupported_force_poll_poll),
-            any(
-                target_os = "linux",
-                target_os = "android",
-                target_vendor = "apple",
-                target_os = "freebsd",
-                target_os = "netbsd",
-                target_os = "openbsd",
-                target_os = "dragonfly",
-                target_os = "illumos",
-            )
-        ))]
-        $item
-    )*};
-}
-
-with_descriptor! {
+#[cfg(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly",
+        target_os = "illumos",
+    )
+))]
+mod descriptor {
+    use crate::nest::Nest;
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
     impl AsFd for Nest {
