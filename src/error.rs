@@ -107,12 +107,6 @@ impl From<StateError> for io::Error {
     }
 }
 
-impl From<SetStateError> for io::Error {
-    fn from(error: SetStateError) -> io::Error {
-        error.cause.into()
-    }
-}
-
 impl From<NotFound> for StateError {
     fn from(_: NotFound) -> StateError {
         StateError::NotFound
@@ -295,49 +289,36 @@ impl<T> Exclusive<T> {
     }
 }
 
-macro_rules! error_with_connection {
-    ($($name:ident),*) => {$(
-        impl<C> fmt::Debug for $name<C> {
+/// What all errors have in common that give something back: they are their causes.
+macro_rules! error_with_cause {
+    ($($name:ident $(<$conn:ident>)?),*) => {$(
+        impl$(<$conn>)? fmt::Debug for $name$(<$conn>)? {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name)).field("cause", &self.cause).finish_non_exhaustive()
             }
         }
 
-        impl<C> fmt::Display for $name<C> {
+        impl$(<$conn>)? fmt::Display for $name$(<$conn>)? {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.cause.fmt(f)
             }
         }
 
-        impl<C> Error for $name<C> {
+        impl$(<$conn>)? Error for $name$(<$conn>)? {
             fn source(&self) -> Option<&(dyn Error + 'static)> {
                 self.cause.source()
             }
         }
 
-        impl<C> From<$name<C>> for io::Error {
-            fn from(error: $name<C>) -> io::Error {
+        impl$(<$conn>)? From<$name$(<$conn>)?> for io::Error {
+            fn from(error: $name$(<$conn>)?) -> io::Error {
                 error.cause.into()
             }
         }
     )*};
 }
 
-error_with_connection!(InsertError, ParkError, TakeError, AdoptError);
-
-impl fmt::Debug for SetStateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SetStateError").field("cause", &self.cause).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for SetStateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
-    }
-}
-
-impl Error for SetStateError {}
+error_with_cause!(SetStateError, InsertError<C>, ParkError<C>, TakeError<C>, AdoptError<C>);
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ pub struct Counts {
 
 /// What the cache has done since it was built. [`inserted`](Stats::inserted) is always
 /// [`active`](Stats::active) + [`inactive`](Stats::inactive) + [`left_in_all`](Stats::left_in_all).
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// How many connections were taken in, by `insert`, `insert_at` or `park`.
@@ -56,51 +56,42 @@ pub struct Stats {
     pub stale_events: u64,
     /// How often deregistering from the host's `Poll` failed. The connection left all the same.
     pub deregister_failures: u64,
-    pub(crate) left: [u64; Reason::ALL.len()],
+    pub(crate) left: ByReason,
 }
+
+/// How many connections left, by reason.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct ByReason([u64; Reason::ALL.len()]);
 
 impl Stats {
     /// How many connections left for this reason.
     pub fn left(&self, reason: Reason) -> u64 {
-        self.left[reason as usize]
+        self.left.0[reason as usize]
     }
 
     /// How many connections left.
     pub fn left_in_all(&self) -> u64 {
-        self.left.iter().sum()
+        self.left.0.iter().sum()
     }
 
     /// Every reason for which connections left, and how many.
     pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
-        Reason::ALL.iter().map(|&reason| (reason, self.left(reason))).filter(|&(_, count)| count > 0)
+        self.left.reasons()
     }
 }
 
-impl fmt::Debug for Stats {
+impl ByReason {
+    pub(crate) fn count(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+
+    fn reasons(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL.iter().copied().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+}
+
+impl fmt::Debug for ByReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Left<'a>(&'a Stats);
-
-        impl fmt::Debug for Left<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_map().entries(self.0.reasons()).finish()
-            }
-        }
-
-        f.debug_struct("Stats")
-            .field("inserted", &self.inserted)
-            .field("active", &self.active)
-            .field("inactive", &self.inactive)
-            .field("handed_out", &self.handed_out)
-            .field("missed", &self.missed)
-            .field("waited", &self.waited)
-            .field("timed_out", &self.timed_out)
-            .field("waiting", &self.waiting)
-            .field("places", &self.places)
-            .field("probes", &self.probes)
-            .field("found_dead", &self.found_dead)
-            .field("stale_events", &self.stale_events)
-            .field("deregister_failures", &self.deregister_failures)
-            .field("left", &Left(self))
-            .finish()
+        f.debug_map().entries(self.reasons()).finish()
     }
 }

@@ -24,7 +24,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes a connection out of the table and counts it.
     pub(crate) fn leave(&mut self, slot: u32, reason: Reason) -> Left<C> {
         let left = self.table.remove(slot);
-        self.stats.left[reason as usize] += 1;
+        self.stats.left.count(reason);
         debug!(
             target: "conncache",
             "event=leave id={} peer={} channel={} reason={reason}", left.record.id(slot), left.peer, left.channel
