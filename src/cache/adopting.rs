@@ -54,8 +54,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection comes back as it was given, with a cause as for [`insert`](Cache::insert). Nothing has changed.
     pub fn adopt(&mut self, now: Instant, mut evicted: Evicted<C>, owner: Owner) -> Result<ConnId, AdoptError<C>> {
         let connected = evicted.history.connected || evicted.conn.is_connected();
-        let most = self.most_to(&evicted.peer);
-        if let Some(cause) = self.kept_out(now, &evicted.peer, most, !connected) {
+        let site = self.site_of(&evicted.peer);
+        if let Some(cause) = self.kept_out(now, &site, !connected) {
             return Err(AdoptError::new(cause, evicted));
         }
         if let Err(cause) = self.register_next(&mut evicted.conn) {
@@ -71,7 +71,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !connected);
         flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
         let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), &peer, channel, most);
+        let slot = self.table.insert(record, Rest::new(conn, opened), &peer, channel, site.most);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);

@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
 use crate::cache::leaving::Gone;
+use crate::cache::rules::Rules;
 use crate::cache::watcher::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -42,15 +43,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
         owner: Owner,
     ) -> Result<ConnId, InsertError<C>> {
-        let most = self.most_to(peer);
-        if let Some(cause) = self.kept_out(now, peer, most, true) {
-            return Err(InsertError { conn, cause, place: None });
+        let site = self.site_of(peer);
+        match self.kept_out(now, &site, true) {
+            Some(cause) => Err((conn, cause)),
+            None => self.take_in(now, conn, peer, channel, owner, site.most),
         }
-        self.take_in(now, conn, peer, channel, owner, most).map_err(|(conn, cause)| InsertError {
-            conn,
-            cause,
-            place: None,
-        })
+        .map_err(|(conn, cause)| InsertError { conn, cause, place: None })
     }
 
     /// Registers a connection and takes it in.
@@ -328,9 +326,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if waiting == 0 && !self.table.is_quantum_over(bucket, self.passes) {
             return false;
         }
-        let most = self.limits.max_connections.unwrap_or(usize::MAX);
-        let most_connecting = self.limits.max_connecting_per_peer.unwrap_or(usize::MAX);
-        self.table.has_to_yield(bucket, most, most_connecting, &mut self.passes)
+        let Rules { max_connections, max_connecting_per_peer, .. } = self.rules;
+        self.table.has_to_yield(bucket, max_connections, max_connecting_per_peer, &mut self.passes)
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.

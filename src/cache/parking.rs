@@ -64,7 +64,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             hung_up.or_else(|| self.closed_since(history, peer, channel))
         });
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
-        let most = self.most_to(peer);
+        let site = self.site_of(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
         let candidate = Candidate {
@@ -76,8 +76,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.inactive(at) as usize),
             waiting: waiting as usize,
         };
-        let Some(victim) = self.room(since, self.table.buckets.site_of(peer), peer, None, most) else {
-            let cause = self.overcrowded(peer, most, false).unwrap_or(Cause::OthersWait);
+        let Some(victim) = self.room(since, &site, peer, None) else {
+            let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
         let until = match self.admit(&mut conn, &clock, connected, &candidate, facts) {
@@ -87,7 +87,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { read_only: true, ..Flags::default() };
         let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, most);
+        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, site.most);
         self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);

@@ -4,6 +4,7 @@ use crate::limits::Limits;
 use crate::table::buckets::Bucket;
 use crate::table::clock::Tick;
 use crate::table::record::{Record, Remarks, State};
+use crate::table::sites::UNLIMITED;
 
 /// How many owners a connection has at most: the number of its lease never comes back.
 const MOST_USES: u32 = u32::MAX - 1;
@@ -20,22 +21,25 @@ pub(crate) struct Rules {
     most_uses_if_usual: u32,
     pub(super) max_inactive: usize,
     pub(super) max_inactive_per_peer: u32,
+    pub(super) max_connections: usize,
+    pub(super) max_connecting_per_peer: u32,
 }
 
 impl Rules {
     /// `narrows`: whether something has to be done for each connection that becomes inactive.
     pub(crate) fn new(limits: &Limits, draining: bool, narrows: bool) -> Rules {
-        let max_inactive_per_peer = limits.max_inactive_per_peer.unwrap_or(usize::MAX);
         let idle = limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0);
         let most_uses = if draining { 0 } else { most_uses(limits) };
-        let keeps = limits.max_inactive != Some(0) && max_inactive_per_peer > 0;
+        let keeps = limits.max_inactive != Some(0) && limits.max_inactive_per_peer != Some(0);
         Rules {
             idle,
             most_uses,
             keeps,
             most_uses_if_usual: if keeps && idle > 0 && !narrows { most_uses } else { 0 },
             max_inactive: limits.max_inactive.unwrap_or(usize::MAX),
-            max_inactive_per_peer: u32::try_from(max_inactive_per_peer).unwrap_or(u32::MAX),
+            max_inactive_per_peer: most(limits.max_inactive_per_peer),
+            max_connections: limits.max_connections.unwrap_or(usize::MAX),
+            max_connecting_per_peer: most(limits.max_connecting_per_peer),
         }
     }
 
@@ -64,6 +68,11 @@ impl Rules {
     pub(super) fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
         uses < self.most_uses && end > now && now.nanos_since(since) < self.idle && now < Tick::LAST
     }
+}
+
+/// The limit as a number; [`UNLIMITED`] if it is beyond what there can be.
+pub(super) fn most(limit: Option<usize>) -> u32 {
+    limit.and_then(|most| u32::try_from(most).ok()).unwrap_or(UNLIMITED)
 }
 
 /// How many owners a connection may have.

@@ -69,7 +69,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// been passed over by that.
     pub(super) fn hand_out_past_others(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         if self.table.lines.waiting() > 0 {
-            let (bucket, most) = (self.table.at(slot).bucket, self.limits.max_connections.unwrap_or(usize::MAX));
+            let (bucket, most) = (self.table.at(slot).bucket, self.rules.max_connections);
             self.table.pass_over(bucket, most, &mut self.passes);
         }
         self.hand_out(now, slot, owner)
@@ -140,10 +140,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return None;
         }
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let most = sites.get(site).most;
+        let it = sites.get(site);
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
-            let it = lines.line(line);
-            Some((line, self.room(now, Some(site), &it.peer, Some(it.channel), most)?))
+            let asked = lines.line(line);
+            Some((line, self.room(now, it, &asked.peer, Some(asked.channel))?))
         })?;
         let request = lines.head(line)?;
         let (waiter, until) = (lines.id(request), lines.at(request).until);

@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
 use crate::table::clock::Tick;
 use crate::table::record::{Remarks, State};
-use crate::table::sites::UNLIMITED;
+use crate::table::sites::{Site, UNLIMITED};
 use std::any::Any;
 use std::time::Instant;
 
@@ -62,11 +62,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             (Some(owner), ConnState::Active(_)) => {
                 if !same_peer {
-                    let most = self.most_to(peer);
-                    if let Some(cause) = self.kept_away(slot, peer, most) {
+                    let site = self.site_of(peer);
+                    if let Some(cause) = self.kept_away(slot, &site) {
                         return Err(SetStateError::new(cause, ConnState::Active(owner)));
                     }
-                    self.table.move_to(slot, peer, channel, most);
+                    self.table.move_to(slot, peer, channel, site.most);
                 }
                 Ok(StateChange { id, private: None, evicted: None })
             }
@@ -78,8 +78,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             (None, ConnState::Active(new)) => Ok(self.activate(now, id, new)),
             (owner, ConnState::Inactive { channel, private: new, until }) => {
-                let most = self.most_to(peer);
-                if !same_peer && self.is_full(peer, most) {
+                let site = self.site_of(peer);
+                if !same_peer && site.is_full() {
                     let state = ConnState::Inactive { channel, private: new, until };
                     return Err(SetStateError::new(StateError::PeerAtLimit, state));
                 }
@@ -94,7 +94,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let mut private = new;
                 let tick = self.clock.advance(now);
                 let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-                let gone = self.give_back(tick, slot, Some((peer, channel, most)), &mut private, until);
+                let gone = self.give_back(tick, slot, Some((peer, channel, site.most)), &mut private, until);
                 let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
                 Ok(StateChange { id, private, evicted })
             }
@@ -123,27 +123,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Why an active connection can't move to this peer. It takes no room there that somebody waits for.
-    fn kept_away(&self, slot: u32, peer: &Peer, most: u32) -> Option<StateError> {
-        if self.is_full(peer, most) || self.is_stampede(slot, peer) {
+    fn kept_away(&self, slot: u32, site: &Site) -> Option<StateError> {
+        let is_connecting = self.table.at(slot).flags.remarks.has(Remarks::CONNECTING);
+        if site.is_full() || is_connecting && self.is_stampede(site) {
             return Some(StateError::PeerAtLimit);
         }
-        let site = self.table.buckets.site_of(peer).filter(|_| most != UNLIMITED)?;
-        (self.table.buckets.sites.get(site).waiting > 0).then_some(StateError::OthersWait)
-    }
-
-    /// Whether as many connections lead to this peer as may.
-    fn is_full(&self, peer: &Peer, most: u32) -> bool {
-        let site = self.table.buckets.site_of(peer);
-        site.map_or(0, |site| self.table.buckets.sites.get(site).total) >= most
-    }
-
-    /// Whether this connection is still being opened, and as many of this peer are as may.
-    fn is_stampede(&self, slot: u32, peer: &Peer) -> bool {
-        let site = self.table.buckets.site_of(peer);
-        let connecting = site.map_or(0, |site| self.table.buckets.sites.get(site).connecting as usize);
-        let most =
-            self.limits.max_connecting_per_peer.filter(|_| self.table.at(slot).flags.remarks.has(Remarks::CONNECTING));
-        most.is_some_and(|most| connecting >= most)
+        (site.waiting > 0 && site.most != UNLIMITED).then_some(StateError::OthersWait)
     }
 
     /// Makes this inactive connection active, or evicts it.

@@ -14,6 +14,7 @@ use crate::table::clock::Tick;
 use crate::table::lines::At;
 use crate::table::lists::NONE;
 use crate::table::record::State;
+use crate::table::sites::Site;
 use crate::waiting::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 use log::debug;
 use std::time::{Duration, Instant};
@@ -89,37 +90,30 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(RequestError::TimedOut);
         }
         let bucket = self.table.buckets.find(peer, channel);
-        let most = match bucket {
-            Some(bucket) => self.table.buckets.sites.get(self.table.buckets.get(bucket).site).most,
-            None => self.most_to(peer),
-        };
+        // Those who wait for this peer and channel binding come first.
+        let nobody_waits = |bucket: &u32| self.table.waiting_in(*bucket) == 0;
+        if let Some(found) = bucket.filter(nobody_waits).and_then(|bucket| self.reuse(since, bucket, owner)) {
+            self.clock = clock;
+            return Ok(Requested::Reuse(found));
+        }
+        let site = self.site_of(peer);
         // Whether the next grant would look in vain whether a connection may be opened: the peer's limits forbid it.
         let mut has_no_room = false;
-        // Those who wait for this peer and channel binding come first.
-        if bucket.is_none_or(|bucket| self.table.waiting_in(bucket) == 0) {
-            if let Some(found) = bucket.and_then(|bucket| self.reuse(since, bucket, owner)) {
+        if !self.comes_after_others(since, &site) {
+            if let Some(victim) = self.room(since, &site, peer, Some(channel)) {
                 self.clock = clock;
-                return Ok(Requested::Reuse(found));
+                let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
+                self.stats.missed += 1;
+                let place = self.give_place(since, peer, channel, site.most, owner, until);
+                return Ok(Requested::Open { place, evicted });
             }
-            let site = self.table.buckets.site_of(peer);
-            if !self.comes_after_others(since, site) {
-                if let Some(victim) = self.room(since, site, peer, Some(channel), most) {
-                    self.clock = clock;
-                    let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
-                    self.stats.missed += 1;
-                    return Ok(Requested::Open {
-                        place: self.give_place(since, peer, channel, most, owner, until),
-                        evicted,
-                    });
-                }
-                has_no_room = self.is_room_in_all();
-            }
+            has_no_room = self.is_room_in_all();
         }
         if let Some(max_waiting) = self.limits.max_waiting.filter(|&most| self.table.lines.waiting() >= most) {
             return Err(RequestError::LineFull { max_waiting });
         }
         self.clock = clock;
-        let waiter = self.table.wait((peer, channel, most), owner, since, end, has_no_room);
+        let waiter = self.table.wait((peer, channel, site.most), owner, since, end, has_no_room);
         self.stats.missed += 1;
         self.stats.waited += 1;
         debug!(target: "conncache", "event=wait waiter={waiter} peer={peer} channel={channel} owner={}", owner.0);
@@ -204,7 +198,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let most = self.table.buckets.sites.get(self.table.bucket_of(slot).site).most;
         let evicted = self.evict(slot, Reason::Closed);
         let (peer, channel) = (&evicted.peer, evicted.channel);
-        let place = match self.room(now, self.table.buckets.site_of(peer), peer, Some(channel), most) {
+        // The policy isn't asked again if the peer's last connection has just left.
+        let site = self.table.buckets.site_of(peer);
+        let site = site.map_or(Site::new(most), |site| *self.table.buckets.sites.get(site));
+        let place = match self.room(now, &site, peer, Some(channel)) {
             Some(None) => Some(self.give_place(now, peer, channel, most, owner, until)),
             _ => None,
         };

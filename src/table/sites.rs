@@ -8,6 +8,7 @@ use slab::Slab;
 pub(crate) const UNLIMITED: u32 = u32::MAX;
 
 /// What all buckets of a peer share. It goes with the last of them.
+#[derive(Clone, Copy)]
 pub(crate) struct Site {
     pub(crate) buckets: u32,
     /// Connections, and places given for them.
@@ -27,6 +28,19 @@ pub(crate) struct Site {
     links: Links,
 }
 
+impl Site {
+    /// That of a new peer, to which so many connections may lead.
+    pub(crate) fn new(most: u32) -> Site {
+        let (turns, links) = (List::EMPTY, Links::NONE);
+        Site { buckets: 0, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
+    }
+
+    /// Whether as many connections lead there as may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.total >= self.most
+    }
+}
+
 /// All sites, and the order in which those with waiting requests get their turns.
 #[derive(Default)]
 pub(crate) struct Sites {
@@ -41,10 +55,7 @@ impl Sites {
     }
 
     pub(crate) fn add(&mut self, most: u32) -> u32 {
-        let (turns, links) = (List::EMPTY, Links { newer: NONE, older: NONE });
-        let site =
-            Site { buckets: 0, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links };
-        self.sites.insert(site) as u32
+        self.sites.insert(Site::new(most)) as u32
     }
 
     #[inline]

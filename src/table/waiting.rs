@@ -244,7 +244,7 @@ impl<C> Table<C> {
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
     /// instead, which was passed over often enough. That one is the next to open a connection then.
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: usize, passes: &mut u32) -> bool {
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32, passes: &mut u32) -> bool {
         let full = self.total() >= most;
         full && self.yields_to_peer(bucket, most_connecting, passes) || self.yields_to_channel(bucket, full)
     }
@@ -254,7 +254,7 @@ impl<C> Table<C> {
         let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
         *passes += u32::from(full && self.buckets.sites.first_but(site).is_some());
         let it = self.buckets.sites.get_mut(site);
-        it.passes += u32::from(it.waiting > 0 && (full || it.total >= it.most));
+        it.passes += u32::from(it.waiting > 0 && (full || it.is_full()));
     }
 
     /// Whether those who wait elsewhere were passed over often enough.
@@ -263,7 +263,7 @@ impl<C> Table<C> {
     }
 
     /// To another peer that has no connection, or two less than this one.
-    fn yields_to_peer(&mut self, bucket: u32, most_connecting: usize, passes: &mut u32) -> bool {
+    fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32, passes: &mut u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
         let Some(other) = sites.first_but(site) else { return false };
@@ -272,7 +272,7 @@ impl<C> Table<C> {
             return false;
         }
         let (here, there) = (sites.get(site), sites.get(other));
-        let may_open = there.total < there.most && (there.connecting as usize) < most_connecting;
+        let may_open = !there.is_full() && there.connecting < most_connecting;
         if may_open && is_in_need(here.total, there.total) {
             *passes = 0;
             sites.bring_forward(other);
@@ -287,7 +287,7 @@ impl<C> Table<C> {
     fn yields_to_channel(&mut self, bucket: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
         let sites = &self.buckets.sites;
-        if !full && sites.get(site).total < sites.get(site).most {
+        if !full && !sites.get(site).is_full() {
             return false;
         }
         let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
