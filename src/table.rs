@@ -8,7 +8,7 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::age::Ages;
-use crate::table::buckets::{Bucket, Buckets};
+use crate::table::buckets::{Bucket, Buckets, Destination};
 use crate::table::chains::Mixer;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
@@ -80,20 +80,12 @@ impl<C> Table<C> {
         Some((slot, self.next_serial.get()))
     }
 
-    /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name). `most` is how many
-    /// connections may lead to a peer that is new here.
-    pub(crate) fn insert(
-        &mut self,
-        mut record: Record,
-        mut rest: Rest<C>,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        most: u32,
-    ) -> u32 {
+    /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
+    pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest<C>, to: Destination<'_>) -> u32 {
         let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
         self.next_serial = self.next_serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        record.bucket = self.buckets.find_or_add(peer, channel, most);
+        record.bucket = self.buckets.find_or_add(to);
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.active += 1;
         let site = bucket.site;
@@ -106,9 +98,8 @@ impl<C> Table<C> {
         slot
     }
 
-    /// Records an active connection under another peer and channel. `most` is how many connections may lead to a peer
-    /// that is new here.
-    pub(crate) fn move_to(&mut self, slot: u32, peer: &Peer, channel: ChannelBindingId, most: u32) {
+    /// Records an active connection under another peer and channel.
+    pub(crate) fn move_to(&mut self, slot: u32, to: Destination<'_>) {
         let from = self.slots[slot].bucket;
         let bucket = self.buckets.get_mut(from);
         let flags = &mut self.slots[slot].flags;
@@ -116,7 +107,7 @@ impl<C> Table<C> {
         let connecting = u32::from(flags.remarks.has(Remarks::CONNECTING));
         bucket.active -= 1;
         let old = bucket.site;
-        let to = self.buckets.find_or_add(peer, channel, most);
+        let to = self.buckets.find_or_add(to);
         self.buckets.get_mut(to).active += 1;
         let new = self.buckets.get(to).site;
         if old != new {
@@ -372,11 +363,12 @@ mod tests {
 
     #[test]
     fn only_what_can_run_out_stands_among_the_deadlines() {
-        let (mut table, peer, channel) = (Table::new(0, 1), Peer::direct("host", 1), ChannelBindingId::PLAIN);
-        let lasting = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), &peer, channel, 9);
+        let (mut table, peer) = (Table::new(0, 1), Peer::direct("host", 1));
+        let to = Destination { peer: &peer, channel: ChannelBindingId::PLAIN, most: 9 };
+        let lasting = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), to);
         table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
         assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), &peer, channel, 9);
+        let ending = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), to);
         table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));

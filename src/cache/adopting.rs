@@ -12,6 +12,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner};
+use crate::table::buckets::Destination;
 use crate::table::clock::{Clock, Tick};
 use crate::table::record::{Flags, Record, Remarks, Rest};
 use log::debug;
@@ -71,7 +72,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !connected);
         flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
         let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), &peer, channel, site.most);
+        let slot =
+            self.table.insert(record, Rest::new(conn, opened), Destination { peer: &peer, channel, most: site.most });
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);

@@ -13,6 +13,7 @@ use crate::peer::Peer;
 use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
+use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::record::{Flags, Record, Remarks, Rest, Standing};
 use log::debug;
@@ -46,7 +47,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let site = self.site_of(peer);
         match self.kept_out(now, &site, true) {
             Some(cause) => Err((conn, cause)),
-            None => self.take_in(now, conn, peer, channel, owner, site.most),
+            None => self.take_in(now, conn, Destination { peer, channel, most: site.most }, owner),
         }
         .map_err(|(conn, cause)| InsertError { conn, cause, place: None })
     }
@@ -56,10 +57,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &mut self,
         now: Instant,
         mut conn: C,
-        peer: &Peer,
-        channel: ChannelBindingId,
+        to: Destination<'_>,
         owner: Owner,
-        most: u32,
     ) -> Result<ConnId, (C, Cause)> {
         if let Err(cause) = self.register_next(&mut conn) {
             return Err((conn, cause));
@@ -71,9 +70,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
         let flags = Flags { remarks, ..Flags::default() };
         let record = Record { lifetime_end, flags, ..Record::new(owner) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, most);
+        let slot = self.table.insert(record, Rest::new(conn, opened), to);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
+        let Destination { peer, channel, .. } = to;
         debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
         Ok(id)
     }
@@ -262,15 +262,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
-    /// Makes a connection inactive if it is to be kept, perhaps under another peer (with the number of connections that
-    /// may lead there) and channel binding; what has to go. `private` is exchanged for what was kept with it before.
+    /// Makes a connection inactive if it is to be kept, perhaps under another peer and channel binding; what has to go.
+    /// `private` is exchanged for what was kept with it before.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
     pub(super) fn give_back(
         &mut self,
         tick: Tick,
         slot: u32,
-        to: Option<(&Peer, ChannelBindingId, u32)>,
+        to: Option<Destination<'_>>,
         private: &mut PrivateData,
         until: Tick,
     ) -> Option<Gone> {
@@ -282,7 +282,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since: tick, until };
         let target = match to {
             None => Some(bucket),
-            Some((peer, channel, _)) => self.table.buckets.find(peer, channel),
+            Some(to) => self.table.buckets.find(to.peer, to.channel),
         };
         let waiting = match target {
             Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target, Some(slot)),
@@ -304,8 +304,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if was_inactive {
             self.table.activate(slot, Owner(0));
         }
-        if let Some((peer, channel, most)) = to {
-            self.table.move_to(slot, peer, channel, most);
+        if let Some(to) = to {
+            self.table.move_to(slot, to);
             let before = self.table.clear_rest(slot);
             self.table.keep_private(slot, std::mem::replace(private, before));
         }
@@ -334,7 +334,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn ask(
         &mut self,
         slot: u32,
-        to: Option<(&Peer, ChannelBindingId, u32)>,
+        to: Option<Destination<'_>>,
         target: Option<u32>,
         waiting: u32,
         facts: Facts,
@@ -343,7 +343,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let home = self.table.buckets.get(record.bucket);
         let itself = usize::from(record.is_inactive());
         let inactive = target.map_or(0, |at| self.table.buckets.inactive(at) as usize);
-        let (peer, channel) = to.map_or((&home.peer, home.channel), |(peer, channel, _)| (peer, channel));
+        let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
         let candidate = Candidate {
             now: self.clock.now().expect("the clock has been told"),
             peer,

@@ -12,6 +12,7 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Left;
+use crate::table::buckets::Destination;
 use crate::table::clock::{Clock, Tick};
 use crate::table::record::{Flags, Record, Rest, Standing};
 use log::debug;
@@ -87,7 +88,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { read_only: true, ..Flags::default() };
         let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), peer, channel, site.most);
+        let slot = self.table.insert(record, Rest::new(conn, opened), Destination { peer, channel, most: site.most });
         self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);

@@ -9,6 +9,7 @@ use crate::peer::Peer;
 use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::state::Owner;
+use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::At;
 use crate::table::lists::NONE;
@@ -28,17 +29,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn give_place(
         &mut self,
         since: Tick,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        most: u32,
+        to: Destination<'_>,
         owner: Owner,
         until: Option<Instant>,
     ) -> Place {
         let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
         let request = self.table.lines.add(owner, since, until);
         let end = if until == Tick::NEVER { since.after(PLACE_TIME) } else { until };
-        self.table.take_place(peer, channel, most, request, end);
-        self.place(self.table.lines.id(request), peer, channel, owner, end)
+        self.table.take_place(to, request, end);
+        self.place(self.table.lines.id(request), to.peer, to.channel, owner, end)
     }
 
     /// Whether a request waits that `grant` can do something for, as far as is known without looking.

@@ -8,6 +8,7 @@ use crate::outcome::StateChange;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
+use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::record::{Remarks, State};
 use crate::table::sites::{Site, UNLIMITED};
@@ -66,7 +67,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                     if let Some(cause) = self.kept_away(slot, &site) {
                         return Err(SetStateError::new(cause, ConnState::Active(owner)));
                     }
-                    self.table.move_to(slot, peer, channel, site.most);
+                    self.table.move_to(slot, Destination { peer, channel, most: site.most });
                 }
                 Ok(StateChange { id, private: None, evicted: None })
             }
@@ -91,10 +92,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                         return Ok(StateChange { id, private, evicted: Some(evicted) });
                     }
                 }
+                let to = Destination { peer, channel, most: site.most };
                 let mut private = new;
                 let tick = self.clock.advance(now);
                 let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-                let gone = self.give_back(tick, slot, Some((peer, channel, site.most)), &mut private, until);
+                let gone = self.give_back(tick, slot, Some(to), &mut private, until);
                 let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
                 Ok(StateChange { id, private, evicted })
             }

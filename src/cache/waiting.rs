@@ -10,6 +10,7 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner};
+use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::At;
 use crate::table::lists::NONE;
@@ -97,6 +98,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(Requested::Reuse(found));
         }
         let site = self.site_of(peer);
+        let to = Destination { peer, channel, most: site.most };
         // Whether the next grant would look in vain whether a connection may be opened: the peer's limits forbid it.
         let mut has_no_room = false;
         if !self.comes_after_others(since, &site) {
@@ -104,7 +106,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 self.clock = clock;
                 let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
                 self.stats.missed += 1;
-                let place = self.give_place(since, peer, channel, site.most, owner, until);
+                let place = self.give_place(since, to, owner, until);
                 return Ok(Requested::Open { place, evicted });
             }
             has_no_room = self.is_room_in_all();
@@ -113,7 +115,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(RequestError::LineFull { max_waiting });
         }
         self.clock = clock;
-        let waiter = self.table.wait((peer, channel, site.most), owner, since, end, has_no_room);
+        let waiter = self.table.wait(to, owner, since, end, has_no_room);
         self.stats.missed += 1;
         self.stats.waited += 1;
         debug!(target: "conncache", "event=wait waiter={waiter} peer={peer} channel={channel} owner={}", owner.0);
@@ -132,7 +134,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());
             return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
-        match self.take_in(now, conn, &place.peer, place.channel, place.owner, 0) {
+        // As long as the place is held, the peer is known.
+        let to = Destination { peer: &place.peer, channel: place.channel, most: 0 };
+        match self.take_in(now, conn, to, place.owner) {
             Ok(id) => {
                 self.end_place(&place);
                 Ok(id)
@@ -202,7 +206,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let site = self.table.buckets.site_of(peer);
         let site = site.map_or(Site::new(most), |site| *self.table.buckets.sites.get(site));
         let place = match self.room(now, &site, peer, Some(channel)) {
-            Some(None) => Some(self.give_place(now, peer, channel, most, owner, until)),
+            Some(None) => Some(self.give_place(now, Destination { peer, channel, most }, owner, until)),
             _ => None,
         };
         Ok((place, evicted))

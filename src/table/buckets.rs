@@ -33,6 +33,14 @@ pub(crate) struct Bucket {
     links: Links,
 }
 
+/// Where a connection leads: what its bucket is found by, and how many connections may lead there if the peer is new.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) channel: ChannelBindingId,
+    pub(crate) most: u32,
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct More {
     /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
@@ -122,19 +130,19 @@ impl Buckets {
     }
 
     /// The bucket of this peer and channel, new if there is none. It has to be given a connection, a place or a line, or
-    /// [released](Buckets::release_if_empty). `most` is how many connections may lead to a peer that is new here.
-    pub(crate) fn find_or_add(&mut self, peer: &Peer, channel: ChannelBindingId, most: u32) -> u32 {
-        if let Some(found) = self.find(peer, channel) {
+    /// [released](Buckets::release_if_empty).
+    pub(crate) fn find_or_add(&mut self, to: Destination<'_>) -> u32 {
+        if let Some(found) = self.find(to.peer, to.channel) {
             return found;
         }
         if self.buckets.len() > self.by_key.room() {
             self.make_room(2 * self.buckets.len());
         }
-        let site = self.site_of(peer).unwrap_or_else(|| self.sites.add(most));
+        let site = self.site_of(to.peer).unwrap_or_else(|| self.sites.add(to.most));
         self.sites.get_mut(site).buckets += 1;
         let added = self.buckets.insert(Bucket {
-            peer: peer.clone(),
-            channel,
+            peer: to.peer.clone(),
+            channel: to.channel,
             list: List::EMPTY,
             kept: 0,
             promised: 0,
@@ -142,7 +150,7 @@ impl Buckets {
             site,
             line: NONE,
             closed: None,
-            links: Links { newer: NONE, older: NONE },
+            links: Links::NONE,
         }) as u32;
         self.living.add(added);
         if self.more.len() <= added as usize {
@@ -309,6 +317,10 @@ mod tests {
         Buckets::new(0, Mixer::new(1))
     }
 
+    fn to(peer: &Peer, channel: u64) -> Destination<'_> {
+        Destination { peer, channel: ChannelBindingId(channel), most: 9 }
+    }
+
     #[test]
     fn buckets_are_found_by_the_whole_key_even_if_all_hashes_collide() {
         let peers: Vec<Peer> = (0..4).map(|i| Peer::direct("host", i).with_hash(42)).collect();
@@ -337,7 +349,7 @@ mod tests {
                         buckets.release_if_empty(bucket);
                     }
                     _ => {
-                        let bucket = buckets.find_or_add(&peers[peer], ChannelBindingId(channel), 9);
+                        let bucket = buckets.find_or_add(to(&peers[peer], channel));
                         buckets.get_mut(bucket).active = 1;
                         if known.is_none() {
                             naive.push((peer, channel, bucket, false));
@@ -361,7 +373,7 @@ mod tests {
         let longest = |mixer: Mixer, channels: &[u64]| {
             let (peer, mut buckets) = (Peer::direct("host", 1), Buckets::new(0, mixer));
             for &channel in channels {
-                let bucket = buckets.find_or_add(&peer, ChannelBindingId(channel), 9);
+                let bucket = buckets.find_or_add(to(&peer, channel));
                 buckets.get_mut(bucket).active = 1;
             }
             assert!(buckets.by_key.room() >= 1_000);

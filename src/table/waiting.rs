@@ -5,7 +5,7 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::state::Owner;
 use crate::table::Table;
-use crate::table::buckets::Bucket;
+use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Request};
 use crate::table::lists::NONE;
@@ -41,13 +41,13 @@ impl<C> Table<C> {
     /// Puts a new request into its line. `has_no_room`: nobody else waits for this peer, which has no room.
     pub(crate) fn wait(
         &mut self,
-        (peer, channel, most): (&Peer, ChannelBindingId, u32),
+        to: Destination<'_>,
         owner: Owner,
         since: Tick,
         until: Tick,
         has_no_room: bool,
     ) -> WaiterId {
-        let bucket = self.buckets.find_or_add(peer, channel, most);
+        let bucket = self.buckets.find_or_add(to);
         let request = self.lines.add(owner, since, until);
         self.enter(bucket, request, false);
         if !has_no_room {
@@ -114,8 +114,8 @@ impl<C> Table<C> {
     }
 
     /// Gives a place to a request that is in no line.
-    pub(crate) fn take_place(&mut self, peer: &Peer, channel: ChannelBindingId, most: u32, request: u32, end: Tick) {
-        let bucket = self.buckets.find_or_add(peer, channel, most);
+    pub(crate) fn take_place(&mut self, to: Destination<'_>, request: u32, end: Tick) {
+        let bucket = self.buckets.find_or_add(to);
         self.count_place(bucket);
         self.lines.take_place(request, bucket, end);
     }
@@ -148,7 +148,7 @@ impl<C> Table<C> {
     /// Puts a request that has a place back into its line: the bucket whose line that is.
     pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) -> u32 {
         // As long as it has its place, the peer is known.
-        let bucket = self.buckets.find_or_add(peer, channel, 0);
+        let bucket = self.buckets.find_or_add(Destination { peer, channel, most: 0 });
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
         self.enter(bucket, request, true);
         // This looks at the site again.
@@ -235,7 +235,7 @@ impl<C> Table<C> {
         self.buckets.close(bucket, reason);
         self.buckets.sites.look_again(site);
         if line != NONE {
-            let fresh = self.buckets.find_or_add(&peer, channel, 0);
+            let fresh = self.buckets.find_or_add(Destination { peer: &peer, channel, most: 0 });
             self.buckets.get_mut(fresh).line = line;
             self.lines.line_mut(line).bucket = fresh;
         }
