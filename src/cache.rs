@@ -99,8 +99,6 @@ pub struct Cache<C: Connection, P: Policy> {
     /// is probed.
     pub(crate) probe_after: u64,
     pub(crate) oldest_first: bool,
-    /// How often connections served their own lines since one was closed to make room for another peer's.
-    pub(crate) passes: u32,
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {

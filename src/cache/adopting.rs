@@ -84,7 +84,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn times_of(&self, history: &History, clock: &Clock, jitter: &mut Jitter) -> (Tick, Tick) {
         // Nothing is opened in the future.
         let opened = clock.tick(history.opened).min(clock.latest());
-        let fixed = history.lifetime_end.map_or(Tick::NEVER, |end| clock.tick(end));
+        let fixed = clock.end(history.lifetime_end);
         let is_ours = history.cache == self.tokens.serial();
         (opened, if is_ours { fixed } else { self.lifetime_end(opened, jitter).min(fixed) })
     }

@@ -184,14 +184,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         owner: Owner,
         dead: u32,
     ) -> Option<Found> {
-        if let Some(slot) = self.find(now, peer, channel, dead) {
-            match self.widen(slot) {
-                Ok(()) => return Some(self.hand_out_past_others(now, slot, owner)),
-                Err(fault) => drop(self.evict_faulty(slot, fault)),
-            }
-        }
-        self.stats.missed += 1;
-        None
+        let found = self.find(now, peer, channel, dead).and_then(|slot| self.made_ready(slot));
+        self.stats.missed += u64::from(found.is_none());
+        found.map(|slot| self.hand_out_past_others(now, slot, owner))
     }
 
     #[inline(always)]
@@ -206,7 +201,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(StateError::AlreadyInactive);
         }
         let tick = self.clock.advance(now);
-        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+        let until = self.clock.end(until);
         // Looked up again: what is known of it from before the clock moved is forgotten by the compiler.
         let record = self.table.at(id.slot());
         let home = self.table.buckets.get(record.bucket);
@@ -323,11 +318,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a connection about to become inactive here, where so many wait, has to make room for others who wait. If
     /// nobody waits here, it makes room when it comes to that, unless it was handed out too often before it did.
     fn has_to_yield(&mut self, bucket: u32, waiting: u32) -> bool {
-        if waiting == 0 && !self.table.is_quantum_over(bucket, self.passes) {
+        if waiting == 0 && !self.table.is_quantum_over(bucket) {
             return false;
         }
         let Rules { max_connections, max_connecting_per_peer, .. } = self.rules;
-        self.table.has_to_yield(bucket, max_connections, max_connecting_per_peer, &mut self.passes)
+        self.table.has_to_yield(bucket, max_connections, max_connecting_per_peer)
     }
 
     /// Until when the policy would keep the connection, there or where it is recorded.

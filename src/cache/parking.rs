@@ -59,7 +59,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             None => (since, 1, false, self.lifetime_end(since, &mut jitter)),
         };
-        let until = options.until.map_or(Tick::NEVER, |until| clock.tick(until));
+        let until = clock.end(options.until);
         let closed = options.history.as_ref().and_then(|history| {
             let hung_up = history.read_closed.then_some(Reason::HungUp);
             hung_up.or_else(|| self.closed_since(history, peer, channel))

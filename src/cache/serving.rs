@@ -15,7 +15,7 @@ use crate::table::lines::At;
 use crate::table::lists::NONE;
 use crate::table::record::Standing;
 use crate::waiting::{Grant, Granted, Place, WaiterId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// For how long a place is held for a request without a time of its own.
 const PLACE_TIME: Duration = Duration::from_secs(30);
@@ -24,20 +24,22 @@ pub(super) const MOST_LOOKS: u32 = 16;
 /// A connection that was promised to a request, and until when the policy keeps it without.
 type Broken = (u32, Result<Tick, Reason>);
 
+/// A request that was granted something.
+struct Asked {
+    waiter: WaiterId,
+    owner: Owner,
+    peer: Peer,
+    channel: ChannelBindingId,
+    waited: Duration,
+}
+
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Gives a new request a place.
-    pub(super) fn give_place(
-        &mut self,
-        since: Tick,
-        to: Destination<'_>,
-        owner: Owner,
-        until: Option<Instant>,
-    ) -> Place {
-        let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+    pub(super) fn give_place(&mut self, since: Tick, to: Destination<'_>, owner: Owner, until: Tick) -> Place {
         let request = self.table.lines.add(owner, since, until);
-        let end = if until == Tick::NEVER { since.after(PLACE_TIME) } else { until };
+        let end = place_end(since, until);
         self.table.take_place(to, request, end);
-        self.place(self.table.lines.id(request), to.peer, to.channel, owner, end)
+        self.place_of(request, end)
     }
 
     /// Whether a request waits that `grant` can do something for, as far as is known without looking.
@@ -52,11 +54,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
     }
 
-    /// Whether there is a connection to reuse in this bucket; hands it out.
-    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
-        let slot = self.find_in(now, bucket, 0)?;
+    /// Registers an inactive connection that was found fit for writing, too, if it isn't; evicts it if that fails.
+    pub(super) fn made_ready(&mut self, slot: u32) -> Option<u32> {
         match self.widen(slot) {
-            Ok(()) => Some(self.hand_out_past_others(now, slot, owner)),
+            Ok(()) => Some(slot),
             Err(fault) => {
                 drop(self.evict_faulty(slot, fault));
                 None
@@ -64,38 +65,30 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
+    /// Whether there is a connection to reuse in this bucket; hands it out.
+    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
+        let slot = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot))?;
+        Some(self.hand_out_past_others(now, slot, owner))
+    }
+
     /// Makes an inactive connection, found fit, active for somebody who isn't in line. Those who wait elsewhere may have
     /// been passed over by that.
     pub(super) fn hand_out_past_others(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         if self.table.lines.waiting() > 0 {
-            let (bucket, most) = (self.table.at(slot).bucket, self.rules.max_connections);
-            self.table.pass_over(bucket, most, &mut self.passes);
+            self.table.pass_over(self.table.at(slot).bucket, self.rules.max_connections);
         }
         self.hand_out(now, slot, owner)
     }
 
-    pub(super) fn place(
-        &self,
-        waiter: WaiterId,
-        peer: &Peer,
-        channel: ChannelBindingId,
-        owner: Owner,
-        end: Tick,
-    ) -> Place {
-        let (cache, until) = (self.tokens.serial(), self.clock.instant(end));
-        Place { waiter, cache, peer: peer.clone(), channel, owner, until }
-    }
-
-    /// The request whose place this is, as long as it is held.
-    pub(super) fn held(&self, place: &Place) -> Option<u32> {
-        let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.serial())?;
-        matches!(request.at, At::Place(_)).then_some(place.waiter.slot)
+    /// Whether this place is held here.
+    pub(super) fn is_held(&self, place: &Place) -> bool {
+        let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.serial());
+        request.is_some_and(|request| matches!(request.at, At::Place(_)))
     }
 
     pub(super) fn end_place(&mut self, place: &Place) {
-        if let Some(request) = self.held(place) {
-            self.table.leave_place(request);
-            self.table.forget(request);
+        if self.is_held(place) {
+            self.table.end(place.waiter.slot);
         }
     }
 
@@ -103,33 +96,24 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
         let (bucket, before) = (self.table.lines.line(line).bucket, self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket, 0);
-        let found = found.and_then(|slot| match self.widen(slot) {
-            Ok(()) => Some(slot),
-            Err(fault) => {
-                drop(self.evict_faulty(slot, fault));
-                None
-            }
-        });
-        let broken = found.filter(|&slot| !self.is_promised(slot)).and_then(|_| self.broken_promise(bucket));
+        let found = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot));
+        let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.drop_first_ready();
         if found.is_none() && self.table.len() < before {
             self.table.look_at_line(bucket);
         }
         let slot = found?;
         let request = self.table.lines.head(line)?;
-        let (peer, channel, owner, since) = self.asked(request);
-        let waiter = self.table.lines.id(request);
-        self.table.step_out(request);
-        self.table.forget(request);
+        let asked = self.asked(now, request);
+        self.table.end(request);
         if self.table.waiting_in(bucket) > 0 {
             self.table.look_at_line(bucket);
         }
-        let found = self.hand_out(now, slot, owner);
+        let found = self.hand_out(now, slot, asked.owner);
         if let Some(broken) = broken {
             self.end_promise(broken);
         }
-        Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted: Granted::Reuse(found) })
+        Some(asked.gets(Granted::Reuse(found)))
     }
 
     /// Serves the line of this site whose turn it is by a place.
@@ -139,83 +123,82 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return None;
         }
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let it = sites.get(site);
         let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
             let asked = lines.line(line);
-            Some((line, self.room(now, it, &asked.peer, Some(asked.channel))?))
+            Some((line, self.room(now, sites.get(site), &asked.peer, Some(asked.channel))?))
         })?;
-        let request = lines.head(line)?;
-        let (waiter, until) = (lines.id(request), lines.at(request).until);
-        let (peer, channel, owner, since) = self.asked(request);
-        let end = if until == Tick::NEVER { now.after(PLACE_TIME) } else { until };
-        let place = self.place(waiter, &peer, channel, owner, end);
+        let (request, bucket) = (lines.head(line)?, lines.line(line).bucket);
+        let end = place_end(now, lines.at(request).until);
         // The host's code may panic: then it is still this site's turn.
         self.table.buckets.sites.look_again(site);
-        let bucket = self.table.lines.line(line).bucket;
-        let with_its_promise =
-            victim.is_some_and(|(slot, _)| self.is_promised(slot) && self.table.at(slot).bucket == bucket);
-        let broken = if with_its_promise { None } else { self.broken_promise(bucket) };
+        let broken = self.broken_promise(bucket, victim.map(|(slot, _)| slot));
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
         self.table.take_turn(request, end);
         if let Some(broken) = broken {
             self.end_promise(broken);
         }
-        let granted = Granted::Open { place, evicted };
-        Some(Grant { waiter, owner, peer, channel, waited: now.since(since), granted })
+        let place = self.place_of(request, end);
+        Some(self.asked(now, request).gets(Granted::Open { place, evicted }))
     }
 
-    /// Takes a request out, wherever it is.
-    pub(super) fn end_request(&mut self, now: Tick, request: u32, granted: Granted<C>) -> Grant<C> {
-        let (peer, channel, owner, since) = self.asked(request);
-        let waiter = self.table.lines.id(request);
-        match self.table.lines.at(request).at {
-            At::Line(_) => self.step_out(request),
-            At::Place(_) => self.table.leave_place(request),
-        }
-        self.table.forget(request);
-        Grant { waiter, owner, peer, channel, waited: now.since(since), granted }
+    /// Ends a request and tells so.
+    pub(super) fn end_with(&mut self, now: Tick, request: u32, granted: Granted<C>) -> Grant<C> {
+        let asked = self.asked(now, request);
+        self.end(request);
+        asked.gets(granted)
     }
 
-    pub(super) fn asked(&self, request: u32) -> (Peer, ChannelBindingId, Owner, Tick) {
-        let it = self.table.lines.at(request);
-        let (peer, channel) = match it.at {
-            At::Line(line) => (&self.table.lines.line(line).peer, self.table.lines.line(line).channel),
-            At::Place(bucket) => (&self.table.buckets.get(bucket).peer, self.table.buckets.get(bucket).channel),
+    /// Ends a request, wherever it is. What was promised to it is for others.
+    pub(super) fn end(&mut self, request: u32) {
+        let broken = match self.table.lines.at(request).at {
+            At::Line(line) => match self.table.lines.line(line).bucket {
+                NONE => None,
+                bucket => self.broken_promise(bucket, None),
+            },
+            At::Place(_) => None,
         };
-        (peer.clone(), channel, it.owner, it.since)
-    }
-
-    /// Takes a request out of its line. What was promised to it is for others.
-    pub(super) fn step_out(&mut self, request: u32) {
-        let At::Line(line) = self.table.lines.at(request).at else { unreachable!("it waits") };
-        let bucket = self.table.lines.line(line).bucket;
-        let broken = if bucket == NONE { None } else { self.broken_promise(bucket) };
-        self.table.step_out(request);
+        self.table.end(request);
         if let Some(broken) = broken {
             self.end_promise(broken);
         }
     }
 
+    /// The place of a request that has one.
+    fn place_of(&self, request: u32, end: Tick) -> Place {
+        let (waiter, cache, owner) =
+            (self.table.lines.id(request), self.tokens.serial(), self.table.lines.at(request).owner);
+        let (peer, channel) = self.table.asked_for(request);
+        Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
+    }
+
+    /// All of a request's grant but what it gets.
+    fn asked(&self, now: Tick, request: u32) -> Asked {
+        let (it, (peer, channel)) = (self.table.lines.at(request), self.table.asked_for(request));
+        let (waiter, waited) = (self.table.lines.id(request), now.since(it.since));
+        Asked { waiter, owner: it.owner, peer: peer.clone(), channel, waited }
+    }
+
     /// Has everybody in the line of this bucket refused.
-    pub(crate) fn refuse_line(&mut self, bucket: u32) {
+    pub(super) fn refuse_line(&mut self, bucket: u32) {
         while let Some(broken) = self.promise_beyond(bucket, 0) {
             self.end_promise(broken);
         }
         self.table.refuse_line(bucket);
     }
 
-    pub(super) fn is_promised(&self, slot: u32) -> bool {
-        self.table.at(slot).flags.standing == Standing::Promised
-    }
-
-    /// The promise that is broken when one of those leaves who wait in this bucket.
-    pub(super) fn broken_promise(&mut self, bucket: u32) -> Option<Broken> {
-        self.promise_beyond(bucket, self.table.waiting_in(bucket) - 1)
+    /// The promise that is broken when one of those leaves who wait in this bucket: none if the connection that leaves
+    /// with it was promised there.
+    fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
+        let with = with.map(|slot| self.table.at(slot));
+        match with.is_some_and(|it| it.flags.standing == Standing::Promised && it.bucket == bucket) {
+            true => None,
+            false => self.promise_beyond(bucket, self.table.waiting_in(bucket) - 1),
+        }
     }
 
     /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
     /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
-    pub(super) fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
+    fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
         let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let candidate = Candidate {
@@ -231,7 +214,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// A connection that was kept for those who wait is for whoever comes, if the policy keeps it.
-    pub(super) fn end_promise(&mut self, (slot, kept): Broken) {
+    fn end_promise(&mut self, (slot, kept): Broken) {
         match kept {
             Ok(until) => {
                 self.table.end_promise(slot, until);
@@ -240,4 +223,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Err(reason) => self.table.condemn(slot, reason),
         }
     }
+}
+
+impl Asked {
+    fn gets<C>(self, granted: Granted<C>) -> Grant<C> {
+        let Asked { waiter, owner, peer, channel, waited } = self;
+        Grant { waiter, owner, peer, channel, waited, granted }
+    }
+}
+
+/// Until when a place is held that was given at this time to a request with this end.
+fn place_end(given: Tick, until: Tick) -> Tick {
+    if until == Tick::NEVER { given.after(PLACE_TIME) } else { until }
 }

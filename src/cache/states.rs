@@ -9,7 +9,6 @@ use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::state::{ConnId, ConnState, Owner};
 use crate::table::buckets::Destination;
-use crate::table::clock::Tick;
 use crate::table::record::{Remarks, State};
 use crate::table::sites::{Site, UNLIMITED};
 use std::any::Any;
@@ -95,7 +94,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let to = Destination { peer, channel, most: site.most };
                 let mut private = new;
                 let tick = self.clock.advance(now);
-                let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
+                let until = self.clock.end(until);
                 let gone = self.give_back(tick, slot, Some(to), &mut private, until);
                 let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
                 Ok(StateChange { id, private, evicted })

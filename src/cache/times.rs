@@ -25,8 +25,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.slot_of(id).ok_or(NotFound)?;
         match self.table.at(slot).state() {
             State::Active { .. } => {
-                let until = until.map_or(Tick::NEVER, |until| self.clock.tick(until));
-                self.table.set_time(slot, until);
+                self.table.set_time(slot, self.clock.end(until));
                 Ok(())
             }
             State::Inactive { .. } => Err(NotFound),

@@ -11,7 +11,6 @@ use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner};
 use crate::table::buckets::Destination;
-use crate::table::clock::Tick;
 use crate::table::lines::At;
 use crate::table::lists::NONE;
 use crate::table::record::State;
@@ -86,8 +85,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let mut clock = self.clock;
         let since = clock.advance(now);
-        let end = until.map_or(Tick::NEVER, |until| clock.tick(until));
-        if end <= since {
+        let until = clock.end(until);
+        if until <= since {
             return Err(RequestError::TimedOut);
         }
         let bucket = self.table.buckets.find(peer, channel);
@@ -115,7 +114,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(RequestError::LineFull { max_waiting });
         }
         self.clock = clock;
-        let waiter = self.table.wait(to, owner, since, end, has_no_room);
+        let waiter = self.table.wait(to, owner, since, until, has_no_room);
         self.stats.missed += 1;
         self.stats.waited += 1;
         debug!(target: "conncache", "event=wait waiter={waiter} peer={peer} channel={channel} owner={}", owner.0);
@@ -130,7 +129,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`Cause::PlaceGone`]. Otherwise the place comes back, too: [give it up](Cache::give_up), or it is held until its
     /// time is over. A place of another cache comes back with [`Cause::PlaceGone`].
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
-        if self.held(&place).is_none() {
+        if !self.is_held(&place) {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());
             return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
@@ -170,8 +169,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`NotFound`] if the place's time was over, or if it is another cache's: there it is held until its time is over.
     /// Nothing has changed.
     pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
-        let request = self.held(&place).ok_or(NotFound)?;
-        let bucket = self.table.put_back(&place.peer, place.channel, request);
+        if !self.is_held(&place) {
+            return Err(NotFound);
+        }
+        let bucket = self.table.put_back(place.waiter.slot);
         if self.draining {
             self.refuse_line(bucket);
         }
@@ -206,7 +207,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let site = self.table.buckets.site_of(peer);
         let site = site.map_or(Site::new(most), |site| *self.table.buckets.sites.get(site));
         let place = match self.room(now, &site, peer, Some(channel)) {
-            Some(None) => Some(self.give_place(now, Destination { peer, channel, most }, owner, until)),
+            Some(None) => Some(self.give_place(now, Destination { peer, channel, most }, owner, self.clock.end(until))),
             _ => None,
         };
         Ok((place, evicted))
@@ -234,12 +235,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
         if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
-            let grant = self.end_request(now, request, Granted::TimedOut);
+            let grant = self.end_with(now, request, Granted::TimedOut);
             self.stats.timed_out += 1;
             return Some(grant);
         }
         if let Some(request) = self.table.lines.first_refused() {
-            return Some(self.end_request(now, request, Granted::Refused));
+            return Some(self.end_with(now, request, Granted::Refused));
         }
         for _ in 0..MOST_LOOKS {
             if let Some(line) = self.table.lines.first_ready() {
@@ -269,8 +270,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
         match self.table.lines.get(waiter).map(|request| request.at) {
             Some(At::Line(_)) => {
-                self.step_out(waiter.slot);
-                self.table.forget(waiter.slot);
+                self.end(waiter.slot);
                 Ok(())
             }
             Some(At::Place(_)) | None => Err(NotFound),

@@ -84,6 +84,11 @@ impl Clock {
         })
     }
 
+    /// The tick of a deadline, if there is one.
+    pub(crate) fn end(&self, until: Option<Instant>) -> Tick {
+        until.map_or(Tick::NEVER, |until| self.tick(until))
+    }
+
     /// The latest tick seen.
     pub(crate) fn latest(&self) -> Tick {
         self.latest

@@ -135,8 +135,7 @@ impl Lines {
 
     /// Takes a request out of its line.
     #[inline]
-    pub(crate) fn step_out(&mut self, request: u32) {
-        let At::Line(line) = self.at(request).at else { unreachable!("it waits") };
+    pub(crate) fn step_out(&mut self, request: u32, line: u32) {
         let it = &mut self.lines[line as usize];
         it.list.remove(&mut self.requests, request);
         if it.bucket != NONE {
@@ -159,9 +158,9 @@ impl Lines {
 
     /// Forgets a request that is in no line.
     #[inline]
-    pub(crate) fn remove(&mut self, request: u32) -> Request {
+    pub(crate) fn remove(&mut self, request: u32) {
         self.deadlines.remove(request);
-        self.requests.remove(request as usize)
+        self.requests.remove(request as usize);
     }
 
     /// Who is first in this line.

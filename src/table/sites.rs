@@ -47,11 +47,13 @@ pub(crate) struct Sites {
     sites: Slab<Site>,
     /// Those that have waiting requests and may have room for a connection, the one whose turn it is being the oldest.
     queue: List,
+    /// How often connections have served their own lines since one was closed to make room for another peer's.
+    pub(crate) passes: u32,
 }
 
 impl Sites {
     pub(crate) fn with_capacity(sites: usize) -> Sites {
-        Sites { sites: Slab::with_capacity(sites), queue: List::EMPTY }
+        Sites { sites: Slab::with_capacity(sites), queue: List::EMPTY, passes: 0 }
     }
 
     pub(crate) fn add(&mut self, most: u32) -> u32 {

@@ -7,7 +7,7 @@ use crate::state::Owner;
 use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
-use crate::table::lines::{At, Request};
+use crate::table::lines::At;
 use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
 use crate::waiting::WaiterId;
@@ -75,9 +75,8 @@ impl<C> Table<C> {
     }
 
     /// Takes a request out of its line. Its bucket may go; the request is nowhere then.
-    pub(crate) fn step_out(&mut self, request: u32) {
-        let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
-        self.lines.step_out(request);
+    fn step_out(&mut self, request: u32, line: u32) {
+        self.lines.step_out(request, line);
         let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
         if bucket == NONE {
             // Refused as a whole: its site doesn't know it any more.
@@ -92,9 +91,21 @@ impl<C> Table<C> {
         }
     }
 
-    /// Forgets a request that is in no line and has no place.
-    pub(crate) fn forget(&mut self, request: u32) -> Request {
-        self.lines.remove(request)
+    /// Ends a request, wherever it is.
+    pub(crate) fn end(&mut self, request: u32) {
+        match self.lines.at(request).at {
+            At::Line(line) => self.step_out(request, line),
+            At::Place(bucket) => self.free_place(bucket),
+        }
+        self.lines.remove(request);
+    }
+
+    /// What a request is for.
+    pub(crate) fn asked_for(&self, request: u32) -> (&Peer, ChannelBindingId) {
+        match self.lines.at(request).at {
+            At::Line(line) => (&self.lines.line(line).peer, self.lines.line(line).channel),
+            At::Place(bucket) => (&self.buckets.get(bucket).peer, self.buckets.get(bucket).channel),
+        }
     }
 
     /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
@@ -103,7 +114,7 @@ impl<C> Table<C> {
         let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
         let waiting = self.lines.line(line).waiting;
         self.count_place(bucket);
-        self.step_out(request);
+        self.step_out(request, line);
         self.lines.take_place(request, bucket, end);
         if waiting > 1 {
             let turns = &mut self.buckets.sites.get_mut(site).turns;
@@ -129,11 +140,6 @@ impl<C> Table<C> {
     }
 
     /// Takes the place of a request away. Its bucket may go; the request is nowhere then.
-    pub(crate) fn leave_place(&mut self, request: u32) {
-        let At::Place(bucket) = self.lines.at(request).at else { unreachable!("it has a place") };
-        self.free_place(bucket);
-    }
-
     fn free_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places -= 1;
         let at = self.buckets.get(bucket).site;
@@ -146,10 +152,11 @@ impl<C> Table<C> {
     }
 
     /// Puts a request that has a place back into its line: the bucket whose line that is.
-    pub(crate) fn put_back(&mut self, peer: &Peer, channel: ChannelBindingId, request: u32) -> u32 {
-        // As long as it has its place, the peer is known.
-        let bucket = self.buckets.find_or_add(Destination { peer, channel, most: 0 });
+    pub(crate) fn put_back(&mut self, request: u32) -> u32 {
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
+        let (peer, channel) = (self.buckets.get(old).peer.clone(), self.buckets.get(old).channel);
+        // As long as it has its place, the peer is known.
+        let bucket = self.buckets.find_or_add(Destination { peer: &peer, channel, most: 0 });
         self.enter(bucket, request, true);
         // This looks at the site again.
         self.free_place(old);
@@ -244,37 +251,37 @@ impl<C> Table<C> {
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
     /// instead, which was passed over often enough. That one is the next to open a connection then.
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32, passes: &mut u32) -> bool {
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() >= most;
-        full && self.yields_to_peer(bucket, most_connecting, passes) || self.yields_to_channel(bucket, full)
+        full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, full)
     }
 
     /// Counts a service to somebody who asked before those had their turns who wait elsewhere.
-    pub(crate) fn pass_over(&mut self, bucket: u32, most: usize, passes: &mut u32) {
+    pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
         let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
-        *passes += u32::from(full && self.buckets.sites.first_but(site).is_some());
+        self.buckets.sites.passes += u32::from(full && self.buckets.sites.first_but(site).is_some());
         let it = self.buckets.sites.get_mut(site);
         it.passes += u32::from(it.waiting > 0 && (full || it.is_full()));
     }
 
     /// Whether those who wait elsewhere were passed over often enough.
-    pub(crate) fn is_quantum_over(&self, bucket: u32, passes: u32) -> bool {
-        passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
+    pub(crate) fn is_quantum_over(&self, bucket: u32) -> bool {
+        self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
     }
 
     /// To another peer that has no connection, or two less than this one.
-    fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32, passes: &mut u32) -> bool {
+    fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
         let Some(other) = sites.first_but(site) else { return false };
-        *passes += 1;
-        if *passes <= QUANTUM {
+        sites.passes += 1;
+        if sites.passes <= QUANTUM {
             return false;
         }
         let (here, there) = (sites.get(site), sites.get(other));
         let may_open = !there.is_full() && there.connecting < most_connecting;
         if may_open && is_in_need(here.total, there.total) {
-            *passes = 0;
+            sites.passes = 0;
             sites.bring_forward(other);
             return true;
         }
