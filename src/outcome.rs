@@ -27,17 +27,6 @@ pub struct Found {
     pub private: PrivateData,
 }
 
-impl fmt::Debug for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Found")
-            .field("id", &self.id)
-            .field("inactive_for", &self.inactive_for)
-            .field("uses", &self.uses)
-            .field("private", &self.private.is_some())
-            .finish()
-    }
-}
-
 /// What an event means.
 #[must_use = "a rejected event is the host's, an active connection's has to be acted upon"]
 pub enum Handled<C> {
@@ -88,20 +77,6 @@ pub struct Entry<'a, C> {
     pub inactive_since: Option<Instant>,
 }
 
-impl<C> fmt::Debug for Entry<'_, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("id", &self.id)
-            .field("peer", &self.peer)
-            .field("channel", &self.channel.0)
-            .field("state", &self.state)
-            .field("uses", &self.uses)
-            .field("opened", &self.opened)
-            .field("inactive_since", &self.inactive_since)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A connection that has left the cache. It is the host's now, and no longer registered. Drop it to close it, or send
 /// the protocol's last words first (such as TLS's close_notify).
 #[must_use = "dropping it closes the connection; do so explicitly"]
@@ -130,22 +105,6 @@ pub struct Evicted<C> {
     pub error: Option<io::Error>,
 }
 
-impl<C> fmt::Debug for Evicted<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Evicted")
-            .field("id", &self.id)
-            .field("reason", &self.reason)
-            .field("peer", &self.peer)
-            .field("channel", &self.channel.0)
-            .field("private", &self.private.is_some())
-            .field("history", &self.history)
-            .field("inactive_since", &self.inactive_since)
-            .field("words", &self.words)
-            .field("error", &self.error)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A connection handed out for good by [`take`](crate::Cache::take), registered under the host's token. Write at once.
 #[must_use = "dropping it closes the connection without deregistering it"]
 #[non_exhaustive]
@@ -158,16 +117,6 @@ pub struct Taken<C> {
     pub private: PrivateData,
     /// Its age and uses. Give it back in [`ParkOptions::history`], or they start again.
     pub history: History,
-}
-
-impl<C> fmt::Debug for Taken<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Taken")
-            .field("inactive_for", &self.inactive_for)
-            .field("private", &self.private.is_some())
-            .field("history", &self.history)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What [`park`](crate::Cache::park) is told about a connection besides where it leads. By default it is a connection
@@ -204,16 +153,6 @@ impl ParkOptions {
     }
 }
 
-impl fmt::Debug for ParkOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParkOptions")
-            .field("private", &self.private.is_some())
-            .field("until", &self.until)
-            .field("history", &self.history)
-            .finish()
-    }
-}
-
 /// The id of a connection that was parked, and what had to make room for it.
 #[must_use = "an evicted connection is the host's now"]
 #[non_exhaustive]
@@ -222,12 +161,6 @@ pub struct Parked<C> {
     pub id: ConnId,
     /// A connection that had to go because of a limit.
     pub evicted: Option<Evicted<C>>,
-}
-
-impl<C> fmt::Debug for Parked<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parked").field("id", &self.id).field("evicted", &self.evicted).finish()
-    }
 }
 
 /// What [`set_connection_state`](crate::Cache::set_connection_state) changed besides the state.
@@ -242,14 +175,32 @@ pub struct StateChange<C> {
     pub evicted: Option<Evicted<C>>,
 }
 
-impl<C> fmt::Debug for StateChange<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateChange")
-            .field("id", &self.id)
-            .field("private", &self.private.is_some())
-            .field("evicted", &self.evicted)
-            .finish()
-    }
+/// `Debug` that asks none of the connections, and doesn't show private data. A field is shown as what follows its name,
+/// if anything does.
+macro_rules! show {
+    ($($type:ident $(<$($parameter:tt),+>)? { $($field:ident $(: $shown:expr)?),+ }.$finish:ident();)+) => {$(
+        impl$(<$($parameter),+>)? fmt::Debug for $type$(<$($parameter),+>)? {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let $type { $($field,)+ .. } = self;
+                $($(let $field = &$shown;)?)+
+                f.debug_struct(stringify!($type))$(.field(stringify!($field), $field))+.$finish()
+            }
+        }
+    )+};
+}
+
+pub(crate) use show;
+
+show! {
+    Found { id, inactive_for, uses, private: private.is_some() }.finish();
+    Entry<'a, C> { id, peer, channel: channel.0, state, uses, opened, inactive_since }.finish_non_exhaustive();
+    Evicted<C> {
+        id, reason, peer, channel: channel.0, private: private.is_some(), history, inactive_since, words, error
+    }.finish_non_exhaustive();
+    Taken<C> { inactive_for, private: private.is_some(), history }.finish_non_exhaustive();
+    ParkOptions { private: private.is_some(), until, history }.finish();
+    Parked<C> { id, evicted }.finish();
+    StateChange<C> { id, private: private.is_some(), evicted }.finish();
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The vocabulary of requests that wait for a connection.
 
 use crate::channel::ChannelBindingId;
-use crate::outcome::{Evicted, Found};
+use crate::outcome::{Evicted, Found, show};
 use crate::peer::Peer;
 use crate::state::Owner;
 use std::error::Error;
@@ -119,17 +119,8 @@ pub struct Grant<C> {
     pub granted: Granted<C>,
 }
 
-impl<C> fmt::Debug for Grant<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant")
-            .field("waiter", &self.waiter)
-            .field("owner", &self.owner)
-            .field("peer", &self.peer)
-            .field("channel", &self.channel.0)
-            .field("waited", &self.waited)
-            .field("granted", &self.granted)
-            .finish()
-    }
+show! {
+    Grant<C> { waiter, owner, peer, channel: channel.0, waited, granted }.finish();
 }
 
 /// What a request gets.
