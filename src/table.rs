@@ -352,6 +352,11 @@ impl<C> Table<C> {
         self.ages.len(Standing::Kept) + self.ages.len(Standing::Promised) + self.ages.len(Standing::Condemned)
     }
 
+    /// How many are inactive in this bucket, if it is there.
+    pub(crate) fn inactive_in(&self, bucket: Option<u32>) -> usize {
+        bucket.map_or(0, |bucket| self.buckets.inactive(bucket) as usize)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }

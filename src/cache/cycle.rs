@@ -2,12 +2,11 @@
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
-use crate::cache::leaving::Gone;
 use crate::cache::rules::Rules;
 use crate::cache::watcher::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
-use crate::error::{Cause, InsertError, NotFound, StateError};
+use crate::error::{Cause, Fault, InsertError, NotFound, StateError};
 use crate::outcome::{Evicted, Found};
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy};
@@ -229,14 +228,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     #[cold]
     fn checkin_unusual(&mut self, now: Tick, slot: u32, until: Tick) -> Option<Evicted<C>> {
-        let gone = self.give_back(now, slot, None, &mut None, until)?;
-        Some(self.evict_faulty(gone.slot, gone.fault))
-    }
-
-    #[cold]
-    fn evict_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
-        let (slot, reason) = self.let_go(now, self.table.at(slot).bucket)?;
-        Some(self.evict(slot, reason))
+        self.give_back(now, slot, None, &mut None, until)
     }
 
     /// Makes an inactive connection, found fit, active.
@@ -263,18 +255,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
     pub(super) fn give_back(
         &mut self,
-        tick: Tick,
+        now: Tick,
         slot: u32,
         to: Option<Destination<'_>>,
         private: &mut PrivateData,
         until: Tick,
-    ) -> Option<Gone> {
-        let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
-        let (bucket, was_inactive) = (record.bucket, record.is_inactive());
-        let remarks = record.flags.remarks;
-        let is_known_well = !remarks.has(Remarks::UNCONNECTED.and(Remarks::READ_CLOSED)) && !EDGE_IS_EMULATED;
-        let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
-        let facts = Facts { closed, condemned: None, uses, lifetime_end, since: tick, until };
+    ) -> Option<Evicted<C>> {
+        let (bucket, was_inactive) = (self.table.at(slot).bucket, self.table.at(slot).is_inactive());
         let target = match to {
             None => Some(bucket),
             Some(to) => self.table.buckets.find(to.peer, to.channel),
@@ -283,18 +270,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(target) if self.table.lines.waiting() > 0 => self.table.unmatched_in(target, Some(slot)),
             _ => 0,
         };
-        let kept = match self.refused(tick, facts, waiting > 0) {
-            Some(reason) => Err((reason, None)),
-            None => if is_known_well { Ok(()) } else { self.look_once(slot) }
-                .and_then(|()| self.ask(slot, to, target, waiting, facts).map_err(|reason| (reason, None))),
-        };
-        let kept = kept.and_then(|until| {
-            match self.table.lines.waiting() > 0 && self.has_to_yield(target.unwrap_or(bucket), waiting) {
-                true => Err((Reason::MadeRoom, None)),
-                false => Ok(until),
-            }
-        });
-        let kept = kept.and_then(|until| self.narrow(slot).map(|()| until));
+        let kept = self.try_to_keep(now, slot, to, target, waiting, until);
         // From here on, nothing but the tables' own code until they are right again.
         if was_inactive {
             self.table.activate(slot, Owner(0));
@@ -307,12 +283,54 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         match kept {
             Ok(until) => {
                 let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-                self.table.deactivate(slot, tick, until, standing);
-                let bucket = if to.is_some() { self.table.at(slot).bucket } else { bucket };
-                self.make_room(tick, bucket).map(|(slot, reason)| Gone { slot, fault: (reason, None) })
+                self.table.deactivate(slot, now, until, standing);
+                self.make_room(now, slot)
             }
-            Err(fault) => Some(Gone { slot, fault }),
+            Err(fault) => Some(self.evict_faulty(slot, fault)),
         }
+    }
+
+    /// Until when a connection about to become inactive is kept, in the target bucket if that is there already. It is
+    /// registered as inactive ones are then.
+    fn try_to_keep(
+        &mut self,
+        now: Tick,
+        slot: u32,
+        to: Option<Destination<'_>>,
+        target: Option<u32>,
+        waiting: u32,
+        until: Tick,
+    ) -> Result<Tick, Fault> {
+        let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
+        let is_known_well =
+            !record.flags.remarks.has(Remarks::UNCONNECTED.and(Remarks::READ_CLOSED)) && !EDGE_IS_EMULATED;
+        let (bucket, was_inactive) = (record.bucket, record.is_inactive());
+        let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
+        let facts = Facts { closed, condemned: None, uses, lifetime_end, since: now, until };
+        if let Some(reason) = self.refused(facts, waiting > 0) {
+            return Err((reason, None));
+        }
+        if !is_known_well {
+            self.look_once(slot)?;
+        }
+        let home = self.table.buckets.get(bucket);
+        let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
+        let (itself, inactive) = (usize::from(was_inactive), self.table.inactive_in(target));
+        let candidate = Candidate {
+            now: self.clock.now().expect("the clock has been told"),
+            peer,
+            channel,
+            uses,
+            inactive: self.table.inactive() - itself,
+            inactive_to_peer: if target == Some(bucket) { inactive - itself } else { inactive },
+            waiting: waiting as usize,
+        };
+        let until = verdict(&mut self.policy, &self.clock, &candidate, until).map_err(|reason| (reason, None))?;
+        if self.table.lines.waiting() > 0 && self.has_to_yield(target.unwrap_or(bucket), waiting) {
+            return Err((Reason::MadeRoom, None));
+        }
+        self.narrow(slot)?;
+        Ok(until)
     }
 
     /// Whether a connection about to become inactive here, where so many wait, has to make room for others who wait. If
@@ -323,32 +341,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let Rules { max_connections, max_connecting_per_peer, .. } = self.rules;
         self.table.has_to_yield(bucket, max_connections, max_connecting_per_peer)
-    }
-
-    /// Until when the policy would keep the connection, there or where it is recorded.
-    fn ask(
-        &mut self,
-        slot: u32,
-        to: Option<Destination<'_>>,
-        target: Option<u32>,
-        waiting: u32,
-        facts: Facts,
-    ) -> Result<Tick, Reason> {
-        let record = self.table.at(slot);
-        let home = self.table.buckets.get(record.bucket);
-        let itself = usize::from(record.is_inactive());
-        let inactive = target.map_or(0, |at| self.table.buckets.inactive(at) as usize);
-        let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
-        let candidate = Candidate {
-            now: self.clock.now().expect("the clock has been told"),
-            peer,
-            channel,
-            uses: facts.uses,
-            inactive: self.table.inactive() - itself,
-            inactive_to_peer: if target == Some(record.bucket) { inactive - itself } else { inactive },
-            waiting: waiting as usize,
-        };
-        verdict(&mut self.policy, &self.clock, &candidate, facts.until)
     }
 }
 

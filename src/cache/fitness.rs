@@ -5,6 +5,7 @@ use crate::cache::rules::most_uses;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::Fault;
+use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
@@ -115,20 +116,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Why a connection can't become inactive, whatever the policy would say. One that somebody waits for is outside the
+    /// Why a connection can't become inactive now, whatever the policy would say. One that somebody waits for is outside the
     /// limits on inactive ones.
     #[inline]
-    pub(crate) fn refused(&self, now: Tick, facts: Facts, waited_for: bool) -> Option<Reason> {
-        let end = facts.lifetime_end.min(facts.until);
+    pub(crate) fn refused(&self, facts: Facts, waited_for: bool) -> Option<Reason> {
+        let (now, end) = (facts.since, facts.lifetime_end.min(facts.until));
         if facts.closed.is_none() && self.rules.allow(now, now, facts.uses, end) && (self.rules.keeps || waited_for) {
             return None;
         }
-        self.why_refused(now, facts, waited_for)
+        self.why_refused(facts, waited_for)
     }
 
     #[cold]
-    fn why_refused(&self, now: Tick, facts: Facts, waited_for: bool) -> Option<Reason> {
-        let barred = self.barred(now, facts);
+    fn why_refused(&self, facts: Facts, waited_for: bool) -> Option<Reason> {
+        let barred = self.barred(facts.since, facts);
         if waited_for {
             return barred;
         }
@@ -139,11 +140,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         })
     }
 
-    /// Enforces the limits on numbers after a connection became inactive; which one has to go. That is one at most: as
-    /// long as more are to go, each call names one of them.
-    #[inline]
-    pub(crate) fn make_room(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
-        if self.is_within(self.table.buckets.get(bucket).kept) { None } else { self.let_go(now, bucket) }
+    /// Enforces the limits on numbers after this connection became inactive. One at most has to go: as long as more are to
+    /// go, each call evicts one of them.
+    pub(crate) fn make_room(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
+        if self.is_within(self.table.bucket_of(slot).kept) { None } else { self.evict_surplus(now, slot) }
     }
 
     /// Whether all limits on numbers of inactive connections are met, with so many kept in the bucket concerned.
@@ -156,12 +156,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     #[cold]
-    pub(crate) fn let_go(&mut self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
-        self.surplus(now, bucket).or_else(|| {
+    pub(crate) fn evict_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
+        let bucket = self.table.at(slot).bucket;
+        let (slot, reason) = self.surplus(now, bucket).or_else(|| {
             self.condemn_surplus(bucket);
             let slot = self.table.ages.oldest(Standing::Condemned)?;
             Some((slot, self.unfit(slot, now)?))
-        })
+        })?;
+        Some(self.evict(slot, reason))
     }
 
     /// One that has run out or whose peer was closed goes before a healthy one, if the one too many can go by that.

@@ -14,12 +14,6 @@ use crate::table::record::{Record, Remarks, Rest};
 use log::{debug, warn};
 use std::time::Instant;
 
-/// A connection that has to go: one that isn't kept, or one that makes room.
-pub(crate) struct Gone {
-    pub(crate) slot: u32,
-    pub(crate) fault: Fault,
-}
-
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes a connection out of the table and counts it.
     pub(crate) fn leave(&mut self, slot: u32, reason: Reason) -> Left<C> {

@@ -74,7 +74,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             channel,
             uses,
             inactive: self.table.inactive(),
-            inactive_to_peer: bucket.map_or(0, |at| self.table.buckets.inactive(at) as usize),
+            inactive_to_peer: self.table.inactive_in(bucket),
             waiting: waiting as usize,
         };
         let Some(victim) = self.room(since, &site, peer, None) else {
@@ -93,15 +93,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;
-        let record = self.table.at(slot);
-        let (id, bucket) = (record.id(slot), record.bucket);
+        let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
         let evicted = match victim {
-            Some((slot, reason)) => {
-                self.condemn_surplus(bucket);
-                Some(self.evict(slot, self.unfit(slot, since).unwrap_or(reason)))
+            Some((victim, reason)) => {
+                self.condemn_surplus(self.table.at(slot).bucket);
+                Some(self.evict(victim, self.unfit(victim, since).unwrap_or(reason)))
             }
-            None => self.make_room(since, bucket).map(|(slot, reason)| self.evict(slot, reason)),
+            None => self.make_room(since, slot),
         };
         Ok(Parked { id, evicted })
     }
@@ -116,7 +115,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         facts: Facts,
     ) -> Result<Tick, Cause> {
         let token = self.next_token()?;
-        if let Some(reason) = self.refused(facts.since, facts, candidate.waiting > 0) {
+        if let Some(reason) = self.refused(facts, candidate.waiting > 0) {
             return Err(Cause::Refused(reason));
         }
         look(conn, connected).map_err(Cause::of)?;

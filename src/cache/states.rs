@@ -95,8 +95,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let mut private = new;
                 let tick = self.clock.advance(now);
                 let until = self.clock.end(until);
-                let gone = self.give_back(tick, slot, Some(to), &mut private, until);
-                let evicted = gone.map(|gone| self.evict_faulty(gone.slot, gone.fault));
+                let evicted = self.give_back(tick, slot, Some(to), &mut private, until);
                 Ok(StateChange { id, private, evicted })
             }
         }
