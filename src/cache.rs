@@ -3,7 +3,7 @@
 use crate::cache::jitter::Jitter;
 use crate::cache::rules::Rules;
 use crate::cache::tokens::Tokens;
-use crate::cache::watcher::Watcher;
+use crate::cache::watcher::{EDGE_IS_EMULATED, Watcher};
 use crate::connection::Connection;
 use crate::error::{Cause, NotFound};
 use crate::limits::Limits;
@@ -11,7 +11,7 @@ use crate::policy::{Aggressive, Policy, Restrictive};
 use crate::state::ConnId;
 use crate::stats::Stats;
 use crate::table::Table;
-use crate::table::clock::{Clock, Tick};
+use crate::table::clock::Clock;
 use crate::table::record::Record;
 use mio::Token;
 
@@ -87,10 +87,8 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) jitter: Jitter,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Watcher,
-    /// Inactive connections are registered for reading alone.
+    /// The host's loop is level-triggered: see [`narrows`](Cache::narrows).
     pub(crate) level_triggered: bool,
-    /// That, or something has to be done for each connection that becomes inactive since edges are emulated.
-    pub(crate) narrows: bool,
     /// Where the next [`sweep`](Cache::sweep) goes on.
     pub(crate) swept: u32,
     pub(crate) stats: Stats,
@@ -112,16 +110,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.leased(id).ok_or(NotFound)
     }
 
+    /// Whether inactive connections are registered for reading alone: the loop would otherwise tell for ever that they are
+    /// writable, where it is level-triggered, or where a probe arms all that a connection is registered for.
+    pub(crate) fn narrows(&self) -> bool {
+        self.level_triggered || EDGE_IS_EMULATED
+    }
+
     /// The token that the next connection inserted will have.
     pub(crate) fn next_token(&self) -> Result<Token, Cause> {
         let token = self.table.next_name().and_then(|(slot, serial)| self.tokens.token(slot, serial));
         token.map(Token).ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
-    }
-
-    /// The end of the lifetime of a connection opened at this time.
-    pub(crate) fn lifetime_end(&self, opened: Tick, jitter: &mut Jitter) -> Tick {
-        let Some(lifetime) = self.limits.max_lifetime else { return Tick::NEVER };
-        opened.after(lifetime.saturating_sub(jitter.up_to(self.limits.lifetime_jitter)))
     }
 }
 

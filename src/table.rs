@@ -177,9 +177,7 @@ impl<C> Table<C> {
 
     /// The oldest of a bucket that has this standing (not condemned).
     pub(crate) fn oldest_in(&self, bucket: u32, standing: Standing) -> Option<u32> {
-        let list = self.buckets.get(bucket).list;
-        let mut all =
-            std::iter::successors((!list.is_empty()).then_some(list.oldest), |&slot| list.newer(&self.slots, slot));
+        let mut all = self.buckets.get(bucket).list.oldest_first(&self.slots);
         all.find(|&slot| self.at(slot).flags.standing == standing)
     }
 
@@ -309,7 +307,7 @@ impl<C> Table<C> {
     /// The newest connection of a bucket, or the oldest.
     pub(crate) fn first_in(&self, bucket: u32, oldest: bool) -> Option<u32> {
         let list = &self.buckets.get(bucket).list;
-        (!list.is_empty()).then_some(if oldest { list.oldest } else { list.newest })
+        if oldest { list.oldest() } else { list.newest() }
     }
 
     /// The connection after `slot` in its bucket, towards the oldest, or the newest.

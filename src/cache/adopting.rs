@@ -86,7 +86,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let opened = clock.tick(history.opened).min(clock.latest());
         let fixed = clock.end(history.lifetime_end);
         let is_ours = history.cache == self.tokens.serial();
-        (opened, if is_ours { fixed } else { self.lifetime_end(opened, jitter).min(fixed) })
+        (opened, if is_ours { fixed } else { jitter.lifetime_end(&self.limits, opened).min(fixed) })
     }
 
     /// Whether the peer or channel binding of a connection that comes back was closed before it left, or since.

@@ -258,18 +258,16 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             let (field, value) = ("capacity", self.capacity.to_string());
             return Err(ConfigError { field, value, problem });
         }
-        let narrows = self.level_triggered || EDGE_IS_EMULATED;
         Ok(Cache {
             table: Table::new(self.capacity, RandomState::new().hash_one(())),
             policy: self.policy,
-            rules: Rules::new(&self.limits, false, narrows),
+            rules: Rules::new(&self.limits, false, self.level_triggered || EDGE_IS_EMULATED),
             limits: self.limits,
             clock: Clock::default(),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
             tokens,
             registry: Watcher(None),
             level_triggered: self.level_triggered,
-            narrows,
             swept: 0,
             stats: Stats::default(),
             draining: false,

@@ -60,9 +60,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn close_channel(&mut self, channel: ChannelBindingId) {
         closings::remember(self.tokens.serial(), Closed::Channel(channel));
         self.refuse_lines(|bucket| bucket.channel == channel);
-        let all = self.table.buckets.iter().filter(|(_, bucket)| bucket.channel == channel);
-        let all: Vec<u32> = all.map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ClosedChannel));
+        for bucket in self.table.buckets.all(|bucket| bucket.channel == channel) {
+            self.table.close(bucket, Reason::ClosedChannel);
+        }
     }
 
     /// Gives memory back after a peak, down to the highest slot in use. That includes what
@@ -75,7 +75,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// not kept when they would become inactive. Requests that wait are refused. This can't be undone.
     pub fn drain(&mut self) {
         self.draining = true;
-        self.rules = Rules::new(&self.limits, true, self.narrows);
+        self.rules = Rules::new(&self.limits, true, self.narrows());
         self.refuse_lines(|_| true);
     }
 
@@ -114,7 +114,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         limits.check()?;
         let numbers = self.numbers_of_peers(limits.max_connections_per_peer);
         let before = std::mem::replace(&mut self.limits, limits);
-        self.rules = Rules::new(&self.limits, self.draining, self.narrows);
+        self.rules = Rules::new(&self.limits, self.draining, self.narrows());
         for (site, most) in numbers {
             self.table.buckets.sites.get_mut(site).most = most;
             self.table.buckets.sites.look_again(site);
@@ -125,15 +125,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.keep_newest(most);
         }
         if let Some(most) = limits.max_inactive_per_peer {
-            let buckets: Vec<u32> = self.table.buckets.iter().map(|(at, _)| at).collect();
-            for at in buckets {
-                self.table.keep_newest_in(at, most);
-            }
+            self.table.buckets.all(|_| true).into_iter().for_each(|bucket| self.table.keep_newest_in(bucket, most));
         }
         if let Some(most) = limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
-        self.table.look_at_all_lines();
+        // What had run out may be fit again.
+        self.lines(|_| true).into_iter().for_each(|bucket| self.table.look_at_line(bucket));
         Ok(())
     }
 
@@ -155,7 +153,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.lines.waiting() == 0 {
             return Vec::new();
         }
-        let lines = self.table.buckets.iter().filter(|(_, bucket)| bucket.line != NONE && which(bucket));
-        lines.map(|(at, _)| at).collect()
+        self.table.buckets.all(|bucket| bucket.line != NONE && which(bucket))
     }
 }

@@ -63,9 +63,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err((conn, cause));
         }
         let opened = self.clock.advance(now);
-        let mut jitter = self.jitter;
-        let lifetime_end = self.lifetime_end(opened, &mut jitter);
-        self.jitter = jitter;
+        let lifetime_end = self.jitter.lifetime_end(&self.limits, opened);
         let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
         let flags = Flags { remarks, ..Flags::default() };
         let record = Record { lifetime_end, flags, ..Record::new(owner) };

@@ -1,5 +1,7 @@
 //! Random shortening of lifetimes.
 
+use crate::limits::Limits;
+use crate::table::clock::Tick;
 use std::time::Duration;
 
 /// A small generator (xorshift64*) for jitter: no secret depends on it.
@@ -11,8 +13,14 @@ impl Jitter {
         Jitter(seed.max(1))
     }
 
+    /// The end of the lifetime of a connection opened at this time.
+    pub(crate) fn lifetime_end(&mut self, limits: &Limits, opened: Tick) -> Tick {
+        let Some(lifetime) = limits.max_lifetime else { return Tick::NEVER };
+        opened.after(lifetime.saturating_sub(self.up_to(limits.lifetime_jitter)))
+    }
+
     /// From zero to `most`.
-    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+    fn up_to(&mut self, most: Duration) -> Duration {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

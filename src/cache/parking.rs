@@ -57,7 +57,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let (opened, end) = self.times_of(history, &clock, &mut jitter);
                 (opened, history.uses, history.connected, end)
             }
-            None => (since, 1, false, self.lifetime_end(since, &mut jitter)),
+            None => (since, 1, false, jitter.lifetime_end(&self.limits, since)),
         };
         let until = clock.end(options.until);
         let closed = options.history.as_ref().and_then(|history| {

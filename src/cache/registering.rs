@@ -47,10 +47,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.at(slot).flags.read_only { self.register_for(slot, BOTH) } else { Ok(()) }
     }
 
-    /// Registers a connection that is about to become inactive for reading alone, where the loop would otherwise tell
-    /// for ever that it is writable: in level-triggered loops, and where a probe arms all that it is registered for.
+    /// Registers a connection that is about to become inactive for reading alone, where that [matters](Cache::narrows).
     pub(crate) fn narrow(&mut self, slot: u32) -> Result<(), Fault> {
-        if self.level_triggered || EDGE_IS_EMULATED { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
+        if self.narrows() { self.register_for(slot, Interest::READABLE) } else { Ok(()) }
     }
 
     #[cold]

@@ -39,7 +39,7 @@ impl Ages {
 
     #[inline]
     pub(crate) fn oldest(&self, standing: Standing) -> Option<u32> {
-        Some(self.0[standing as usize].list.oldest).filter(|&slot| slot != NONE)
+        self.0[standing as usize].list.oldest()
     }
 
     #[inline]

@@ -195,6 +195,11 @@ impl Buckets {
         self.living.iter().map(|at| (at, &self.buckets[at as usize]))
     }
 
+    /// Those that `which` is true of, apart from the table, so that it can be changed on the way.
+    pub(crate) fn all(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
+        self.iter().filter(|(_, bucket)| which(bucket)).map(|(at, _)| at).collect()
+    }
+
     /// Makes a bucket unfindable.
     pub(crate) fn close(&mut self, at: u32, reason: Reason) {
         if self.get(at).closed.is_some() {
@@ -215,8 +220,8 @@ impl Buckets {
 
     /// The oldest connection in the list of a closed bucket, and why that was closed.
     pub(crate) fn next_closed(&self) -> Option<(u32, Reason)> {
-        let bucket = (!self.closed.is_empty()).then(|| self.get(self.closed.oldest))?;
-        Some((bucket.list.oldest, bucket.closed?))
+        let bucket = self.get(self.closed.oldest()?);
+        Some((bucket.list.oldest()?, bucket.closed?))
     }
 
     /// To be called when a connection was taken out of the list of this bucket.
@@ -285,8 +290,7 @@ impl Buckets {
     fn make_room(&mut self, buckets: usize) {
         self.by_key.make_room(buckets);
         self.by_peer.make_room(buckets);
-        let all: Vec<u32> = self.iter().map(|(at, _)| at).collect();
-        all.into_iter().for_each(|at| self.link(at));
+        self.all(|_| true).into_iter().for_each(|at| self.link(at));
     }
 }
 

@@ -94,8 +94,8 @@ impl Lines {
     }
 
     pub(crate) fn add_line(&mut self, peer: Peer, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
-        let turn = Links { newer: NONE, older: NONE };
-        let line = Line { peer, site, channel, bucket, list: List::EMPTY, waiting: 0, turn, ready: false };
+        let (list, turn) = (List::EMPTY, Links::NONE);
+        let line = Line { peer, site, channel, bucket, list, waiting: 0, turn, ready: false };
         self.lines.insert(line) as u32
     }
 
@@ -109,7 +109,7 @@ impl Lines {
     pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> u32 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (at, links) = (At::Line(NONE), Links { newer: NONE, older: NONE });
+        let (at, links) = (At::Line(NONE), Links::NONE);
         self.requests.insert(Request { number, owner, since, until, at, links }) as u32
     }
 
@@ -128,8 +128,8 @@ impl Lines {
 
     /// The last in this line of those who came before this request, or [`NONE`].
     fn last_before(&self, request: u32, line: u32) -> u32 {
-        let (list, number) = (&self.line(line).list, self.at(request).number);
-        let all = std::iter::successors(self.head(line), |&other| list.newer(&self.requests, other));
+        let number = self.at(request).number;
+        let all = self.line(line).list.oldest_first(&self.requests);
         all.take_while(|&other| self.at(other).number < number).last().unwrap_or(NONE)
     }
 
@@ -166,7 +166,7 @@ impl Lines {
     /// Who is first in this line.
     #[inline]
     pub(crate) fn head(&self, line: u32) -> Option<u32> {
-        Some(self.line(line).list.oldest).filter(|&request| request != NONE)
+        self.line(line).list.oldest()
     }
 
     #[inline]
@@ -189,16 +189,6 @@ impl Lines {
         if it.waiting > 0 && !it.ready {
             it.ready = true;
             self.ready.push_back(line);
-        }
-    }
-
-    /// The same of all lines whose bucket is as `which` says.
-    pub(crate) fn look_at_all(&mut self, which: impl Fn(u32) -> bool) {
-        for (line, it) in self.lines.iter_mut() {
-            if it.waiting > 0 && !it.ready && which(it.bucket) {
-                it.ready = true;
-                self.ready.push_back(line as u32);
-            }
         }
     }
 

@@ -90,6 +90,16 @@ impl List {
         }
     }
 
+    #[inline]
+    pub(crate) fn newest(&self) -> Option<u32> {
+        Some(self.newest).filter(|&slot| slot != NONE)
+    }
+
+    #[inline]
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        Some(self.oldest).filter(|&slot| slot != NONE)
+    }
+
     /// The one after `slot`, towards the oldest.
     pub(crate) fn older(&self, slots: &impl Linked, slot: u32) -> Option<u32> {
         (slot != self.oldest).then(|| slots.links(slot).older)
@@ -100,11 +110,9 @@ impl List {
         (slot != self.newest).then(|| slots.links(slot).newer)
     }
 
-    /// All of the list, newest first.
-    #[cfg(test)]
-    pub(crate) fn iter(&self, slots: &impl Linked) -> impl Iterator<Item = u32> {
-        let list = *self;
-        std::iter::successors((!list.is_empty()).then_some(list.newest), move |&slot| list.older(slots, slot))
+    /// All of the list, oldest first.
+    pub(crate) fn oldest_first(self, slots: &impl Linked) -> impl Iterator<Item = u32> {
+        std::iter::successors(self.oldest(), move |&slot| self.newer(slots, slot))
     }
 }
 
@@ -145,8 +153,10 @@ mod tests {
                         naive.insert(at, slot);
                     }
                 }
-                assert!(list.iter(&slots).eq(naive.iter().copied()), "seed {seed}");
-                assert_eq!(list.oldest, naive.last().copied().unwrap_or(NONE), "seed {seed}");
+                let older = |&slot: &u32| list.older(&slots, slot);
+                let newest_first = std::iter::successors(list.newest(), older);
+                assert!(newest_first.eq(naive.iter().copied()), "seed {seed}");
+                assert!(list.oldest_first(&slots).eq(naive.iter().rev().copied()), "seed {seed}");
             }
         }
     }

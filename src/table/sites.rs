@@ -102,7 +102,7 @@ impl Sites {
     /// The site whose turn it is.
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
-        Some(self.queue.oldest).filter(|&site| site != NONE)
+        self.queue.oldest()
     }
 
     /// The site whose turn it is, other than this one.
@@ -134,8 +134,7 @@ impl Sites {
 
     /// The line of this site whose turn it is, and those after it.
     pub(crate) fn lines<'a>(&self, site: u32, lines: &'a Slab<Line>) -> impl Iterator<Item = u32> + 'a {
-        let turns = self.get(site).turns;
-        std::iter::successors((!turns.is_empty()).then_some(turns.oldest), move |&line| turns.newer(lines, line))
+        self.get(site).turns.oldest_first(lines)
     }
 
     pub(crate) fn shrink_to_fit(&mut self) {

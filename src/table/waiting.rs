@@ -177,19 +177,12 @@ impl<C> Table<C> {
         }
     }
 
-    /// To be called when what had run out may be fit again. O(lines).
-    pub(crate) fn look_at_all_lines(&mut self) {
-        let buckets = &self.buckets;
-        self.lines.look_at_all(|bucket| !buckets.get(bucket).list.is_empty());
-    }
-
     /// A connection that was promised to somebody who waits no longer is for whoever comes, until then at the latest.
     /// O(connections that have become inactive since it did).
     pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
         let since = self.at(slot).inactive_since();
-        let mut newest_first = self.ages.newest_first(&self.slots, Standing::Kept);
-        let older = newest_first.find(|&other| self.at(other).inactive_since() <= since);
-        drop(newest_first);
+        let older =
+            self.ages.newest_first(&self.slots, Standing::Kept).find(|&other| self.at(other).inactive_since() <= since);
         self.ages.remove(&mut self.slots, slot, Standing::Promised);
         self.ages.insert(&mut self.slots, slot, Standing::Kept, older.unwrap_or(NONE));
         let record = &mut self.slots[slot];
