@@ -25,11 +25,7 @@ mod cycle;
 
 mod states;
 
-mod events;
-
-mod expiry;
-
-mod sweep;
+mod turn;
 
 mod waiting;
 
@@ -43,9 +39,11 @@ mod control;
 
 mod view;
 
-// Private: what the above share.
-
+// The same as a trait.
 mod connection_cache;
+
+// What the above share.
+
 mod fitness;
 mod jitter;
 mod leaving;
