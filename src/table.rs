@@ -219,19 +219,13 @@ impl<C> Table<C> {
             State::Inactive { until, .. } => until.min(record.lifetime_end),
         };
         record.flags.armed = due != Tick::NEVER;
-        match due {
-            Tick::NEVER => self.deadlines.remove(slot),
-            at => self.deadlines.set(slot, at),
-        }
+        self.deadlines.set(slot, due);
     }
 
     /// Sets until when the owner of an active connection wants to have done with it.
     pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
         self.slots[slot].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
-        match at {
-            Tick::NEVER => self.times.remove(slot),
-            at => self.times.set(slot, at),
-        }
+        self.times.set(slot, at);
     }
 
     /// The active connection whose owner's time is over first.

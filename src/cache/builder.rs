@@ -8,6 +8,7 @@ use crate::cache::watcher::{EDGE_IS_EMULATED, Watcher};
 use crate::connection::Connection;
 use crate::error::ConfigError;
 use crate::limits::Limits;
+use crate::outcome::show;
 use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::table::Table;
@@ -277,14 +278,6 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     }
 }
 
-impl<C, P> fmt::Debug for Builder<C, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("limits", &self.limits)
-            .field("tokens", &self.tokens)
-            .field("probe", &self.probe)
-            .field("level_triggered", &self.level_triggered)
-            .field("capacity", &self.capacity)
-            .finish_non_exhaustive()
-    }
+show! {
+    Builder<C, P> { limits, tokens, probe, level_triggered, capacity }.finish_non_exhaustive();
 }

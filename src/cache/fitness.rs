@@ -160,8 +160,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let bucket = self.table.at(slot).bucket;
         let (slot, reason) = self.surplus(now, bucket).or_else(|| {
             self.condemn_surplus(bucket);
-            let slot = self.table.ages.oldest(Standing::Condemned)?;
-            Some((slot, self.unfit(slot, now)?))
+            self.first_condemned(now)
         })?;
         Some(self.evict(slot, reason))
     }
@@ -191,12 +190,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The inactive connection that goes first when there are too many in all.
     pub(crate) fn first_to_go(&self, now: Tick) -> Option<(u32, Reason)> {
-        let condemned =
-            self.table.ages.oldest(Standing::Condemned).and_then(|slot| Some((slot, self.unfit(slot, now)?)));
-        condemned.or_else(|| self.table.buckets.next_closed()).or_else(|| self.run_out(now)).or_else(|| {
+        let has_to_go = self.first_condemned(now).or_else(|| self.table.buckets.next_closed());
+        has_to_go.or_else(|| self.run_out(now)).or_else(|| {
             let oldest = self.table.ages.oldest(Standing::Kept)?;
             Some((oldest, self.unfit(oldest, now).unwrap_or(Reason::MadeRoom)))
         })
+    }
+
+    fn first_condemned(&self, now: Tick) -> Option<(u32, Reason)> {
+        let slot = self.table.ages.oldest(Standing::Condemned)?;
+        Some((slot, self.unfit(slot, now)?))
     }
 
     /// The inactive connection whose own deadline or lifetime ended first, and why it must go.

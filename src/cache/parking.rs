@@ -6,6 +6,7 @@ use crate::cache::registering::look;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, ParkError, TakeError};
+use crate::history::History;
 use crate::outcome::{ParkOptions, Parked, Taken};
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy};
@@ -52,24 +53,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Result<Parked<C>, ParkError<C>> {
         let (mut clock, mut jitter) = (self.clock, self.jitter);
         let since = clock.advance(now);
-        let (opened, uses, connected, lifetime_end) = match &options.history {
-            Some(history) => {
-                let (opened, end) = self.times_of(history, &clock, &mut jitter);
-                (opened, history.uses, history.connected, end)
-            }
-            None => (since, 1, false, jitter.lifetime_end(&self.limits, since)),
-        };
-        let until = clock.end(options.until);
-        let closed = options.history.as_ref().and_then(|history| {
-            let hung_up = history.read_closed.then_some(Reason::HungUp);
-            hung_up.or_else(|| self.closed_since(history, peer, channel))
-        });
+        let now = clock.now().expect("the clock has been told");
+        let fresh = History::opened_at(now);
+        let history = options.history.as_ref().unwrap_or(&fresh);
+        let (opened, lifetime_end) = self.times_of(history, &clock, &mut jitter);
+        let (uses, until) = (history.uses, clock.end(options.until));
+        let hung_up = history.read_closed.then_some(Reason::HungUp);
+        let closed = hung_up.or_else(|| self.closed_since(history, peer, channel));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
         let site = self.site_of(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
         let candidate = Candidate {
-            now: clock.now().expect("the clock has been told"),
+            now,
             peer,
             channel,
             uses,
@@ -81,7 +77,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
-        let until = match self.admit(&mut conn, &clock, connected, &candidate, facts) {
+        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, facts) {
             Ok(until) => until,
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };

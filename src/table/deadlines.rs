@@ -59,8 +59,13 @@ impl Deadlines {
         self.capacity = 0;
     }
 
-    /// Makes `at` the entry of `slot`, whether it had one or not.
+    /// Makes `at` the entry of `slot`, whether it had one or not. If that is never, it has none then.
+    #[inline]
     pub(crate) fn set(&mut self, slot: u32, at: Tick) {
+        if at == Tick::NEVER { self.remove(slot) } else { self.enter(slot, at) }
+    }
+
+    fn enter(&mut self, slot: u32, at: Tick) {
         if self.position.is_empty() {
             self.heap.reserve_exact(self.capacity);
             self.position.reserve_exact(self.capacity);

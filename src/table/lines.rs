@@ -114,16 +114,17 @@ impl Lines {
     }
 
     /// Puts a request into a line, at its end. One that had a place goes to the head again, behind those alone that came
-    /// before it and were put back, too.
+    /// before it and were put back, too. Returns the line.
     #[inline]
-    pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) {
+    pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) -> &Line {
         let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
         self.requests[request as usize].at = At::Line(line);
+        self.deadlines.set(request, self.at(request).until);
         let it = &mut self.lines[line as usize];
         it.list.insert(&mut self.requests, request, older);
         it.waiting += 1;
         self.waiting += 1;
-        self.set_deadline(request, self.at(request).until);
+        it
     }
 
     /// The last in this line of those who came before this request, or [`NONE`].
@@ -133,22 +134,23 @@ impl Lines {
         all.take_while(|&other| self.at(other).number < number).last().unwrap_or(NONE)
     }
 
-    /// Takes a request out of its line.
+    /// Takes a request out of its line, and returns that.
     #[inline]
-    pub(crate) fn step_out(&mut self, request: u32, line: u32) {
+    pub(crate) fn step_out(&mut self, request: u32, line: u32) -> &Line {
         let it = &mut self.lines[line as usize];
         it.list.remove(&mut self.requests, request);
         if it.bucket != NONE {
             it.waiting -= 1;
             self.waiting -= 1;
         }
+        it
     }
 
     /// Gives a request a place, until then at the latest.
     pub(crate) fn take_place(&mut self, request: u32, bucket: u32, until: Tick) {
         self.requests[request as usize].at = At::Place(bucket);
         self.places += 1;
-        self.set_deadline(request, until);
+        self.deadlines.set(request, until);
     }
 
     #[inline]
@@ -167,14 +169,6 @@ impl Lines {
     #[inline]
     pub(crate) fn head(&self, line: u32) -> Option<u32> {
         self.line(line).list.oldest()
-    }
-
-    #[inline]
-    fn set_deadline(&mut self, request: u32, at: Tick) {
-        match at {
-            Tick::NEVER => self.deadlines.remove(request),
-            at => self.deadlines.set(request, at),
-        }
     }
 
     #[inline]

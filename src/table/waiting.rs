@@ -7,7 +7,7 @@ use crate::state::Owner;
 use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
-use crate::table::lines::At;
+use crate::table::lines::{At, Line};
 use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
 use crate::waiting::WaiterId;
@@ -58,32 +58,31 @@ impl<C> Table<C> {
 
     fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
         let it = self.buckets.get_mut(bucket);
-        let site = it.site;
+        let (site, has_connections) = (it.site, !it.list.is_empty());
         if it.line == NONE {
             it.line = self.lines.add_line(it.peer.clone(), it.channel, site, bucket);
         }
         let line = it.line;
-        self.lines.enter(line, request, put_back);
-        let sites = &mut self.buckets.sites;
-        sites.get_mut(site).waiting += 1;
-        if self.lines.line(line).waiting == 1 {
-            sites.get_mut(site).turns.push_newest(&mut self.lines.lines, line);
+        let waiting = self.lines.enter(line, request, put_back).waiting;
+        let site = self.buckets.sites.get_mut(site);
+        site.waiting += 1;
+        if waiting == 1 {
+            site.turns.push_newest(&mut self.lines.lines, line);
         }
-        if !self.buckets.get(bucket).list.is_empty() {
+        if has_connections {
             self.lines.look_at(line);
         }
     }
 
     /// Takes a request out of its line. Its bucket may go; the request is nowhere then.
     fn step_out(&mut self, request: u32, line: u32) {
-        self.lines.step_out(request, line);
-        let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
+        let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
         if bucket == NONE {
             // Refused as a whole: its site doesn't know it any more.
             return;
         }
         self.buckets.sites.remove_waiting(site, 1);
-        if self.lines.line(line).waiting == 0 {
+        if waiting == 0 {
             self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
             self.lines.remove_line(line);
             self.buckets.get_mut(bucket).line = NONE;
@@ -111,8 +110,7 @@ impl<C> Table<C> {
     /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
     pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
-        let (site, bucket) = (self.lines.line(line).site, self.lines.line(line).bucket);
-        let waiting = self.lines.line(line).waiting;
+        let &Line { site, bucket, waiting, .. } = self.lines.line(line);
         self.count_place(bucket);
         self.step_out(request, line);
         self.lines.take_place(request, bucket, end);
@@ -216,7 +214,7 @@ impl<C> Table<C> {
         if line == NONE {
             return;
         }
-        let (site, waiting) = (self.lines.line(line).site, self.lines.line(line).waiting);
+        let &Line { site, waiting, .. } = self.lines.line(line);
         self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
         self.buckets.sites.remove_waiting(site, waiting);
         self.lines.refuse(line);
@@ -226,12 +224,8 @@ impl<C> Table<C> {
     /// Closes a bucket. Whoever waits there waits for a new connection.
     pub(crate) fn close(&mut self, bucket: u32, reason: Reason) {
         let it = self.buckets.get_mut(bucket);
-        if it.closed.is_some() {
-            return;
-        }
         let line = std::mem::replace(&mut it.line, NONE);
-        let (peer, channel) = (it.peer.clone(), it.channel);
-        let site = it.site;
+        let (peer, channel, site) = (it.peer.clone(), it.channel, it.site);
         self.buckets.close(bucket, reason);
         self.buckets.sites.look_again(site);
         if line != NONE {
