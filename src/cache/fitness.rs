@@ -72,7 +72,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         looked
     }
 
-    /// Why an inactive connection must not be handed out, as far as the tables know.
+    /// Why an inactive connection must not be handed out, as far as the tables know. Of an active one they know nothing.
     #[inline]
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);

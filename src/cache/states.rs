@@ -50,55 +50,27 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let Some(slot) = self.slot_of(id) else {
             return Err(SetStateError::new(StateError::NotFound, state));
         };
-        let bucket = self.table.bucket_of(slot);
-        let (same_peer, channel) = (bucket.peer == *peer, bucket.channel);
-        let owner = match self.table.at(slot).state() {
-            State::Active { owner } => Some(owner),
-            State::Inactive { .. } => None,
+        let (channel, mut private, until) = match state {
+            ConnState::Active(owner) => {
+                let error = |cause| SetStateError::new(cause, ConnState::Active(owner));
+                return self.set_active(now, id, peer, owner).map_err(error);
+            }
+            ConnState::Inactive { channel, private, until } => (channel, private, until),
         };
-        match (owner, state) {
-            (Some(owner), ConnState::Active(new)) if owner != new => {
-                Err(SetStateError::new(StateError::OwnedBy(owner), ConnState::Active(new)))
-            }
-            (Some(owner), ConnState::Active(_)) => {
-                if !same_peer {
-                    let site = self.site_of(peer);
-                    if let Some(cause) = self.kept_away(slot, &site) {
-                        return Err(SetStateError::new(cause, ConnState::Active(owner)));
-                    }
-                    self.table.move_to(slot, Destination { peer, channel, most: site.most });
-                }
-                Ok(StateChange { id, private: None, evicted: None })
-            }
-            (None, ConnState::Active(new)) if !same_peer => {
-                Err(SetStateError::new(StateError::OtherPeer, ConnState::Active(new)))
-            }
-            (None, ConnState::Active(new)) if self.is_anybody_waiting_for(peer, channel) => {
-                Err(SetStateError::new(StateError::OthersWait, ConnState::Active(new)))
-            }
-            (None, ConnState::Active(new)) => Ok(self.activate(now, id, new)),
-            (owner, ConnState::Inactive { channel, private: new, until }) => {
-                let site = self.site_of(peer);
-                if !same_peer && site.is_full() {
-                    let state = ConnState::Inactive { channel, private: new, until };
-                    return Err(SetStateError::new(StateError::PeerAtLimit, state));
-                }
-                if owner.is_none() {
-                    let now = self.clock.advance(now);
-                    if let Some(reason) = self.unfit(slot, now) {
-                        let mut evicted = self.evict(slot, reason);
-                        let private = std::mem::replace(&mut evicted.private, new);
-                        return Ok(StateChange { id, private, evicted: Some(evicted) });
-                    }
-                }
-                let to = Destination { peer, channel, most: site.most };
-                let mut private = new;
-                let tick = self.clock.advance(now);
-                let until = self.clock.end(until);
-                let evicted = self.give_back(tick, slot, Some(to), &mut private, until);
-                Ok(StateChange { id, private, evicted })
-            }
+        let site = self.site_of(peer);
+        if site.is_full() && self.table.bucket_of(slot).peer != *peer {
+            let state = ConnState::Inactive { channel, private, until };
+            return Err(SetStateError::new(StateError::PeerAtLimit, state));
         }
+        let now = self.clock.advance(now);
+        if let Some(reason) = self.unfit(slot, now) {
+            let mut evicted = self.evict(slot, reason);
+            std::mem::swap(&mut evicted.private, &mut private);
+            return Ok(StateChange { id, private, evicted: Some(evicted) });
+        }
+        let (to, until) = (Destination { peer, channel, most: site.most }, self.clock.end(until));
+        let evicted = self.give_back(now, slot, Some(to), &mut private, until);
+        Ok(StateChange { id, private, evicted })
     }
 
     /// Finds the inactive connection that a [`checkout`](Cache::checkout) would hand out now: its last lease, and its
@@ -122,13 +94,39 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok((record.id(slot), self.table.rest(slot).private.as_deref()))
     }
 
-    /// Why an active connection can't move to this peer. It takes no room there that somebody waits for.
-    fn kept_away(&self, slot: u32, site: &Site) -> Option<StateError> {
+    fn set_active(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        peer: &Peer,
+        owner: Owner,
+    ) -> Result<StateChange<C>, StateError> {
+        let slot = id.slot();
+        let bucket = self.table.bucket_of(slot);
+        let (same_peer, channel) = (bucket.peer == *peer, bucket.channel);
+        match self.table.at(slot).state() {
+            State::Active { owner: other } if other != owner => Err(StateError::OwnedBy(other)),
+            State::Active { .. } => {
+                if !same_peer {
+                    let site = self.site_of(peer);
+                    self.may_move(slot, &site)?;
+                    self.table.move_to(slot, Destination { peer, channel, most: site.most });
+                }
+                Ok(StateChange { id, private: None, evicted: None })
+            }
+            State::Inactive { .. } if !same_peer => Err(StateError::OtherPeer),
+            State::Inactive { .. } if self.is_anybody_waiting_for(peer, channel) => Err(StateError::OthersWait),
+            State::Inactive { .. } => Ok(self.activate(now, id, owner)),
+        }
+    }
+
+    /// Whether an active connection can move to this peer. It takes no room there that somebody waits for.
+    fn may_move(&self, slot: u32, site: &Site) -> Result<(), StateError> {
         let is_connecting = self.table.at(slot).flags.remarks.has(Remarks::CONNECTING);
         if site.is_full() || is_connecting && self.is_stampede(site) {
-            return Some(StateError::PeerAtLimit);
+            return Err(StateError::PeerAtLimit);
         }
-        (site.waiting > 0 && site.most != UNLIMITED).then_some(StateError::OthersWait)
+        if site.waiting > 0 && site.most != UNLIMITED { Err(StateError::OthersWait) } else { Ok(()) }
     }
 
     /// Makes this inactive connection active, or evicts it.
