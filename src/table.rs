@@ -32,7 +32,7 @@ pub(crate) mod owners;
 pub(crate) mod record;
 pub(crate) mod sites;
 pub(crate) mod slots;
-mod waiting;
+pub(crate) mod waiting;
 
 pub(crate) struct Table<C> {
     slots: Slots<C>,

@@ -92,7 +92,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(slot) = self.table.first_for(peer, channel, self.oldest_first) {
             let record = self.table.at(slot);
             if self.rules.is_fit(now, record) && !record.flags.read_only {
-                return match self.look(slot, now) {
+                return match self.probe_for_use(slot, now) {
                     Ok(()) => Some(self.hand_out(now, slot, owner)),
                     Err(fault) => {
                         drop(self.evict_faulty(slot, fault));
@@ -309,7 +309,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err((reason, None));
         }
         if !is_known_well {
-            self.look_once(slot)?;
+            self.check_first(slot)?;
         }
         let home = self.table.buckets.get(bucket);
         let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));

@@ -52,7 +52,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 passed += 1;
                 continue;
             }
-            let Err(fault) = self.look(slot, now) else { return Some(slot) };
+            let Err(fault) = self.probe_for_use(slot, now) else { return Some(slot) };
             next = self.table.next_in(slot, self.oldest_first);
             drop(self.evict_faulty(slot, fault));
             dead += 1;
@@ -62,14 +62,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Probes an inactive connection that is about to be handed out.
     #[inline]
-    pub(super) fn look(&mut self, slot: u32, now: Tick) -> Result<(), Fault> {
+    pub(super) fn probe_for_use(&mut self, slot: u32, now: Tick) -> Result<(), Fault> {
         let record = self.table.at_mut(slot);
         if record.inactive_since().is_some_and(|since| now.nanos_since(since) < self.probe_after) {
             return Ok(());
         }
-        let looked = self.probe(slot);
-        self.stats.found_dead += u64::from(looked.is_err());
-        looked
+        let found = self.probe(slot);
+        self.stats.found_dead += u64::from(found.is_err());
+        found
     }
 
     /// Why an inactive connection must not be handed out, as far as the tables know. Of an active one they know nothing.

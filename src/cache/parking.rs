@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
-use crate::cache::registering::look;
+use crate::cache::registering::can_be_watched;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Cause, ParkError, TakeError};
@@ -31,7 +31,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The socket has to be non-blocking, or its probe stops the loop. Those that mio opens are. For a socket of the
     /// standard library, call `socket.set_nonblocking(true)?` before `from_std`.
     ///
-    /// Put into the options the [`History`](crate::History) that `take` gave. Then age and uses count on, a
+    /// Put into the options the [`History`] that `take` gave. Then age and uses count on, a
     /// [`close_peer`](Cache::close_peer) in the meantime holds, and the connection isn't asked again whether it is
     /// connected. For a connection that the host opened, make one:
     /// [`History::opened_at`](crate::History::opened_at). Without a history, it counts as opened now, with one use.
@@ -114,7 +114,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(reason) = self.refused(facts, candidate.waiting > 0) {
             return Err(Cause::Refused(reason));
         }
-        look(conn, connected).map_err(Cause::of)?;
+        can_be_watched(conn, connected).map_err(Cause::of)?;
         let until = verdict(&mut self.policy, clock, candidate, facts.until).map_err(Cause::Refused)?;
         // Writability is of no interest to the cache, and would be told at once.
         self.registry.reregister(conn, token, Interest::READABLE).map_err(Cause::Registry)?;

@@ -24,18 +24,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         })
     }
 
-    /// Looks at an inactive connection.
+    /// Probes an inactive connection, and counts that.
     #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
         self.stats.probes += 1;
         verdict_of(self.table.rest_mut(slot).conn.probe())
     }
 
-    /// Looks at a connection that is about to become inactive for the first time, or at any time where the platform
+    /// Checks a connection that is about to become inactive for the first time, or at any time where the platform
     /// wants that.
-    pub(crate) fn look_once(&mut self, slot: u32) -> Result<(), Fault> {
+    pub(crate) fn check_first(&mut self, slot: u32) -> Result<(), Fault> {
         let known_connected = !self.table.at(slot).flags.remarks.has(Remarks::UNCONNECTED);
-        look(&mut self.table.rest_mut(slot).conn, known_connected)?;
+        can_be_watched(&mut self.table.rest_mut(slot).conn, known_connected)?;
         let remarks = &mut self.table.at_mut(slot).flags.remarks;
         remarks.set(Remarks::UNCONNECTED, false);
         if remarks.has(Remarks::READ_CLOSED) { Err((Reason::HungUp, None)) } else { Ok(()) }
@@ -69,7 +69,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 }
 
 /// Whether a connection that is about to become inactive can be watched.
-pub(crate) fn look<C: Connection>(conn: &mut C, known_connected: bool) -> Result<(), Fault> {
+pub(crate) fn can_be_watched<C: Connection>(conn: &mut C, known_connected: bool) -> Result<(), Fault> {
     if !known_connected && !conn.is_connected() {
         return Err((Reason::NotConnected, None));
     }

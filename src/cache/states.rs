@@ -134,7 +134,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (now, slot) = (self.clock.advance(now), id.slot());
         let fit = match self.unfit(slot, now) {
             Some(reason) => Err((reason, None)),
-            None => self.look(slot, now),
+            None => self.probe_for_use(slot, now),
         };
         match fit.and_then(|()| self.widen(slot)) {
             Ok(()) => {

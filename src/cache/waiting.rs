@@ -1,4 +1,41 @@
 //! Requests for connections, within limits on all connections, and the line of those that have to wait.
+//!
+//! # The life of a request
+//!
+//! ```text
+//! request ─┬─> Reuse             handed out at once: nothing is kept of the request
+//!          ├─> a place ─────┬──> insert_at, give_up
+//!          │     │     ^    └──> TimedOut
+//!          │ put_back  Open
+//!          │     v     │
+//!          └─> a line ──────┬──> Reuse, TimedOut, Refused
+//!                           └──> withdraw
+//! ```
+//!
+//! `Open`, `Reuse`, `TimedOut` and `Refused` are what [`grant`](Cache::grant) answers. A request that is in a line or has
+//! a place is a [`Request`](crate::table::lines::Request), and [`At`] says which.
+//!
+//! `grant` looks at four queues, in this order:
+//!
+//! 1. the deadlines of all requests;
+//! 2. the lines that were refused as a whole. Their buckets have forgotten them;
+//! 3. the lines that are *ready*: something inactive may be there for them, in their own bucket;
+//! 4. the *sites* (peers) that somebody waits for, and that may have room for one more connection. Of a site's lines,
+//!    the one whose turn it is gets it.
+//!
+//! An entry in the last two only says that it is worth looking. Whatever may have made something possible adds one
+//! (`look_at_line`, `look_again`), and looking in vain removes it. So no wake-up is lost, and no line is looked at again
+//! and again.
+//!
+//! A connection that becomes inactive while somebody waits in its bucket is *promised*, rather than kept: the limits on
+//! inactive connections don't count it. A bucket has no more promises than requests. When a request leaves in another
+//! way, its promise is broken: the policy is asked once more, and the connection is kept or condemned.
+//!
+//! *Passes* count how often connections served their own line, while others waited at the same limit. After
+//! [`QUANTUM`](crate::table::waiting::QUANTUM) of them, a connection that comes back makes room for another line.
+//!
+//! [`serving`](super::serving) has what the calls below share, [`room`](super::room) the limits. The lines are in
+//! `table/lines.rs`, the sites in `table/sites.rs`, and `table/waiting.rs` keeps both in step with the connections.
 
 use crate::cache::Cache;
 use crate::cache::serving::MOST_LOOKS;
