@@ -223,17 +223,17 @@ pub struct ParkError<C> {
     pub conn: C,
     /// Why it couldn't be parked.
     pub cause: Cause,
-    options: Exclusive<Box<ParkOptions>>,
+    options: Exclusive<ParkOptions>,
 }
 
 impl<C> ParkError<C> {
     pub(crate) fn new(conn: C, options: ParkOptions, cause: Cause) -> ParkError<C> {
-        ParkError { conn, cause, options: Exclusive::new(Box::new(options)) }
+        ParkError { conn, cause, options: Exclusive::new(options) }
     }
 
     /// The connection, registered as before, and the options as they were given, with private data and history.
     pub fn into_parts(self) -> (C, ParkOptions) {
-        (self.conn, *self.options.into_inner())
+        (self.conn, self.options.into_inner())
     }
 }
 
@@ -241,17 +241,17 @@ impl<C> ParkError<C> {
 pub struct TakeError<C> {
     /// Why it couldn't be taken.
     pub cause: Cause,
-    evicted: Exclusive<Option<Box<Evicted<C>>>>,
+    evicted: Exclusive<Option<Evicted<C>>>,
 }
 
 impl<C> TakeError<C> {
     pub(crate) fn new(cause: Cause, evicted: Option<Evicted<C>>) -> TakeError<C> {
-        TakeError { cause, evicted: Exclusive::new(evicted.map(Box::new)) }
+        TakeError { cause, evicted: Exclusive::new(evicted) }
     }
 
     /// The connection, if it has left the cache because its registration is in doubt. `None` if nothing has changed.
     pub fn into_evicted(self) -> Option<Evicted<C>> {
-        self.evicted.into_inner().map(|evicted| *evicted)
+        self.evicted.into_inner()
     }
 }
 

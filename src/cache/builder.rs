@@ -39,19 +39,13 @@ pub struct Builder<C, P> {
 impl<C: Connection, P: Policy + Default> Cache<C, P> {
     /// Starts to make a cache.
     pub fn builder() -> Builder<C, P> {
-        Builder::new(P::default())
+        Cache::with_policy(P::default())
     }
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Starts to make a cache with a policy of your own.
     pub fn with_policy(policy: P) -> Builder<C, P> {
-        Builder::new(policy)
-    }
-}
-
-impl<C: Connection, P: Policy> Builder<C, P> {
-    pub(crate) fn new(policy: P) -> Builder<C, P> {
         Builder {
             policy,
             limits: Limits::default(),
@@ -65,7 +59,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             connections: PhantomData,
         }
     }
+}
 
+impl<C: Connection, P: Policy> Builder<C, P> {
     /// At most so many inactive connections in all: [`Limits::max_inactive`]. Default: any number.
     pub fn max_inactive(mut self, connections: usize) -> Self {
         self.limits.max_inactive = Some(connections);
@@ -250,10 +246,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     /// A [`ConfigError`], as of [`build`](Builder::build).
     pub fn build_unwatched(self) -> Result<Cache<C, P>, ConfigError> {
         self.limits.check()?;
-        let tokens = match self.tokens {
-            Some(range) => Tokens::within(range)?,
-            None => Tokens::claim()?,
-        };
+        let tokens = self.tokens.map_or_else(Tokens::claim, Tokens::within)?;
         if self.capacity > tokens.slots() {
             let problem = format!("is more than the tokens have room for, {}", tokens.slots());
             let (field, value) = ("capacity", self.capacity.to_string());
