@@ -4,8 +4,8 @@
 
 use crate::outcome::{Evicted, ParkOptions};
 use crate::reason::Reason;
+use crate::request::Place;
 use crate::state::{ConnState, Owner};
-use crate::waiting::Place;
 use mio::Token;
 use std::error::Error;
 use std::fmt;

@@ -191,9 +191,9 @@ mod outcome;
 mod peer;
 mod policy;
 mod reason;
+mod request;
 mod state;
 mod stats;
-mod waiting;
 
 // A `Poll` for hosts whose loop is not mio's.
 mod nest;
@@ -221,9 +221,9 @@ pub use outcome::{Entry, Evicted, Found, Handled, ParkOptions, Parked, StateChan
 pub use peer::{Hop, ParsePeerError, Peer, PeerKind};
 pub use policy::{Aggressive, Candidate, KeepResidents, Policy, Restrictive, Verdict};
 pub use reason::Reason;
+pub use request::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 pub use state::{ConnId, ConnState, ConnStateRef, Owner, PrivateData};
 pub use stats::{Counts, Stats};
-pub use waiting::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 
 /// The code in the README, compiled.
 #[cfg(doctest)]

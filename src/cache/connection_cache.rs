@@ -7,9 +7,9 @@ use crate::error::{InsertError, NotFound, ParkError, SetStateError, StateError, 
 use crate::outcome::{Evicted, Found, Handled, ParkOptions, Parked, StateChange, Taken};
 use crate::peer::Peer;
 use crate::policy::Policy;
+use crate::request::{Grant, Place, RequestError, Requested, WaiterId};
 use crate::state::{ConnId, ConnState, ConnStateRef, Owner};
 use crate::stats::{Counts, Stats};
-use crate::waiting::{Grant, Place, RequestError, Requested, WaiterId};
 use mio::event::Event;
 use mio::{Interest, Token};
 use std::any::Any;

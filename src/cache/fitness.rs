@@ -72,7 +72,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
-    /// Why an inactive connection must not be handed out, as far as the tables know. Of an active one they know nothing.
+    /// Why an inactive connection must not be handed out, as far as the tables know. Of an active one they know
+    /// nothing.
     #[inline]
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
@@ -116,8 +117,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Why a connection can't become inactive now, whatever the policy would say. One that somebody waits for is outside the
-    /// limits on inactive ones.
+    /// Why a connection can't become inactive now, whatever the policy would say. One that somebody waits for is outside
+    /// the limits on inactive ones.
     #[inline]
     pub(crate) fn refused(&self, facts: Facts, waited_for: bool) -> Option<Reason> {
         let (now, end) = (facts.since, facts.lifetime_end.min(facts.until));
@@ -140,8 +141,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         })
     }
 
-    /// Enforces the limits on numbers after this connection became inactive. One at most has to go: as long as more are to
-    /// go, each call evicts one of them.
+    /// Enforces the limits on numbers after this connection became inactive. One at most has to go: as long as more are
+    /// to go, each call evicts one of them.
     pub(crate) fn make_room(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
         if self.is_within(self.table.bucket_of(slot).kept) { None } else { self.evict_surplus(now, slot) }
     }

@@ -15,7 +15,8 @@ use crate::table::sites::Site;
 use std::time::Instant;
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// What is known of this peer, or would be of a new one. Then the policy is asked how many connections may lead there.
+    /// What is known of this peer, or would be of a new one. Then the policy is asked how many connections may lead
+    /// there.
     pub(super) fn site_of(&mut self, peer: &Peer) -> Site {
         match self.table.buckets.site_of(peer) {
             Some(site) => *self.table.buckets.sites.get(site),

@@ -8,13 +8,13 @@ use crate::outcome::Found;
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
+use crate::request::{Grant, Granted, Place, WaiterId};
 use crate::state::Owner;
 use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::At;
 use crate::table::lists::NONE;
 use crate::table::record::Standing;
-use crate::waiting::{Grant, Granted, Place, WaiterId};
 use std::time::Duration;
 
 /// For how long a place is held for a request without a time of its own.

@@ -1,4 +1,4 @@
-//! What the host calls in each turn of its loop: what events mean, what has run out, and what to look for without events.
+//! What the host calls in each turn of its loop: what events mean, what has run out, and how to do without events.
 
 use crate::cache::Cache;
 use crate::connection::Connection;

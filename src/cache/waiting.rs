@@ -46,13 +46,13 @@ use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::Policy;
 use crate::reason::Reason;
+use crate::request::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 use crate::state::{ConnId, Owner};
 use crate::table::buckets::Destination;
 use crate::table::lines::At;
 use crate::table::lists::NONE;
 use crate::table::record::State;
 use crate::table::sites::Site;
-use crate::waiting::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 use log::debug;
 use std::time::{Duration, Instant};
 

@@ -2,11 +2,11 @@
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
+use crate::request::WaiterId;
 use crate::state::Owner;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
 use crate::table::lists::{Linked, Links, List, NONE};
-use crate::waiting::WaiterId;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

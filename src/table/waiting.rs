@@ -3,6 +3,7 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
+use crate::request::WaiterId;
 use crate::state::Owner;
 use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
@@ -10,7 +11,6 @@ use crate::table::clock::Tick;
 use crate::table::lines::{At, Line};
 use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
-use crate::waiting::WaiterId;
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
 /// room for somebody else who waits.
