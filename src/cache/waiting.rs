@@ -28,11 +28,12 @@
 //! and again.
 //!
 //! A connection that becomes inactive while somebody waits in its bucket is *promised*, rather than kept: the limits on
-//! inactive connections don't count it. A bucket has no more promises than requests. When a request leaves in another
-//! way, its promise is broken: the policy is asked once more, and the connection is kept or condemned.
+//! inactive connections don't count it. If a request leaves in another way, and more connections are promised than
+//! requests wait, a promise is broken: the policy is asked once more, and the connection is kept or condemned.
 //!
-//! *Passes* count how often connections served their own line, while others waited at the same limit. After
-//! [`QUANTUM`](crate::table::waiting::QUANTUM) of them, a connection that comes back makes room for another line.
+//! *Passes* count how often connections served their own line, or somebody who came between two grants, while others
+//! waited at the same limit. After [`QUANTUM`](crate::table::waiting::QUANTUM) of them, a connection that comes back
+//! makes room for another line.
 //!
 //! [`serving`](super::serving) has what the calls below share, [`room`](super::room) the limits. The lines are in
 //! `table/lines.rs`, the sites in `table/sites.rs`, and `table/waiting.rs` keeps both in step with the connections.
