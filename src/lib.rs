@@ -29,7 +29,8 @@
 //! 1. [`checkout`](Cache::checkout) a connection. If there is none, connect, and [`insert`](Cache::insert) the new one.
 //!    Either way you own it now, and it is in the table: `cache[id]`. To one that was reused, write at once: no event
 //!    will say that it is writable.
-//! 2. Poll, with [`next_deadline`](Cache::next_deadline) as the time-out.
+//! 2. Poll, with [`next_deadline`](Cache::next_deadline) as the time-out. Then read the clock, and give this `now` to
+//!    every call of the turn. A `now` earlier than one given before counts as that one.
 //! 3. Offer each event to [`handle_event`](Cache::handle_event). [`Handled::Active`]: use the connection.
 //!    [`Handled::Evicted`]: drop it. [`Handled::Rejected`]: the event is your own.
 //! 4. [`checkin`](Cache::checkin) the connection when the request has been sent whole, its response has been read
