@@ -31,8 +31,10 @@
 //!    will say that it is writable.
 //! 2. Poll, with [`next_deadline`](Cache::next_deadline) as the time-out. Then read the clock, and give this `now` to
 //!    every call of the turn. A `now` earlier than one given before counts as that one.
-//! 3. Offer each event to [`handle_event`](Cache::handle_event). [`Handled::Active`]: use the connection.
-//!    [`Handled::Evicted`]: drop it. [`Handled::Rejected`]: the event is your own.
+//! 3. Offer each event to [`handle_event`](Cache::handle_event). [`Handled::Active`]: use the connection. When a new
+//!    one is first writable, ask its `take_error` whether it could be opened; if not,
+//!    [`close_connection`](Cache::close_connection). [`Handled::Evicted`]: drop it. [`Handled::Rejected`]: the event is
+//!    your own.
 //! 4. [`checkin`](Cache::checkin) the connection when the request has been sent whole, its response has been read
 //!    whole, no other response is owed, and no buffer holds anything. Otherwise
 //!    [`close_connection`](Cache::close_connection). Drop what comes back.
