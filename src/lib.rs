@@ -123,6 +123,8 @@
 //!   [`Requested::Open`]: connect, and [`insert_at`](Cache::insert_at) the place that comes with it.
 //!   [`Requested::Wait`]: the request is in line.
 //! * In each turn, call [`grant`](Cache::grant) until it returns `None`. It serves those who wait, in their order.
+//! * To repeat a request whose connection broke, call [`reopen`](Cache::reopen). It closes the connection and, as long
+//!   as the limits allow it, gives a place for another one, so that the request doesn't wait again.
 //!
 //! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) tell when an owner has had a connection for too
 //! long. A host that sets deadlines calls `overdue` in each turn until it returns `None`, before `grant`. Without these
