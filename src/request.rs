@@ -85,7 +85,8 @@ pub enum Requested<C> {
         /// What had to go to make room for it.
         evicted: Option<Evicted<C>>,
     },
-    /// The request waits in line. [`grant`](crate::Cache::grant) will name it when it is served.
+    /// The request waits in line. [`grant`](crate::Cache::grant) names it, and its owner, when it is served, timed out
+    /// or refused. To end it earlier, give the id to [`withdraw`](crate::Cache::withdraw).
     Wait(WaiterId),
 }
 
