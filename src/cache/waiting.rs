@@ -183,7 +183,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
-    /// request has failed. Another request can have it.
+    /// request has failed. Another request can have it. This one has ended: [`grant`](Cache::grant) doesn't name it.
     ///
     /// If the place's time was over, nothing changes. Nor does it, in either cache, if the place is another cache's:
     /// there it is held until its time is over.
@@ -299,8 +299,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Ends a request that waits, because its client has left, say. To end one that has a [`Place`], call
-    /// [`give_up`](Cache::give_up).
+    /// Ends a request that waits, because its client has left, say. [`grant`](Cache::grant) doesn't name it. To end one
+    /// that has a [`Place`], call [`give_up`](Cache::give_up).
     ///
     /// # Errors
     ///
