@@ -67,7 +67,8 @@ impl Place {
         self.owner
     }
 
-    /// When its time is over: the request's `until`, else 30 seconds after it was given.
+    /// When its time is over: the request's `until`, else 30 seconds after it was given. It can be used until
+    /// [`grant`](crate::Cache::grant) has returned [`TimedOut`](Granted::TimedOut) for its request.
     pub fn until(&self) -> Option<Instant> {
         self.until
     }

@@ -163,9 +163,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// The connection comes back with the cause, and nothing has changed. If the place's time was over, the cause is
-    /// [`Cause::PlaceGone`]. Otherwise the place comes back, too: [give it up](Cache::give_up), or it is held until its
-    /// time is over. A place of another cache comes back with [`Cause::PlaceGone`].
+    /// The connection comes back with the cause, and nothing has changed. If [`grant`](Cache::grant) has told that the
+    /// request timed out, the cause is [`Cause::PlaceGone`]. Otherwise the place comes back, too:
+    /// [give it up](Cache::give_up), or it is held until its time is over. A place of another cache comes back with
+    /// [`Cause::PlaceGone`].
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if !self.is_held(&place) {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());

@@ -40,6 +40,16 @@ fn a_place_is_held_until_the_requests_time_else_for_thirty_seconds() {
 }
 
 #[test]
+fn a_place_can_be_used_after_its_time_until_the_request_has_timed_out() {
+    let mut host = host(|l| l.max_connections = Some(1));
+    let place = host.place(1);
+    host.now += 31 * SECOND;
+    host.insert_at(place);
+    host.nothing_to_grant();
+    assert_eq!((host.cache.stats().timed_out, host.all()), (0, 1));
+}
+
+#[test]
 fn a_place_put_back_stands_at_the_head_of_the_line() {
     let mut host = host(|l| l.max_connections_per_peer = Some(1));
     let place = host.place(1);
