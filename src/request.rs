@@ -52,7 +52,7 @@ impl Place {
         self.waiter
     }
 
-    /// Where the connection has to lead.
+    /// Where the connection has to lead. What to connect to is its [`first_hop`](Peer::first_hop).
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
