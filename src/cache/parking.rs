@@ -40,9 +40,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed. Causes
-    /// are: the cache [would not keep it](Cause::Refused), there are [as many](Cause::AtLimit) as allowed and none is
-    /// inactive that could make room, or it couldn't be re-registered (it wasn't registered before, say).
+    /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed.
+    /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are
+    /// [as many](Cause::AtLimit) as allowed and none is inactive that could make room, or it couldn't be re-registered
+    /// (it wasn't registered before, say). The first two are routine: a connection that has reached `max_uses`, say,
+    /// comes back here, where [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
     pub fn park(
         &mut self,
         now: Instant,
