@@ -128,6 +128,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// inserted can be taken, too. Connections that were taken don't count for any limit. As with
     /// [`checkout`](Cache::checkout), nothing is found while requests wait for the same peer and channel binding.
     ///
+    /// Unless you have set the cache's [`tokens`](crate::Builder::tokens), all small numbers are free for yours: those
+    /// below 2^48 (2^28 if tokens have 32 bits).
+    ///
     /// Write at once: don't wait for an event to say that it is writable. If your table is a `slab`,
     /// `slab.vacant_key()` gives the token before the connection is there.
     ///
