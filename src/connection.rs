@@ -65,6 +65,10 @@ use std::io::{self, Read};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    note = "a socket has to be one of `conncache::mio::net`, which are non-blocking",
+    note = "for one that no `mio::Poll` watches, see `conncache::Unwatched` and `Builder::build_unwatched`"
+)]
 pub trait Connection: Source {
     /// Whether this connection is still fit for use. It is called on inactive connections: when the loop is told
     /// something about one, and before one is handed out. On platforms whose events mio has to emulate (Windows), it is

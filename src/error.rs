@@ -172,7 +172,7 @@ impl fmt::Display for Cause {
             Cause::AtLimit { limit, most } => write!(f, "{limit} = {most}: there are as many connections already"),
             Cause::OthersWait => f.write_str("requests wait that come first"),
             Cause::PlaceGone => f.write_str("the place isn't held here: its time was over, or it is another cache's"),
-            Cause::Refused(reason) => write!(f, "connection refused by the cache: {reason}"),
+            Cause::Refused(reason) => write!(f, "the cache would not keep the connection: {reason}"),
             Cause::Failed(error) => write!(f, "connection has failed: {error}"),
             Cause::Registry(error) => write!(f, "connection couldn't be registered: {error}"),
         }

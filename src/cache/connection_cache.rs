@@ -184,13 +184,13 @@ interface! {
             now: Instant,
             id: ConnId,
             until: Option<Instant>,
-        ) -> Result<(Option<Place>, Evicted<C>), NotFound>;
+        ) -> Result<(Option<Place>, Evicted<C>), StateError>;
         #[must_use]
         fn grant(&mut self, now: Instant) -> Option<Grant<C>>;
         fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound>;
         fn refuse(&mut self, peer: &Peer);
         fn established(&mut self, id: ConnId) -> Result<(), NotFound>;
-        fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), NotFound>;
+        fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), StateError>;
         #[must_use]
         fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)>;
         #[must_use]

@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::connection::Connection;
-use crate::error::NotFound;
+use crate::error::StateError;
 use crate::policy::Policy;
 use crate::state::{ConnId, Owner};
 use crate::table::clock::Tick;
@@ -20,23 +20,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if the connection isn't here, isn't active, or the lease is over.
-    pub fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
-        match self.table.at(slot).state() {
-            State::Active { .. } => {
-                self.table.set_time(slot, self.clock.end(until));
-                Ok(())
-            }
-            State::Inactive { .. } => Err(NotFound),
+    /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
+    pub fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), StateError> {
+        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        if self.table.at(slot).is_inactive() {
+            return Err(StateError::AlreadyInactive);
         }
+        self.table.set_time(slot, self.clock.end(until));
+        Ok(())
     }
 
     /// Returns an active connection whose [deadline](Cache::set_deadline) has come, with its owner: each one once. Call
     /// it in each turn until it returns `None`.
     ///
     /// The connection is as it was. What to do is up to you, mostly [`close_connection`](Cache::close_connection).
-    #[must_use = "each is named once"]
+    #[must_use = "each is named once: close it, or it stays open"]
     pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
         let now = self.clock.advance(now);
         let (_, slot) = self.table.first_time().filter(|&(at, _)| at <= now)?;

@@ -42,7 +42,7 @@ use crate::cache::Cache;
 use crate::cache::serving::MOST_LOOKS;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
-use crate::error::{Cause, InsertError, NotFound};
+use crate::error::{Cause, InsertError, NotFound, StateError};
 use crate::outcome::Evicted;
 use crate::peer::Peer;
 use crate::policy::Policy;
@@ -229,15 +229,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if the connection isn't here, isn't active, or the lease is over.
+    /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
     pub fn reopen(
         &mut self,
         now: Instant,
         id: ConnId,
         until: Option<Instant>,
-    ) -> Result<(Option<Place>, Evicted<C>), NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
-        let State::Active { owner } = self.table.at(slot).state() else { return Err(NotFound) };
+    ) -> Result<(Option<Place>, Evicted<C>), StateError> {
+        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        let State::Active { owner } = self.table.at(slot).state() else { return Err(StateError::AlreadyInactive) };
         let now = self.clock.advance(now);
         let most = self.table.buckets.sites.get(self.table.bucket_of(slot).site).most;
         let evicted = self.evict(slot, Reason::Closed);

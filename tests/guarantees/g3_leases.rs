@@ -40,7 +40,7 @@ fn is_over<T: Connection>(host: &mut Host<T>, id: ConnId) {
     assert_eq!(cache.close_connection(id).map(drop), Err(NotFound));
     assert_eq!(cache.remove(id).map(drop), Err(NotFound));
     assert_eq!(cache.established(id), Err(NotFound));
-    assert_eq!(cache.set_deadline(id, Some(now)), Err(NotFound));
+    assert_eq!(cache.set_deadline(id, Some(now)), Err(StateError::NotFound));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cache[id].is_connected()));
     assert!(panicked.is_err(), "indexing panics");
     assert_eq!(picture(host), before);

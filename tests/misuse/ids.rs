@@ -24,8 +24,8 @@ fn an_unknown_or_stale_id_is_not_found_and_changes_nothing() {
         assert_eq!(cache.close_connection(id).map(drop), Err(NotFound));
         assert_eq!(cache.close_because(id, "words").map(drop), Err(NotFound));
         assert_eq!(cache.established(id), Err(NotFound));
-        assert_eq!(cache.set_deadline(id, Some(now)), Err(NotFound));
-        assert_eq!(cache.reopen(now, id, None).map(drop), Err(NotFound));
+        assert_eq!(cache.set_deadline(id, Some(now)), Err(StateError::NotFound));
+        assert_eq!(cache.reopen(now, id, None).map(drop), Err(StateError::NotFound));
         assert_eq!(cache.checkin(now, id).map(drop), Err(StateError::NotFound));
         assert_eq!(cache.checkin_until(now, id, now).map(drop), Err(StateError::NotFound));
         for state in [ConnState::Active(ME), ConnState::inactive(PLAIN).private(7)] {

@@ -84,8 +84,9 @@ fn fail(host: &mut Host<Scripted>, active: ConnId, inactive: ConnId, foreign: Co
     assert_eq!(cache.close_connection(foreign).map(drop), Err(NotFound));
     assert_eq!(cache.remove(foreign).map(drop), Err(NotFound));
     assert_eq!(cache.established(foreign), Err(NotFound));
-    for id in [foreign, inactive] {
-        assert_eq!(cache.set_deadline(id, Some(late)), Err(NotFound));
+    for (id, error) in [(foreign, StateError::NotFound), (inactive, StateError::AlreadyInactive)] {
+        assert_eq!(cache.set_deadline(id, Some(late)), Err(error));
+        assert_eq!(cache.reopen(late, id, None).map(drop), Err(error));
     }
     assert_eq!(cache.request(late, &nowhere, TLS, OTHER, Some(late)).map(drop), Err(RequestError::TimedOut));
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::common::SECOND;
-use conncache::{NotFound, Reason};
+use conncache::{NotFound, Reason, StateError};
 
 #[test]
 fn an_owner_whose_time_is_over_is_named_once() {
@@ -35,9 +35,9 @@ fn giving_back_closing_and_unsetting_end_it() {
     host.cache.set_deadline(ids[2], None).unwrap();
     assert_eq!(host.cache.next_deadline(), None);
     assert_eq!(host.cache.overdue(host.now + SECOND), None);
-    assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(NotFound), "it is inactive");
+    assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(StateError::AlreadyInactive), "it is inactive");
     let again = host.reuse(1).id;
-    assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(NotFound), "the lease is over");
+    assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(StateError::NotFound), "the lease is over");
     assert!(again.same_connection(ids[0]));
     assert_eq!(host.cache.overdue(host.now + 9 * SECOND), None);
 }

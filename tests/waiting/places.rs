@@ -3,7 +3,7 @@
 use super::*;
 use crate::common::SECOND;
 use crate::common::scripted::Scripted;
-use conncache::{Cause, NotFound, Reason};
+use conncache::{Cause, NotFound, Reason, StateError};
 
 #[test]
 fn a_place_counts_as_a_connection_until_it_is_used() {
@@ -156,9 +156,9 @@ fn who_reopens_a_broken_connection_overtakes_nobody_and_is_overtaken_by_nobody()
     host.nothing_to_grant();
     let fresh = host.insert_at(place.expect("the connection made room"));
     assert!(!fresh.same_connection(id) && host.all() == 1);
-    assert_eq!(host.cache.reopen(host.now, id, None).map(drop), Err(NotFound), "the lease is over");
+    assert_eq!(host.cache.reopen(host.now, id, None).map(drop), Err(StateError::NotFound), "the lease is over");
     assert!(host.checkin(fresh));
-    assert_eq!(host.cache.reopen(host.now, fresh, None).map(drop), Err(NotFound), "nobody has it");
+    assert_eq!(host.cache.reopen(host.now, fresh, None).map(drop), Err(StateError::AlreadyInactive), "nobody has it");
     assert_eq!(host.granted_reuse().0, waiter);
 }
 
