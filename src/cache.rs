@@ -95,6 +95,8 @@ pub struct Cache<C: Connection, P: Policy> {
     /// is probed.
     pub(crate) probe_after: u64,
     pub(crate) oldest_first: bool,
+    /// Whether the next grant prefers a place to a reuse, if there is free room.
+    pub(crate) opens_next: bool,
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {

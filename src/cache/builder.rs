@@ -267,6 +267,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             draining: false,
             probe_after: if self.probe { nanos(self.probe_after) } else { u64::MAX },
             oldest_first: self.oldest_first,
+            opens_next: false,
         })
     }
 }

@@ -338,7 +338,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return false;
         }
         let Rules { max_connections, max_connecting_per_peer, .. } = self.rules;
-        self.table.has_to_yield(bucket, max_connections, max_connecting_per_peer)
+        let yields = self.table.has_to_yield(bucket, max_connections, max_connecting_per_peer);
+        self.opens_next |= yields;
+        yields
     }
 }
 

@@ -113,7 +113,29 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(broken) = broken {
             self.end_promise(broken);
         }
+        self.opens_next = true;
         Some(asked.gets(Granted::Reuse(found)))
+    }
+
+    /// Serves a line by a place for which nothing has to go, before the next one that can reuse a connection: the two
+    /// take turns. Otherwise connections that come back as fast as the host takes grants would leave the room unused.
+    #[cold]
+    pub(super) fn open_before_reuse(&mut self, now: Tick) -> Option<Grant<C>> {
+        if self.table.total() >= self.rules.max_connections {
+            return None;
+        }
+        let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
+        let site = sites.first()?;
+        let it = sites.get(site);
+        let has_free_room = it.total < it.most && !self.is_stampede(it);
+        let unready = |line: &u32| !lines.line(*line).ready;
+        let line = if has_free_room { sites.lines(site, &lines.lines).find(unready) } else { None };
+        let Some(line) = line else {
+            self.table.buckets.sites.put_behind(site);
+            return None;
+        };
+        self.table.buckets.sites.drop(site);
+        self.open_at(now, site, line, None)
     }
 
     /// Serves the line of this site whose turn it is by a place.
@@ -127,6 +149,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let asked = lines.line(line);
             Some((line, self.room(now, sites.get(site), &asked.peer, Some(asked.channel))?))
         })?;
+        self.open_at(now, site, line, victim)
+    }
+
+    /// Serves this line of this site by a place; what has to go for it.
+    fn open_at(&mut self, now: Tick, site: u32, line: u32, victim: Option<(u32, Reason)>) -> Option<Grant<C>> {
+        let lines = &self.table.lines;
         let (request, bucket) = (lines.head(line)?, lines.line(line).bucket);
         let end = place_end(now, lines.at(request).until);
         // The host's code may panic: then it is still this site's turn.

@@ -264,7 +264,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// it is reused. After eight such services that passed other lines over, it makes room for one of those instead, if
     /// that one has no connection, or at least two fewer than its own line. Each service looks at one of them. So where
     /// n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
-    /// connection that was active already.
+    /// connection that was active already. Room that is free isn't kept waiting for that: as long as there is some, places
+    /// and reuses take turns, however few grants a turn of the loop takes.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
@@ -283,11 +284,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         for _ in 0..MOST_LOOKS {
             if let Some(line) = self.table.lines.first_ready() {
+                if std::mem::take(&mut self.opens_next) {
+                    if let Some(grant) = self.open_before_reuse(now) {
+                        return Some(grant);
+                    }
+                }
                 if let Some(grant) = self.reuse_for(now, line) {
                     return Some(grant);
                 }
                 continue;
             }
+            self.opens_next = false;
             let site = self.table.buckets.sites.first()?;
             if !self.is_room_in_all() {
                 return None;

@@ -41,7 +41,8 @@ pub(crate) struct Line {
     pub(crate) waiting: u32,
     /// Its neighbours among the lines of its site.
     turn: Links,
-    ready: bool,
+    /// A connection may be there for it.
+    pub(crate) ready: bool,
 }
 
 #[derive(Default)]

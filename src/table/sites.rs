@@ -128,8 +128,10 @@ impl Sites {
 
     /// Lets all others of the queue have their turns before this site.
     pub(crate) fn put_behind(&mut self, site: u32) {
-        self.drop(site);
-        self.look_again(site);
+        if self.queue.newest != site {
+            self.drop(site);
+            self.look_again(site);
+        }
     }
 
     /// The line of this site whose turn it is, and those after it.

@@ -318,3 +318,32 @@ fn whoever_takes_into_a_table_of_its_own_passes_nobody_over() {
     assert!(taken.is_some());
     assert_eq!(host.granted_place().0, other);
 }
+
+/// As many connections come back in each turn as the host takes grants, and one more once: one is always there to reuse.
+#[test]
+fn who_takes_one_grant_in_each_turn_leaves_no_room_unused() {
+    for per_peer in [false, true] {
+        let mut host =
+            host(|l| if per_peer { l.max_connections_per_peer = Some(3) } else { l.max_connections = Some(3) });
+        let mut busy = VecDeque::from([1, 1, 1].map(|to| host.open(to)));
+        host.wait(1);
+        host.wait(1);
+        let (to, channel) = if per_peer { (1, TLS) } else { (2, PLAIN) };
+        let Requested::Wait(other) = host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() else {
+            panic!()
+        };
+        assert!(host.checkin(busy.pop_front().expect("it has three")));
+        let mut services = 0;
+        loop {
+            host.wait(1);
+            host.checkin(busy.pop_front().expect("one is given back, one is granted"));
+            let grant = host.grant().expect("it always has one");
+            match grant.granted {
+                Granted::Reuse(found) => busy.push_back(found.id),
+                _ => break assert_eq!(grant.waiter, other),
+            }
+            services += 1;
+            assert!(services <= 2 * (8 + 2) + 3, "starved");
+        }
+    }
+}
