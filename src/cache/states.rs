@@ -39,7 +39,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///   its peer and channel binding.
     /// * It can't move to a peer that has as many connections as the
     ///   [limit](crate::Limits::max_connections_per_peer) allows; nor, while it is active, to one for which requests wait
-    ///   at such a limit.
+    ///   at such a limit. While it isn't established, that goes for
+    ///   [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer), too.
     pub fn set_connection_state(
         &mut self,
         now: Instant,
@@ -69,7 +70,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(StateChange { id, private, evicted: Some(evicted) });
         }
         let (to, until) = (Destination { peer, channel, most: site.most }, self.clock.end(until));
-        let evicted = self.give_back(now, slot, Some(to), &mut private, until);
+        let inactive_since = self.table.at(slot).inactive_since().map(|since| self.instant(since));
+        let mut evicted = self.give_back(now, slot, Some(to), &mut private, until);
+        // It became active for the move.
+        if let Some(evicted) = evicted.as_mut().filter(|evicted| evicted.id == id) {
+            evicted.inactive_since = inactive_since;
+        }
         Ok(StateChange { id, private, evicted })
     }
 
@@ -126,7 +132,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if site.is_full() || is_connecting && self.is_stampede(site) {
             return Err(StateError::PeerAtLimit);
         }
-        if site.waiting > 0 && site.most != UNLIMITED { Err(StateError::OthersWait) } else { Ok(()) }
+        let is_limited = site.most != UNLIMITED || is_connecting && self.rules.max_connecting_per_peer != UNLIMITED;
+        if site.waiting > 0 && is_limited { Err(StateError::OthersWait) } else { Ok(()) }
     }
 
     /// Makes this inactive connection active, or evicts it.

@@ -246,9 +246,10 @@ impl<C> Table<C> {
     /// Counts a service to somebody who asked before those had their turns who wait elsewhere.
     pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
         let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
-        self.buckets.sites.passes += u32::from(full && self.buckets.sites.first_but(site).is_some());
+        let (others_wait, sites) = (self.buckets.sites.first_but(site).is_some(), &mut self.buckets.sites);
+        sites.passes = sites.passes.saturating_add(u32::from(full && others_wait));
         let it = self.buckets.sites.get_mut(site);
-        it.passes += u32::from(it.waiting > 0 && (full || it.is_full()));
+        it.passes = it.passes.saturating_add(u32::from(it.waiting > 0 && (full || it.is_full())));
     }
 
     /// Whether those who wait elsewhere were passed over often enough.
@@ -261,7 +262,7 @@ impl<C> Table<C> {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
         let Some(other) = sites.first_but(site) else { return false };
-        sites.passes += 1;
+        sites.passes = sites.passes.saturating_add(1);
         if sites.passes <= QUANTUM {
             return false;
         }
@@ -287,7 +288,7 @@ impl<C> Table<C> {
         let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
         let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| self.buckets.connections(bucket));
         let it = self.buckets.sites.get_mut(site);
-        it.passes += 1;
+        it.passes = it.passes.saturating_add(1);
         if it.passes <= QUANTUM {
             return false;
         }
@@ -306,4 +307,31 @@ impl<C> Table<C> {
 /// Whether one with so many connections gives one away to another with so many.
 fn is_in_need(here: u32, there: u32) -> bool {
     there == 0 || here >= there + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::Peer;
+    use crate::table::record::{Record, Rest};
+
+    /// Between lines with a connection each, no service makes room, and the count of services goes on.
+    #[test]
+    fn services_are_counted_however_many_there_were() {
+        let [one, two] = [1, 2].map(|port| Peer::direct("host", port));
+        let [plain, other] = [0, 1].map(ChannelBindingId);
+        let mut table = Table::new(0, 1);
+        for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
+            let to = Destination { peer, channel, most: 2 };
+            table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), to);
+            table.wait(to, Owner(0), Tick::FIRST, Tick::NEVER, false);
+        }
+        let [bucket, lonely] = [&one, &two].map(|peer| table.buckets.find(peer, plain).expect("it has a connection"));
+        let site = table.buckets.get(bucket).site;
+        (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
+        table.pass_over(bucket, 3);
+        assert!(!table.has_to_yield(bucket, 3, 9) && table.is_quantum_over(bucket));
+        table.buckets.sites.passes = 0;
+        assert!(!table.is_quantum_over(lonely));
+    }
 }

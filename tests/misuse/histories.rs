@@ -265,3 +265,15 @@ fn an_evicted_connection_has_its_history_and_says_since_when_it_was_inactive() {
     let id = host.cache.insert(host.now, Light, &host.peer, PLAIN, ME).unwrap();
     assert_eq!(host.cache.remove(id).unwrap().inactive_since, None);
 }
+
+#[test]
+fn one_that_is_not_kept_when_it_is_moved_tells_since_when_it_was_inactive() {
+    let mut host = Host::new(Limits::default());
+    let id = host.keep(Light);
+    let since = host.now;
+    host.now += SECOND;
+    let over = ConnState::inactive(TLS).until(host.now);
+    let change = host.cache.set_connection_state(host.now, id, &host.peer, over).unwrap();
+    let evicted = change.evicted.expect("its time is over");
+    assert_eq!((evicted.id, evicted.reason, evicted.inactive_since), (id, Reason::Deadline, Some(since)));
+}

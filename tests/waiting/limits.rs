@@ -134,6 +134,24 @@ fn an_active_connection_does_not_move_into_room_that_somebody_waits_for() {
 }
 
 #[test]
+fn a_connection_that_is_being_opened_does_not_move_where_somebody_waits_to_open_one() {
+    let mut host = host(|l| l.max_connecting_per_peer = Some(1));
+    let [one, two] = [host.open(1), host.open(2)];
+    let waiter = host.wait(2);
+    host.cache.established(two).unwrap();
+    let error = host.cache.set_connection_state(host.now, one, &peer(2), ConnState::Active(ME)).unwrap_err();
+    assert_eq!((error.cause, host.cache.peer(one)), (StateError::OthersWait, Some(&peer(1))));
+    let (served, place) = host.granted_place();
+    assert_eq!(served, waiter);
+    let next = host.wait(2);
+    // One that is established takes nothing from those who wait to open one.
+    host.cache.established(one).unwrap();
+    assert!(host.cache.set_connection_state(host.now, one, &peer(2), ConnState::Active(ME)).is_ok());
+    host.insert_at(place);
+    host.cache.withdraw(next).unwrap();
+}
+
+#[test]
 fn a_connection_that_is_being_opened_is_not_moved_to_a_peer_where_as_many_are() {
     let mut host = host(|l| l.max_connecting_per_peer = Some(1));
     let [one, _two] = [host.open(1), host.open(2)];

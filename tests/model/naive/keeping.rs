@@ -187,9 +187,11 @@ impl Naive {
         }
         let conn = &mut self.conns[at];
         (conn.peer, conn.channel) = (peer, channel);
+        let since = conn.waiting().map(|waiting| waiting.since);
         let displaced = conn.waiting_mut().and_then(|waiting| waiting.private.take());
         conn.state = State::Active(0);
         let id = conn.id;
-        (displaced, self.give_back(id, private, until))
+        let gone = self.give_back(id, private, until);
+        (displaced, gone.map(|gone| if gone.id == id { Gone { since, ..gone } } else { gone }))
     }
 }

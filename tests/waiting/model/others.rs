@@ -142,7 +142,8 @@ impl Run {
             Some(StateError::PeerAtLimit)
         } else {
             let awaited = to != conn.pair.0 && naive.waiting.iter().any(|waiter| waiter.pair.0 == to);
-            (awaited && naive.most_to(to) < usize::MAX).then_some(StateError::OthersWait)
+            let limited = naive.most_to(to) < usize::MAX || connecting.is_some();
+            (awaited && limited).then_some(StateError::OthersWait)
         };
         let unfit = naive.unfit(&conn);
         match self.cache.set_connection_state(now, conn.id, &self.peers[to], ConnState::Active(owner)) {
