@@ -161,9 +161,9 @@ impl<C> Table<C> {
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept.
-    pub(crate) fn keep_newest(&mut self, most: usize) {
+    pub(crate) fn keep_newest(&mut self, most: usize, reason: Reason) {
         while let Some(oldest) = self.ages.oldest(Standing::Kept).filter(|_| self.ages.len(Standing::Kept) > most) {
-            self.condemn(oldest, Reason::MaxInactive);
+            self.condemn(oldest, reason);
         }
     }
 

@@ -122,7 +122,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let limits = &self.limits;
         self.table.condemn_closed();
         if let Some(most) = limits.max_inactive {
-            self.table.keep_newest(most);
+            self.table.keep_newest(most, Reason::MaxInactive);
         }
         if let Some(most) = limits.max_inactive_per_peer {
             self.table.buckets.all(|_| true).into_iter().for_each(|bucket| self.table.keep_newest_in(bucket, most));

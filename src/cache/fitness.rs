@@ -185,7 +185,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.keep_newest_in(bucket, most);
         }
         if let Some(most) = self.limits.max_inactive {
-            self.table.keep_newest(most);
+            self.table.keep_newest(most, Reason::MaxInactive);
         }
     }
 

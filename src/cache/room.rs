@@ -82,7 +82,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (it, lines) = (self.table.buckets.sites.get(site), &self.table.lines);
         let first = self.table.buckets.sites.lines(site, &lines.lines).next();
         let has_room = |line| self.room(now, it, &lines.line(line).peer, None).is_some();
-        first.is_some_and(|line| !self.is_stampede(it) && has_room(line))
+        first.is_some_and(|line| !self.is_stampede(it) && (has_room(line) || self.can_shrink_to(site)))
     }
 
     /// Whether a connection may be opened under this channel binding (or one parked, under any), and what has to go for
@@ -102,6 +102,32 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return self.useless_at(now, peer, channel).map(Some);
         }
         if all == most { self.first_to_go(now).map(Some) } else { Some(None) }
+    }
+
+    /// Whether more connections are there than a lowered limit allows, but so many of them inactive that it can hold and
+    /// leave room for one.
+    pub(super) fn can_shrink(&self) -> bool {
+        let (total, most, ages) = (self.table.total(), self.rules.max_connections, &self.table.ages);
+        let goes = ages.len(Standing::Kept) + ages.len(Standing::Condemned);
+        total > most && total - goes < most
+    }
+
+    /// Condemns the oldest inactive ones beyond a lowered limit on all connections, if that makes room: some of them,
+    /// and others the next time.
+    #[cold]
+    pub(super) fn condemn_exceeding(&mut self) {
+        if self.can_shrink() {
+            let (surplus, ages) = (self.table.total() - self.rules.max_connections, &self.table.ages);
+            let goes = surplus.saturating_sub(ages.len(Standing::Condemned)).min(MOST_LOOKS as usize);
+            self.table.keep_newest(ages.len(Standing::Kept) - goes, Reason::MadeRoom);
+        }
+    }
+
+    /// Whether more connections lead to a peer than a lowered limit allows, but so many of them inactive that it can
+    /// hold and leave room for one. O(channel bindings in use with the peer) if they are too many.
+    pub(super) fn can_shrink_to(&self, site: u32) -> bool {
+        let it = self.table.buckets.sites.get(site);
+        it.total > it.most && it.total - self.table.inactive_at(site) < it.most
     }
 
     /// Whether the limit on all connections leaves room, or something inactive can make it.

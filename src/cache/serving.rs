@@ -46,7 +46,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
             || self.table.lines.is_any_ready()
-            || self.table.buckets.sites.first().is_some() && self.is_room_in_all()
+            || self.table.buckets.sites.first().is_some() && (self.is_room_in_all() || self.can_shrink())
     }
 
     /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
@@ -142,6 +142,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
         // Not to look at all connections of the peer for each of its lines.
         if !self.has_room(now, site) {
+            return None;
+        }
+        if self.can_shrink_to(site) {
+            // They come from `expire`, and as each leaves, it is looked at again.
+            self.table.condemn_surplus_of(site, MOST_LOOKS);
             return None;
         }
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);

@@ -146,7 +146,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let place = self.give_place(since, to, owner, until);
                 return Ok(Requested::Open { place, evicted });
             }
-            has_no_room = self.is_room_in_all();
+            has_no_room = self.is_room_in_all() && site.total <= site.most;
         }
         if let Some(max_waiting) = self.limits.max_waiting.filter(|&most| self.table.lines.waiting() >= most) {
             return Err(RequestError::LineFull { max_waiting });
@@ -297,6 +297,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.opens_next = false;
             let site = self.table.buckets.sites.first()?;
             if !self.is_room_in_all() {
+                self.condemn_exceeding();
                 return None;
             }
             self.table.buckets.sites.drop(site);

@@ -107,6 +107,29 @@ impl<C> Table<C> {
         }
     }
 
+    /// The buckets of the peer whose site this is, where somebody waits.
+    fn of_site(&self, site: u32) -> impl Iterator<Item = (u32, &Bucket)> {
+        let line = self.buckets.sites.lines(site, &self.lines.lines).next();
+        line.into_iter().flat_map(|line| self.buckets.of_peer(&self.lines.line(line).peer))
+    }
+
+    /// How many inactive connections to a peer that somebody waits for are promised to nobody.
+    pub(crate) fn inactive_at(&self, site: u32) -> u32 {
+        self.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
+    }
+
+    /// Condemns the oldest inactive ones beyond the limit of a peer that somebody waits for, so many at most.
+    pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
+        let it = self.buckets.sites.get(site);
+        let kept: u32 = self.of_site(site).map(|(_, bucket)| bucket.kept).sum();
+        let condemned = self.inactive_at(site) - kept;
+        for _ in 0..it.total.saturating_sub(it.most + condemned).min(at_most) {
+            let oldest = self.of_site(site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
+            let Some(oldest) = oldest.min_by_key(|&slot| self.at(slot).inactive_since()) else { return };
+            self.condemn(oldest, Reason::MadeRoom);
+        }
+    }
+
     /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
     pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
@@ -240,7 +263,7 @@ impl<C> Table<C> {
     /// instead, which was passed over often enough. That one is the next to open a connection then.
     pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() >= most;
-        full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, full)
+        full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, most_connecting, full)
     }
 
     /// Counts a service to somebody who asked before those had their turns who wait elsewhere.
@@ -279,10 +302,11 @@ impl<C> Table<C> {
     }
 
     /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
-    fn yields_to_channel(&mut self, bucket: u32, full: bool) -> bool {
+    fn yields_to_channel(&mut self, bucket: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
         let sites = &self.buckets.sites;
-        if !full && !sites.get(site).is_full() {
+        let it = sites.get(site);
+        if !full && !it.is_full() || it.connecting >= most_connecting {
             return false;
         }
         let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };

@@ -347,3 +347,31 @@ fn who_takes_one_grant_in_each_turn_leaves_no_room_unused() {
         }
     }
 }
+
+/// As many are being opened as may: nobody could open where a connection made room.
+#[test]
+fn no_connection_makes_room_for_another_channel_that_cannot_open_one() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.max_connecting_per_peer) = (Some(2), Some(1)));
+    let mut id = host.open(1);
+    host.cache.established(id).unwrap();
+    let place = host.place(1);
+    let Requested::Wait(other) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    for _ in 0..20 {
+        host.wait(1);
+        assert!(host.checkin(id), "it was closed in vain");
+        id = host.granted_reuse().1;
+    }
+    let opened = host.insert_at(place);
+    host.cache.established(opened).unwrap();
+    host.wait(1);
+    let yielded = (0..10).any(|_| {
+        host.wait(1);
+        let yielded = !host.checkin(id);
+        if !yielded {
+            id = host.granted_reuse().1;
+        }
+        yielded
+    });
+    assert!(yielded);
+    assert_eq!(host.granted_place().0, other);
+}

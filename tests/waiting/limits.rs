@@ -201,3 +201,62 @@ fn a_line_whose_connection_has_run_out_keeps_no_other_from_opening() {
     host.now += SECOND;
     host.open(2);
 }
+
+/// Where more are inactive than a lowered limit allows in all, enough of them go for somebody who waits.
+#[test]
+fn somebody_who_waits_gets_room_though_a_lowered_limit_is_exceeded_by_inactive_ones() {
+    for per_peer in [false, true] {
+        let mut host = host(|_| ());
+        let ids = [1, 1, 1, 1].map(|to| host.open(to));
+        assert!(ids.into_iter().all(|id| host.checkin(id)));
+        let lowered = |l: &mut Limits| {
+            if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) }
+        };
+        host.cache.set_limits(crate::common::limits(lowered)).unwrap();
+        let to = if per_peer { 1 } else { 2 };
+        let Requested::Wait(waiter) = host.cache.request(host.now, &peer(to), TLS, ME, None).unwrap() else { panic!() };
+        // The two beyond the limit leave first.
+        let mut gone = Vec::new();
+        let place = loop {
+            assert!(host.is_due(), "it waits for ever");
+            match host.grant() {
+                Some(Grant { granted: Granted::Open { place, evicted }, .. }) => {
+                    gone.extend(evicted);
+                    break place;
+                }
+                other => assert!(other.is_none()),
+            }
+            gone.extend(std::iter::from_fn(|| host.cache.expire(host.now)));
+        };
+        assert_eq!((place.waiter(), host.all()), (waiter, 2));
+        assert_eq!(gone.iter().map(|gone| gone.id).collect::<Vec<_>>(), ids[..3]);
+        assert!(gone.iter().all(|gone| gone.reason == Reason::MadeRoom));
+    }
+}
+
+/// However many are beyond the limit, a grant condemns a few of them, and stays due for the others.
+#[test]
+fn a_grant_condemns_no_more_than_16_beyond_a_lowered_limit() {
+    for per_peer in [false, true] {
+        let mut host = host(|_| ());
+        let ids: Vec<_> = (0..100).map(|_| host.open(1)).collect();
+        assert!(ids.into_iter().all(|id| host.checkin(id)));
+        let lowered = |l: &mut Limits| {
+            if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) }
+        };
+        host.cache.set_limits(crate::common::limits(lowered)).unwrap();
+        let to = if per_peer { 1 } else { 2 };
+        let Requested::Wait(waiter) = host.cache.request(host.now, &peer(to), TLS, ME, None).unwrap() else { panic!() };
+        let mut turns = 0;
+        let place = loop {
+            assert!(host.is_due(), "it waits for ever");
+            if let Some(Grant { granted: Granted::Open { place, .. }, .. }) = host.grant() {
+                break place;
+            }
+            assert!(host.cache.counts().condemned <= 16);
+            while host.cache.expire(host.now).is_some() {}
+            turns += 1;
+        };
+        assert_eq!((place.waiter(), host.all(), turns), (waiter, 2, 98_usize.div_ceil(16)));
+    }
+}

@@ -1,9 +1,10 @@
 //! The calls about requests and places, made on both, and their answers compared.
 
-use super::naive::{Held, Room, Standing, Waiter, channel};
+use super::naive::{Conn, Held, Room, Standing, Waiter, channel};
 use super::run::{Run, ms};
 use crate::common::random::Random;
-use conncache::{Cause, Granted, NotFound, Owner, RequestError, Requested, WaiterId};
+use crate::common::scripted::Scripted;
+use conncache::{Cause, ConnId, Grant, Granted, NotFound, Owner, Reason, RequestError, Requested, WaiterId};
 
 impl Run {
     pub fn request(&mut self, random: &mut Random) {
@@ -146,7 +147,9 @@ impl Run {
 
     pub fn grant(&mut self) {
         let (now, was_due) = (self.naive.now, self.is_due());
-        let Some(grant) = self.cache.grant(now) else {
+        let grant = self.cache.grant(now);
+        self.condemned_for_waiters(&grant);
+        let Some(grant) = grant else {
             self.bury();
             // It may have had enough to do with dead connections and leftovers.
             self.in_vain += u32::from(self.naive.servable().is_some());
@@ -230,6 +233,37 @@ impl Run {
                 self.place_at(waiter, end, place);
             }
             _ => self.forget(waiter),
+        }
+    }
+
+    /// Notes which connections were condemned because a lowered limit doesn't hold and somebody waits for room.
+    fn condemned_for_waiters(&mut self, grant: &Option<Grant<Scripted>>) {
+        let victim = match grant.as_ref().map(|grant| &grant.granted) {
+            None => None,
+            Some(Granted::Open { evicted, .. }) => evicted.as_ref().map(|evicted| evicted.id),
+            // Found before anybody's room was looked at. What was condemned was so by the end of a promise.
+            Some(_) => return,
+        };
+        let kept: Vec<ConnId> = self.cache.iter_inactive().map(|entry| entry.id).collect();
+        let is_here = |id: ConnId| self.cache.get(id).is_some();
+        let naive = &mut self.naive;
+        let gone = |conn: &Conn| conn.standing == Standing::Kept && !kept.contains(&conn.id);
+        let condemned = naive.conns.iter().filter(|conn| gone(conn) && is_here(conn.id));
+        let condemned: Vec<ConnId> = condemned.map(|conn| conn.id).collect();
+        if condemned.is_empty() {
+            return;
+        }
+        let condemned =
+            condemned.into_iter().chain(victim.filter(|&id| naive.conns[naive.at(id)].standing == Standing::Kept));
+        for id in condemned.collect::<Vec<_>>() {
+            let (at, peer) = (naive.at(id), naive.conns[naive.at(id)].pair.0);
+            let exceeds_all = naive.total() > naive.most() && !naive.waiting.is_empty();
+            let waits = naive.waiting.iter().any(|waiter| waiter.pair.0 == peer);
+            let exceeds = naive.total_to(peer) > naive.most_to(peer) && waits;
+            // Else it was over the limit on inactive ones, once a promise had ended.
+            if exceeds_all || exceeds {
+                naive.conns[at].standing = Standing::Condemned(Reason::MadeRoom);
+            }
         }
     }
 

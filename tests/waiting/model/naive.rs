@@ -221,8 +221,16 @@ impl Naive {
     /// first line of a peer, under any channel binding, and not at more than so many peers.
     pub fn may_be_anybodys_turn(&self) -> bool {
         let (heads, most_connecting) = (self.heads(), self.limits.max_connecting_per_peer.unwrap_or(usize::MAX));
-        let may_open = |peer| self.room(peer, None) == Room::Yes && self.connecting_to(peer) < most_connecting;
-        heads.len() > 16 || heads.iter().any(|head| may_open(head.pair.0))
+        let may_open = |peer| self.room(peer, None) == Room::Yes || self.can_shrink_to(peer);
+        let is_turn = |peer| may_open(peer) && self.connecting_to(peer) < most_connecting;
+        heads.len() > 16 || heads.iter().any(|head| is_turn(head.pair.0))
+    }
+
+    /// Whether more connections lead to a peer than a lowered limit allows, but enough can go to leave room for one.
+    fn can_shrink_to(&self, peer: usize) -> bool {
+        let goes = |conn: &&Conn| conn.pair.0 == peer && conn.is_inactive() && conn.standing != Standing::Promised;
+        let (all, goes) = (self.total_to(peer), self.conns.iter().filter(goes).count());
+        all > self.most_to(peer) && all - goes < self.most_to(peer)
     }
 
     pub fn reusable(&self, pair: Pair) -> bool {
