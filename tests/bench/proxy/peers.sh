@@ -1,6 +1,7 @@
 # Sourced: starts examples/proxy and its peers in front of one upstream, each on a port of its own, and ends them.
 #
-# Sets `dir` (temporary), `pid` and `port` (by name), `proxies` (the names), `hertz`; expects `root`.
+# Sets `dir` (temporary), `pid` and `port` (by name), `proxies` (the names), `hertz`; expects `root`. Each proxy runs under
+# the command `under`, if there is one.
 
 target=${CARGO_TARGET_DIR:-$root/target}
 ours=$target/release/proxy
@@ -11,7 +12,7 @@ hertz=$(getconf CLK_TCK)
 [ -x "$ours" ] || { echo "not built: cargo build --release -p proxy" >&2; exit 1; }
 dir=$(mktemp -d)
 declare -A pid port
-proxies=()
+proxies=() under=()
 cleanup() {
     kill -KILL "${pid[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
@@ -24,8 +25,16 @@ free_port() {
 }
 
 start() { # name, core, command
-    taskset -c "$2" "${@:3}" > "$dir/$1.out" 2>&1 &
+    local under=("${under[@]}")
+    [ "$1" != upstream ] || under=()
+    taskset -c "$2" "${under[@]}" "${@:3}" > "$dir/$1.out" 2>&1 &
     pid[$1]=$!
+}
+
+load() { # clients, or clients x requests that each sends at once; seconds; proxy: what wrk says
+    local script=()
+    [ "$1" = "${1%x*}" ] || script=(-s "$dir/pipelined.lua")
+    exec taskset -c $load_core wrk -t1 -c"${1%x*}" -d"$2" "${script[@]}" "http://127.0.0.1:${port[$3]}/file" "${1#*x}"
 }
 
 ticks() { # of a process: user and system time, in units of 1/hertz s
@@ -71,12 +80,25 @@ $2
 CONF
 }
 
+# Requests that are sent at once, as many as the argument says.
+cat > "$dir/pipelined.lua" <<'LUA'
+init = function(args)
+    all = string.rep(wrk.format(), tonumber(args[1]))
+end
+request = function()
+    return all
+end
+LUA
+
 # The upstream: nginx and a file of 612 bytes.
 start_upstream() {
     head -c 612 /dev/zero | tr '\0' x > "$dir/file"
     nginx_conf upstream "
     open_file_cache max=10;
-    server { listen 127.0.0.1:${port[upstream]} backlog=4096; root $dir; }"
+    server {
+        listen 127.0.0.1:${port[upstream]} backlog=4096; root $dir;
+        location = /served { stub_status; }
+    }"
     start upstream $load_core nginx -c "$dir/upstream/nginx.conf"
 }
 

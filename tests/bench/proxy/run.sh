@@ -5,6 +5,8 @@
 #
 #   tests/bench/proxy/run.sh [ROUNDS [SECONDS [CLIENTS...]]]        (default: 5 3 1 64 1000)
 #
+# CLIENTS may be 8x16, say: 8 clients, each of which sends 16 requests at once (pipelined).
+#
 # Needs nginx, haproxy, wrk and taskset, and two cores with nothing else to do.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,16 +21,15 @@ start_proxies ours nginx haproxy pingora
 for round in $(seq "$rounds"); do
     for c in "${clients[@]}"; do
         for name in "${proxies[@]}"; do
-            url=http://127.0.0.1:${port[$name]}/file
-            taskset -c $load_core wrk -t1 -c"$c" -d1 "$url" > /dev/null # warm
+            (load "$c" 1 "$name") > /dev/null # warm
             before=$(ticks "${pid[$name]}")
-            taskset -c $load_core wrk -t1 -c"$c" -d"$seconds" "$url" > "$dir/wrk"
+            (load "$c" "$seconds" "$name") > "$dir/wrk"
             after=$(ticks "${pid[$name]}")
             awk -v name="$name" -v c="$c" -v ticks=$((after - before)) -v hertz="$hertz" '
                 / requests in / { requests = $1 }
                 /^Requests\/sec/ { rate = $2 }
                 /Socket errors|Non-2xx/ { bad = bad " " $0 }
-                END { printf "%s %d %.0f %.3f%s\n", name, c, rate, ticks * 1e6 / hertz / requests, bad }
+                END { printf "%s %s %.0f %.3f%s\n", name, c, rate, ticks * 1e6 / hertz / requests, bad }
             ' "$dir/wrk" | tee -a "$dir/results" >&2
         done
     done
@@ -49,6 +50,6 @@ awk -v proxies="${proxies[*]}" -v clients="${clients[*]}" '
             for (j = 1; j <= np; j++) {
                 m = median(cpu[p[j], c[i]])
                 if (j == 1) ours = m
-                printf "| %d | %s | %.0f | %.2f | %.0f | %.2fx |\n", c[i], p[j], median(rate[p[j], c[i]]), m, 1e6 / m, m / ours
+                printf "| %s | %s | %.0f | %.2f | %.0f | %.2fx |\n", c[i], p[j], median(rate[p[j], c[i]]), m, 1e6 / m, m / ours
             }
     }' "$dir/results"
