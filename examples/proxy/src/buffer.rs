@@ -11,10 +11,10 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 /// How many bytes are read at a time, at most; and how many may wait to be written before reading stops. It is also
 /// the longest head that the proxy takes.
 pub const BUFFER: usize = 32 * 1024;
-/// The least that is allocated for bytes that wait for more.
+/// The least that is allocated.
 const SMALL: usize = 512;
-/// How many spare buffers of each kind are kept.
-const SPARE: usize = 64;
+/// How many bytes of spare buffers of each kind are kept: enough for a thousand small requests under way at once.
+const SPARE: usize = 2 * 1024 * 1024;
 
 /// Whether a read that doesn't fill its buffer has emptied the socket, so that the next bytes raise a new event. True
 /// where the kernel keeps the edge; where mio emulates it, only a read that would block re-arms it.
@@ -26,6 +26,8 @@ const SHORT_MEANS_DONE: bool =
 pub struct Pool {
     inputs: Vec<Box<[u8]>>,
     outputs: Vec<Vec<u8>>,
+    /// The capacity of `outputs`, in bytes.
+    output_bytes: usize,
 }
 
 impl Pool {
@@ -34,14 +36,22 @@ impl Pool {
     }
 
     fn put_input(&mut self, memory: Box<[u8]>) {
-        if self.inputs.len() < SPARE && memory.len() == BUFFER {
+        if self.inputs.len() < SPARE / BUFFER && memory.len() == BUFFER {
             self.inputs.push(memory);
         }
     }
 
+    fn output(&mut self) -> Vec<u8> {
+        let Some(memory) = self.outputs.pop() else { return Vec::with_capacity(SMALL) };
+        self.output_bytes -= memory.capacity();
+        memory
+    }
+
     fn put_output(&mut self, mut memory: Vec<u8>) {
-        if self.outputs.len() < SPARE && (1..=2 * BUFFER).contains(&memory.capacity()) {
+        let bytes = self.output_bytes + memory.capacity();
+        if bytes <= SPARE && (1..=2 * BUFFER).contains(&memory.capacity()) {
             memory.clear();
+            self.output_bytes = bytes;
             self.outputs.push(memory);
         }
     }
@@ -202,7 +212,7 @@ impl Outbox {
     /// Where to append behind all that is held, written or not. The memory comes from the pool if there was none.
     pub fn append(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
-            self.bytes = pool.outputs.pop().unwrap_or_default();
+            self.bytes = pool.output();
         }
         &mut self.bytes
     }

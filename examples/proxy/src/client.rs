@@ -20,6 +20,8 @@ pub const MOST_FILLS: usize = 16;
 pub struct Client {
     pub stream: TcpStream,
     pub addr: SocketAddr,
+    /// Its address without the port, as upstreams are told.
+    ip: Box<str>,
     /// It came to the status page's address.
     pub status: bool,
     pub inbox: Inbox,
@@ -95,6 +97,7 @@ impl Client {
         Client {
             stream,
             addr,
+            ip: addr.ip().to_canonical().to_string().into(),
             status,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
@@ -156,7 +159,7 @@ impl Client {
                         self.response.expect_upgrade(WEBSOCKET);
                     }
                     if !self.status {
-                        messages::request_head(self.to_upstream.append(pool), &head, self.addr.ip(), additions);
+                        messages::request_head(self.to_upstream.append(pool), &head, &self.ip, additions);
                     }
                     self.exchange = Some(exchange);
                 }
