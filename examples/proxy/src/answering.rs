@@ -1,5 +1,6 @@
 //! The response's way to the client: the upstream's, or an answer of the proxy's own.
 
+use crate::ahead::Ahead;
 use crate::buffer::{BUFFER, Fill, Pool};
 use crate::client::{Client, Ending, Fault, MOST_FILLS, Progress};
 use crate::exchange::{Exchange, keep};
@@ -124,15 +125,25 @@ impl Client {
     /// Gets ready for the next request, once a response is complete. The exchange that is over comes back.
     pub fn next_request(&mut self, pool: &mut Pool) -> Option<Exchange> {
         self.request.reset();
+        self.looked_ahead = false;
         self.to_upstream.clear(pool);
-        self.exchange.take()
+        let over = self.exchange.take();
+        if let Some(Ahead { exchange, to_upstream }) = self.ahead.pop_front() {
+            (self.exchange, self.to_upstream) = (Some(exchange), to_upstream);
+            self.expect_response();
+        }
+        over
     }
 
     /// Sends what there is of the request once more and starts the response over, on another connection.
     pub fn start_over(&mut self) {
         self.to_upstream.rewind();
         self.exchange.iter_mut().for_each(|exchange| exchange.unsent = None);
-        // Only a request that starts with a replayable method gets here: the parser has to know HEAD.
+        self.expect_response();
+    }
+
+    /// Starts the response to a request that may be repeated. The parser has to know HEAD.
+    fn expect_response(&mut self) {
         let head_only = self.exchange.as_ref().is_some_and(|exchange| exchange.head_only);
         self.response.reset(if head_only { "HEAD" } else { "GET" });
         if self.exchange.as_ref().is_some_and(|exchange| exchange.upgrade) {

@@ -230,6 +230,11 @@ impl Outbox {
         self.waiting() >= BUFFER
     }
 
+    /// Whether something waits that the socket may take.
+    pub fn is_ready(&self) -> bool {
+        self.waiting() > 0 && !self.blocked
+    }
+
     /// The socket may take bytes again.
     pub fn unblock(&mut self) {
         self.blocked = false;

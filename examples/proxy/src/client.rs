@@ -1,6 +1,7 @@
 //! One client's connection and the exchange on it: its request on the way to the upstream, the response on its way
 //! back. Knows nothing of the cache: it is handed the upstream's socket.
 
+use crate::ahead::Ahead;
 use crate::buffer::{BUFFER, Fill, Inbox, Outbox, Pool};
 use crate::exchange::Exchange;
 use crate::messages::{self, Additions};
@@ -10,7 +11,7 @@ use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::error::Error;
 use http::framing::{request, response};
-use std::io::ErrorKind;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,17 @@ pub struct Client {
     pub stream: TcpStream,
     pub addr: SocketAddr,
     /// Its address without the port, as upstreams are told.
-    ip: Box<str>,
+    pub ip: Box<str>,
     /// It came to the status page's address.
     pub status: bool,
     pub inbox: Inbox,
     pub outbox: Outbox,
     pub to_upstream: Outbox,
     pub exchange: Option<Exchange>,
+    /// Requests behind that of `exchange` that are under way, in their order.
+    pub ahead: VecDeque<Ahead>,
+    /// What the inbox holds doesn't go ahead.
+    pub looked_ahead: bool,
     pub ending: Ending,
     /// Its upstream connections are its own.
     pub pin: Option<Pin>,
@@ -103,6 +108,8 @@ impl Client {
             outbox: Outbox::default(),
             to_upstream: Outbox::default(),
             exchange: None,
+            ahead: VecDeque::new(),
+            looked_ahead: false,
             ending: Ending::Open,
             pin: None,
             drop_until: None,
@@ -221,26 +228,9 @@ impl Client {
         Ok(filled)
     }
 
-    /// Writes the request, as far as the upstream takes it; keeps it for a repetition while it is short.
+    /// Writes the request, as far as the upstream takes it.
     pub fn send_request(&mut self, upstream: &mut TcpStream) {
         let Some(exchange) = &mut self.exchange else { return };
-        if exchange.unsent.is_some() {
-            return;
-        }
-        match self.to_upstream.send(upstream, &[]) {
-            Ok(sent) => self.moved |= sent > 0,
-            Err(error) => {
-                exchange.unsent = Some(error.to_string());
-                if let Some(link) = &mut exchange.link {
-                    link.reset = error.kind() == ErrorKind::ConnectionReset;
-                    // It may have answered before it closed.
-                    link.inbox.look_again();
-                }
-            }
-        }
-        exchange.replayable &= self.to_upstream.kept() <= BUFFER;
-        if !exchange.replayable {
-            self.to_upstream.forget_sent();
-        }
+        self.moved |= exchange.send_request(&mut self.to_upstream, upstream) > 0;
     }
 }

@@ -27,23 +27,24 @@ impl Proxy {
     pub fn on_upstream(&mut self, key: usize, id: ConnId, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
         let Some(exchange) = &mut client.exchange else { return };
-        let Some(link) = exchange.link.as_mut().filter(|link| link.id == id) else { return };
+        let Some(link) = exchange.link.as_mut().filter(|link| link.id == id) else {
+            return self.on_ahead(key, id, event);
+        };
         link.inbox.tell(event);
-        if link.connecting.is_some() {
-            let Some(stream) = self.cache.get_mut(id) else { return };
-            match stream.take_error() {
-                Ok(None) if stream.peer_addr().is_err() => return, // a hint that came early
-                Ok(None) => {
-                    link.connecting = None;
-                    let _ = self.cache.set_deadline(id, None);
-                    self.counts.opened += 1;
-                    self.counts.upstreams[exchange.upstream].requests += 1;
-                }
-                Ok(Some(error)) | Err(error) => return self.refused(key, error),
-            }
-        }
         if event.is_writable() {
             client.to_upstream.unblock();
+        }
+        if link.connecting.is_some() {
+            let upstream = exchange.upstream;
+            match self.is_connected(id, upstream) {
+                Ok(false) => return,
+                Ok(true) => self.clients[key]
+                    .exchange
+                    .iter_mut()
+                    .flat_map(|e| &mut e.link)
+                    .for_each(|link| link.connecting = None),
+                Err(error) => return self.refused(key, error),
+            }
         }
         self.drive(key);
     }
@@ -70,20 +71,25 @@ impl Proxy {
 
     /// Does what can be done for a client now.
     pub fn drive(&mut self, key: usize) {
+        let mut done = false;
         for _ in 0..MOST_STEPS {
-            let next = self.step(key);
-            if let Some(client) = self.clients.get_mut(key) {
-                if std::mem::take(&mut client.moved) {
-                    client.touched = self.now;
-                }
+            match self.step(key) {
+                Next::Again => continue,
+                next => done = matches!(next, Next::Wait),
             }
-            match next {
-                Next::Wait => return,
-                Next::Again => {}
-                Next::Yield => break,
-            }
+            break;
         }
-        self.again.push(key);
+        self.look_ahead(key);
+        if self.clients.get(key).is_some_and(|client| client.outbox.is_ready()) {
+            self.flush_soon(key);
+        }
+        if !done {
+            self.again.push(key);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if std::mem::take(&mut client.moved) {
+            client.touched = self.now;
+        }
     }
 
     fn step(&mut self, key: usize) -> Next {
@@ -164,8 +170,10 @@ impl Proxy {
         let progress = client.take_response(upstream, &mut self.pool, close);
         if let Some(exchange) = client.exchange.as_ref().filter(|exchange| exchange.started && !had_begun) {
             self.balance.answered(exchange.upstream);
-            let since = exchange.link.as_ref().map_or(self.now, |link| link.since);
-            self.counts.upstreams[exchange.upstream].latency.add(self.now.saturating_duration_since(since));
+            if let Some(link) = &exchange.link {
+                let took = link.heard.unwrap_or(self.now).saturating_duration_since(link.since);
+                self.counts.upstreams[exchange.upstream].latency.add(took);
+            }
         }
         match progress {
             Ok(Progress::UpstreamSilent) => {
@@ -174,7 +182,7 @@ impl Proxy {
                         let why = format!("couldn't send the request: {error}");
                         self.upstream_failed(key, &why)
                     }
-                    None => self.flush(key),
+                    None => self.flush_soon(key),
                 }
             }
             Ok(Progress::ClientFull) => {
@@ -213,10 +221,20 @@ impl Proxy {
     /// The exchange is over, its upstream connection given back: on to the next request.
     pub fn end_exchange(&mut self, key: usize) -> Next {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
+        if client.ending != Ending::Open {
+            let ahead = std::mem::take(&mut client.ahead);
+            self.drop_ahead(ahead);
+        }
+        let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         if let Some(Exchange { link: Some(mut link), .. }) = client.next_request(&mut self.pool) {
             link.inbox.release(&mut self.pool);
         }
-        let more = client.inbox.is_ready();
+        // Sent already, and now in its turn.
+        self.counts.requests += u64::from(client.exchange.as_ref().is_some_and(|exchange| exchange.link.is_some()));
+        let more = client.exchange.is_some() || client.inbox.is_ready();
+        if more && client.ending == Ending::Open {
+            return Next::Again;
+        }
         match self.flush(key) {
             Next::Wait if more => Next::Again,
             next => next,

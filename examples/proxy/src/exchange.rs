@@ -1,15 +1,17 @@
 //! One request and its response: what is known of them while they are under way.
 
-use crate::buffer::{BUFFER, Inbox};
+use crate::buffer::{BUFFER, Inbox, Outbox};
 use crate::client::Refusal;
 use crate::journal::Record;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
 use crate::tunnel::{Tunnel, asks_for_websocket};
+use conncache::mio::net::TcpStream;
 use conncache::{ConnId, WaiterId};
 use http::framing::body::Framing;
 use http::framing::head::Version;
 use http::framing::{request, response};
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 /// A request and its response.
@@ -44,6 +46,8 @@ pub struct Exchange {
     pub binding: bool,
     /// What is told of it at its end.
     pub record: Record,
+    /// It changes nothing, and its connection doesn't matter: the upstream may see it before those that it came behind.
+    pub goes_ahead: bool,
     /// The client asks to switch to the WebSocket protocol.
     pub upgrade: bool,
     /// Both sides have switched.
@@ -79,6 +83,8 @@ pub struct Link {
     pub connecting: Option<Attempt>,
     /// It was reset while the request was sent.
     pub reset: bool,
+    /// When the upstream first said something, before the turn of its response.
+    pub heard: Option<Instant>,
     pub inbox: Inbox,
 }
 
@@ -105,6 +111,9 @@ impl Exchange {
             ("GET" | "HEAD", _) => Page::Missing,
             _ => Page::NotAllowed,
         });
+        let upgrade = page.is_none() && asks_for_websocket(head);
+        let binding = binds_connection(head.fields);
+        let safe = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE");
         Ok(Exchange {
             upstream: 0,
             tried: Vec::new(),
@@ -120,9 +129,10 @@ impl Exchange {
             answered: false,
             started: false,
             keep: None,
-            binding: binds_connection(head.fields),
+            binding,
             record: Record::new(head.method, head.path, now),
-            upgrade: page.is_none() && asks_for_websocket(head),
+            goes_ahead: safe && head.framing == Framing::Length(0) && page.is_none() && !upgrade && !binding,
+            upgrade,
             tunnel: None,
             head_only: head.method == "HEAD",
             page,
@@ -139,6 +149,28 @@ impl Exchange {
         self.replayable && !self.chunked
     }
 
+    /// Writes the request, as far as the upstream takes it; keeps it for a repetition while it is short. Returns how much
+    /// was written.
+    pub fn send_request(&mut self, to_upstream: &mut Outbox, upstream: &mut TcpStream) -> usize {
+        if self.unsent.is_some() {
+            return 0;
+        }
+        let sent = to_upstream.send(upstream, &[]).unwrap_or_else(|error| {
+            self.unsent = Some(error.to_string());
+            if let Some(link) = &mut self.link {
+                link.reset = error.kind() == ErrorKind::ConnectionReset;
+                // It may have answered before it closed.
+                link.inbox.look_again();
+            }
+            0
+        });
+        self.replayable &= to_upstream.kept() <= BUFFER;
+        if !self.replayable {
+            to_upstream.forget_sent();
+        }
+        sent
+    }
+
     /// Whether nobody wants the request's body.
     pub fn drops_body(&self) -> bool {
         self.page.is_some() || self.unsent.is_some()
@@ -147,7 +179,7 @@ impl Exchange {
 
 impl Link {
     pub fn reused(id: ConnId, now: Instant) -> Link {
-        Link { id, since: now, reused: true, connecting: None, reset: false, inbox: Inbox::default() }
+        Link { id, since: now, reused: true, connecting: None, reset: false, heard: None, inbox: Inbox::default() }
     }
 
     pub fn begun(id: ConnId, attempt: Attempt) -> Link {
@@ -157,6 +189,7 @@ impl Link {
             reused: false,
             connecting: Some(attempt),
             reset: false,
+            heard: None,
             inbox: Inbox::default(),
         }
     }

@@ -44,6 +44,8 @@ pub struct Proxy {
     pub now: Instant,
     /// Clients with more to do than one turn allows.
     pub again: Vec<usize>,
+    /// Clients whose answers are written at the end of the turn.
+    pub to_flush: Vec<usize>,
     pub draining: bool,
     grace: Duration,
     /// While draining: until when clients may send another request.
@@ -86,6 +88,7 @@ impl Proxy {
             pool: Pool::default(),
             now,
             again: Vec::new(),
+            to_flush: Vec::new(),
             draining: false,
             grace: times.grace,
             grace_end: None,
@@ -125,6 +128,9 @@ impl Proxy {
             self.connect_overdue(owner.0 as usize, id);
         }
         self.serve_waiting();
+        for key in std::mem::take(&mut self.to_flush) {
+            self.flush(key);
+        }
         for _ in 0..MOST_EXPIRED {
             let Some(evicted) = self.cache.expire(self.now) else { break };
             self.note(evicted);
@@ -169,6 +175,7 @@ impl Proxy {
             exchange.link.into_iter().for_each(|link| self.drop_link(link));
             exchange.waiter.into_iter().for_each(|waiter| self.leave_line(waiter));
         }
+        self.drop_ahead(client.ahead.drain(..));
         client.inbox.release(&mut self.pool);
         client.pin.into_iter().for_each(|pin| self.unpin(pin));
         if let Err(error) = self.registry.deregister(&mut client.stream) {

@@ -85,21 +85,45 @@ impl Proxy {
         }
     }
 
-    /// Puts a connection that is being made into the cache.
     fn begin(&mut self, key: usize, place: Place, stream: TcpStream, attempt: Attempt) -> Next {
+        match self.insert(place, stream, attempt) {
+            Ok(link) => {
+                exchange_of(&mut self.clients, key).link = Some(link);
+                Next::Wait
+            }
+            Err(why) => self.fail(key, 503, &why, false),
+        }
+    }
+
+    /// Puts a connection that is being made into the cache.
+    pub fn insert(&mut self, place: Place, stream: TcpStream, attempt: Attempt) -> Result<Link, String> {
         let _ = stream.set_nodelay(true);
         match self.cache.insert_at(self.now, place, stream) {
             Ok(id) => {
                 let _ = self.cache.set_deadline(id, self.now.checked_add(self.connect_timeout));
-                exchange_of(&mut self.clients, key).link = Some(Link::begun(id, attempt));
-                Next::Wait
+                Ok(Link::begun(id, attempt))
             }
             Err(error) => {
                 let why = format!("no room for a connection: {error}");
                 error.place.into_iter().for_each(|place| self.cache.give_up(place));
-                self.fail(key, 503, &why, false)
+                Err(why)
             }
         }
+    }
+
+    /// Whether a connection that is being made stands now. False after a hint that came early.
+    pub fn is_connected(&mut self, id: ConnId, upstream: usize) -> io::Result<bool> {
+        let Some(stream) = self.cache.get_mut(id) else { return Ok(false) };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        if stream.peer_addr().is_err() {
+            return Ok(false);
+        }
+        let _ = self.cache.set_deadline(id, None);
+        self.counts.opened += 1;
+        self.counts.upstreams[upstream].requests += 1;
+        Ok(true)
     }
 
     /// A connection isn't made in time.
@@ -107,8 +131,9 @@ impl Proxy {
         let exchange = self.clients.get(key).and_then(|client| client.exchange.as_ref());
         if exchange.and_then(|exchange| exchange.link.as_ref()).is_some_and(|link| link.id == id) {
             let why = format!("no connection within {:?}", self.connect_timeout);
-            self.refused(key, io::Error::new(ErrorKind::TimedOut, why));
+            return self.refused(key, io::Error::new(ErrorKind::TimedOut, why));
         }
+        self.give_up_ahead(key, id);
     }
 
     /// A connection that was begun failed, or took too long: tries elsewhere.

@@ -113,6 +113,14 @@ impl Proxy {
         assert!(done.is_ok_and(|status| status.success()), "kill works");
     }
 
+    /// Stops the process until it is sent CONT.
+    #[cfg(target_os = "linux")]
+    pub fn stop(&self) {
+        self.signal("STOP");
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("/proc tells it");
+        wait_until(|| stat().contains(") T "), || format!("the process to stop: {}", stat()));
+    }
+
     /// Waits for the process to end by itself; whether it did so well.
     pub fn ended_well(&mut self) -> bool {
         let mut status = None;

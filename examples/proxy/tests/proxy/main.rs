@@ -17,6 +17,7 @@ mod journal;
 mod leaving;
 mod lifecycle;
 mod messages;
+mod pipelining;
 mod refusals;
 mod repeating;
 mod streaming;

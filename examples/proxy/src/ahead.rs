@@ -1,0 +1,159 @@
+//! Requests that a client has sent behind the one that is being answered (pipelined). They go upstream at once, each on a
+//! connection of its own, so that their answers are there when their turn comes, and leave together.
+//!
+//! Only requests that change nothing go ahead, and only behind others of this kind: the order in which the upstream sees
+//! them doesn't matter. Nothing is read of a response before its turn. A request whose connection couldn't be made is
+//! sent in its turn, as if it had never been tried.
+
+use crate::buffer::{Outbox, Pool};
+use crate::client::{Client, Ending};
+use crate::exchange::{Attempt, Exchange, Link};
+use crate::messages::{self, Additions};
+use crate::proxy::Proxy;
+use conncache::mio::event::Event;
+use conncache::mio::net::TcpStream;
+use conncache::{ChannelBindingId, ConnId, Owner, Place, Requested};
+use http::framing::request;
+use std::time::Instant;
+
+/// How many requests of one client are under way besides the one that is being answered.
+const MOST_AHEAD: usize = 15;
+
+/// A request before its turn.
+pub struct Ahead {
+    /// Without a link it has to be sent in its turn.
+    pub exchange: Exchange,
+    pub to_upstream: Outbox,
+}
+
+impl Ahead {
+    fn is_on(&self, id: ConnId) -> bool {
+        self.exchange.link.as_ref().is_some_and(|link| link.id == id)
+    }
+}
+
+impl Client {
+    /// Whether the inbox may hold a request that goes ahead.
+    fn may_look_ahead(&self) -> bool {
+        let passable = |exchange: &Exchange| exchange.goes_ahead && exchange.keep_alive && exchange.link.is_some();
+        !self.inbox.is_empty()
+            && !self.looked_ahead
+            && self.ending == Ending::Open
+            && self.pin.is_none()
+            && self.ahead.len() < MOST_AHEAD
+            && self.exchange.as_ref().is_some_and(passable)
+            && self.ahead.back().is_none_or(|last| passable(&last.exchange))
+    }
+
+    /// Takes the next request out of the inbox, if it is there whole and goes ahead.
+    fn take_ahead(&mut self, pool: &mut Pool, additions: Additions<'_>, now: Instant) -> Option<&mut Ahead> {
+        self.looked_ahead = true;
+        // What is wrong with a request is said in its turn, when it is read once more.
+        self.request.reset();
+        let Ok((used, request::Event::Head(head))) = self.request.next(self.inbox.bytes()) else { return None };
+        let mut exchange = Exchange::new(&head, self.status, now).ok().filter(|exchange| exchange.goes_ahead)?;
+        exchange.request_done = true;
+        let mut to_upstream = Outbox::default();
+        messages::request_head(to_upstream.append(pool), &head, &self.ip, additions);
+        self.inbox.consume(used, pool);
+        self.looked_ahead = false;
+        self.ahead.push_back(Ahead { exchange, to_upstream });
+        self.ahead.back_mut()
+    }
+}
+
+impl Proxy {
+    /// Sends what a client has asked for besides, as far as there are connections for it.
+    pub fn look_ahead(&mut self, key: usize) {
+        while self.clients.get(key).is_some_and(Client::may_look_ahead) && !self.wants_rid() {
+            let Some(upstream) = self.choose(&[]) else { return };
+            let additions = Additions { host: &self.upstreams[upstream].host, trusted: self.trust_forwarded };
+            let Some(ahead) = self.clients[key].take_ahead(&mut self.pool, additions, self.now) else { return };
+            ahead.exchange.upstream = upstream;
+            let link = self.link_ahead(key, upstream);
+            let Some(ahead) = self.clients[key].ahead.back_mut() else { return };
+            ahead.exchange.link = link;
+            self.send_ahead(key, self.clients[key].ahead.len() - 1);
+        }
+    }
+
+    /// A connection for a request ahead of its turn, unless it would have to wait for one.
+    fn link_ahead(&mut self, key: usize, upstream: usize) -> Option<Link> {
+        let (peer, owner) = (&self.upstreams[upstream].peer, Owner(key as u64));
+        match self.cache.request(self.now, peer, ChannelBindingId::PLAIN, owner, self.wait_end()).ok()? {
+            Requested::Reuse(found) => {
+                self.counts.reused += 1;
+                self.counts.upstreams[upstream].requests += 1;
+                Some(Link::reused(found.id, self.now))
+            }
+            Requested::Open { place, evicted } => {
+                evicted.into_iter().for_each(|evicted| self.note(evicted));
+                self.open_ahead(upstream, place)
+            }
+            Requested::Wait(waiter) => {
+                self.leave_line(waiter);
+                None
+            }
+        }
+    }
+
+    fn open_ahead(&mut self, upstream: usize, place: Place) -> Option<Link> {
+        let attempt = Attempt { since: self.now, address: self.balance.address(upstream) };
+        match TcpStream::connect(self.upstreams[upstream].addrs[attempt.address]) {
+            Ok(stream) => self.insert(place, stream, attempt).ok(),
+            Err(_) => {
+                self.cache.give_up(place);
+                None
+            }
+        }
+    }
+
+    /// Sends a request ahead of its turn, once its connection is made. If that fails, its turn will show it.
+    fn send_ahead(&mut self, key: usize, at: usize) {
+        let Some(Ahead { exchange, to_upstream }) = self.clients[key].ahead.get_mut(at) else { return };
+        let Some(link) = exchange.link.as_ref().filter(|link| link.connecting.is_none()) else { return };
+        let Some(upstream) = self.cache.get_mut(link.id) else { return };
+        exchange.send_request(to_upstream, upstream);
+    }
+
+    /// An event for the connection of a request ahead of its turn.
+    pub fn on_ahead(&mut self, key: usize, id: ConnId, event: &Event) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(at) = client.ahead.iter().position(|ahead| ahead.is_on(id)) else { return };
+        let Ahead { exchange, to_upstream } = &mut client.ahead[at];
+        let Some(link) = &mut exchange.link else { return };
+        link.inbox.tell(event);
+        if event.is_writable() {
+            to_upstream.unblock();
+        }
+        if link.connecting.is_none() {
+            link.heard.get_or_insert(self.now);
+        } else {
+            let upstream = exchange.upstream;
+            match self.is_connected(id, upstream) {
+                Ok(false) => return,
+                Ok(true) => {
+                    self.clients[key].ahead[at].exchange.link.iter_mut().for_each(|link| link.connecting = None)
+                }
+                Err(_) => return self.give_up_ahead(key, id),
+            }
+        }
+        self.send_ahead(key, at);
+    }
+
+    /// The connection of a request ahead of its turn couldn't be made.
+    pub fn give_up_ahead(&mut self, key: usize, id: ConnId) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(ahead) = client.ahead.iter_mut().find(|ahead| ahead.is_on(id)) else { return };
+        let link = ahead.exchange.link.take();
+        link.into_iter().for_each(|link| self.drop_link(link));
+    }
+
+    /// Forgets the requests ahead of their turn: no further one will be answered.
+    pub fn drop_ahead(&mut self, ahead: impl IntoIterator<Item = Ahead>) {
+        for Ahead { exchange, mut to_upstream } in ahead {
+            to_upstream.clear(&mut self.pool);
+            exchange.link.into_iter().for_each(|link| self.drop_link(link));
+        }
+    }
+}
