@@ -41,6 +41,8 @@ pub struct Client {
     /// When bytes moved last, or the head that is coming began.
     pub touched: Instant,
     pub moved: bool,
+    /// It is written to, and its request is sent on, at the end of the turn.
+    pub put_off: bool,
     pub request: request::Parser,
     pub response: response::Parser,
 }
@@ -115,8 +117,16 @@ impl Client {
             drop_until: None,
             touched: now,
             moved: false,
+            put_off: false,
             request: request::Parser::new(),
             response: response::Parser::new(""),
+        }
+    }
+
+    /// What has moved counts as progress.
+    pub fn note_progress(&mut self, now: Instant) {
+        if std::mem::take(&mut self.moved) {
+            self.touched = now;
         }
     }
 

@@ -86,10 +86,7 @@ impl Proxy {
         if !done {
             self.again.push(key);
         }
-        let Some(client) = self.clients.get_mut(key) else { return };
-        if std::mem::take(&mut client.moved) {
-            client.touched = self.now;
-        }
+        self.clients.get_mut(key).into_iter().for_each(|client| client.note_progress(self.now));
     }
 
     fn step(&mut self, key: usize) -> Next {
@@ -119,7 +116,7 @@ impl Proxy {
     fn serve(&mut self, key: usize) -> Next {
         let close = self.wants_rid();
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        let Some(exchange) = &mut client.exchange else { return self.flush(key) };
+        let Some(exchange) = &mut client.exchange else { return self.flush_soon(key) };
         if let Some(page) = exchange.page {
             if !exchange.request_done {
                 return self.flush(key);
@@ -160,6 +157,9 @@ impl Proxy {
         let id = link.id;
         let Some(upstream) = self.cache.get_mut(id) else { return Next::Wait };
         if client.to_upstream.waiting() > 0 {
+            if client.to_upstream.is_ready() && !client.to_upstream.is_full() && !self.writing {
+                return self.put_off(key);
+            }
             let was_full = client.to_upstream.is_full();
             client.send_request(upstream);
             if was_full && !client.to_upstream.is_full() && client.inbox.is_ready() {
@@ -235,7 +235,7 @@ impl Proxy {
         if more && client.ending == Ending::Open {
             return Next::Again;
         }
-        match self.flush(key) {
+        match self.flush_soon(key) {
             Next::Wait if more => Next::Again,
             next => next,
         }

@@ -39,20 +39,6 @@ impl Proxy {
         Next::Wait
     }
 
-    /// Writes what waits for the client: now, or at the end of the turn if the next answer may come until then. They leave
-    /// together.
-    pub fn flush_soon(&mut self, key: usize) -> Next {
-        let Some(client) = self.clients.get(key) else { return Next::Wait };
-        let answers_wait = client.outbox.waiting() > 0 && client.ending == Ending::Open;
-        if !answers_wait || client.exchange.as_ref().is_none_or(|exchange| exchange.started) {
-            return self.flush(key);
-        }
-        if self.to_flush.last() != Some(&key) {
-            self.to_flush.push(key);
-        }
-        Next::Wait
-    }
-
     /// Drops what a client sends that is not to be served any more; closes when that ends, if nothing is left to be
     /// written.
     fn drop_input(&mut self, key: usize) {

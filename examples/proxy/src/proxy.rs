@@ -44,8 +44,10 @@ pub struct Proxy {
     pub now: Instant,
     /// Clients with more to do than one turn allows.
     pub again: Vec<usize>,
-    /// Clients whose answers are written at the end of the turn.
-    pub to_flush: Vec<usize>,
+    /// Clients whose writes were put off to the end of the turn.
+    pub to_write: Vec<usize>,
+    /// They are being made.
+    pub writing: bool,
     pub draining: bool,
     grace: Duration,
     /// While draining: until when clients may send another request.
@@ -88,7 +90,8 @@ impl Proxy {
             pool: Pool::default(),
             now,
             again: Vec::new(),
-            to_flush: Vec::new(),
+            to_write: Vec::new(),
+            writing: false,
             draining: false,
             grace: times.grace,
             grace_end: None,
@@ -128,9 +131,6 @@ impl Proxy {
             self.connect_overdue(owner.0 as usize, id);
         }
         self.serve_waiting();
-        for key in std::mem::take(&mut self.to_flush) {
-            self.flush(key);
-        }
         for _ in 0..MOST_EXPIRED {
             let Some(evicted) = self.cache.expire(self.now) else { break };
             self.note(evicted);
@@ -138,6 +138,7 @@ impl Proxy {
         if self.now >= self.next_sweep {
             self.sweep();
         }
+        self.write_all();
         self.journal.flush();
         self.accept();
         // Those who had connected before the end began have been let in.
