@@ -51,7 +51,7 @@ impl Client {
         // What is wrong with a request is said in its turn, when it is read once more.
         self.request.reset();
         let Ok((used, request::Event::Head(head))) = self.request.next(self.inbox.bytes()) else { return None };
-        let mut exchange = Exchange::new(&head, self.status, now).ok().filter(|exchange| exchange.goes_ahead)?;
+        let mut exchange = Exchange::new(&head, self.status, now, pool).ok().filter(|exchange| exchange.goes_ahead)?;
         exchange.request_done = true;
         let mut to_upstream = Outbox::default();
         messages::request_head(to_upstream.append(pool), &head, &self.ip, additions);

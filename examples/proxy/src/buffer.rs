@@ -15,6 +15,8 @@ pub const BUFFER: usize = 32 * 1024;
 const SMALL: usize = 512;
 /// How many bytes of spare buffers of each kind are kept: enough for a thousand small requests under way at once.
 const SPARE: usize = 2 * 1024 * 1024;
+/// How many spare texts are kept, each of 1 KiB at most.
+const SPARE_TEXTS: usize = 1024;
 
 /// Whether a read that doesn't fill its buffer has emptied the socket, so that the next bytes raise a new event. True
 /// where the kernel keeps the edge; where mio emulates it, only a read that would block re-arms it.
@@ -28,6 +30,7 @@ pub struct Pool {
     outputs: Vec<Vec<u8>>,
     /// The capacity of `outputs`, in bytes.
     output_bytes: usize,
+    texts: Vec<String>,
 }
 
 impl Pool {
@@ -38,6 +41,18 @@ impl Pool {
     fn put_input(&mut self, memory: Box<[u8]>) {
         if self.inputs.len() < SPARE / BUFFER && memory.len() == BUFFER {
             self.inputs.push(memory);
+        }
+    }
+
+    /// An empty text.
+    pub fn text(&mut self) -> String {
+        self.texts.pop().unwrap_or_default()
+    }
+
+    pub fn put_text(&mut self, mut text: String) {
+        if self.texts.len() < SPARE_TEXTS {
+            text.clear();
+            self.texts.push(text);
         }
     }
 

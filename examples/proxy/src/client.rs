@@ -170,7 +170,7 @@ impl Client {
             match event {
                 request::Event::More => more = true,
                 request::Event::Head(head) => {
-                    let exchange = Exchange::new(&head, self.status, now)?;
+                    let exchange = Exchange::new(&head, self.status, now, pool)?;
                     self.response.reset(head.method);
                     if exchange.upgrade {
                         self.response.expect_upgrade(WEBSOCKET);

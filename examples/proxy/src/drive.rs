@@ -1,7 +1,6 @@
 //! Drives the exchanges: what each event, and each step after it, does for a client.
 
 use crate::client::{Ending, Fault, Progress, Refusal};
-use crate::exchange::Exchange;
 use crate::journal::{Concerned, End};
 use crate::messages::Additions;
 use crate::proxy::Proxy;
@@ -226,8 +225,9 @@ impl Proxy {
             self.drop_ahead(ahead);
         }
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if let Some(Exchange { link: Some(mut link), .. }) = client.next_request(&mut self.pool) {
-            link.inbox.release(&mut self.pool);
+        if let Some(over) = client.next_request(&mut self.pool) {
+            over.link.into_iter().for_each(|mut link| link.inbox.release(&mut self.pool));
+            self.pool.put_text(over.record.asked);
         }
         // Sent already, and now in its turn.
         self.counts.requests += u64::from(client.exchange.as_ref().is_some_and(|exchange| exchange.link.is_some()));

@@ -1,6 +1,6 @@
 //! One request and its response: what is known of them while they are under way.
 
-use crate::buffer::{BUFFER, Inbox, Outbox};
+use crate::buffer::{BUFFER, Inbox, Outbox, Pool};
 use crate::client::Refusal;
 use crate::journal::Record;
 use crate::messages::Body;
@@ -97,7 +97,7 @@ pub struct Attempt {
 }
 
 impl Exchange {
-    pub fn new(head: &request::Request<'_>, status: bool, now: Instant) -> Result<Exchange, Refusal> {
+    pub fn new(head: &request::Request<'_>, status: bool, now: Instant, pool: &mut Pool) -> Result<Exchange, Refusal> {
         let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
         if head.method == "CONNECT" {
             return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
@@ -130,7 +130,7 @@ impl Exchange {
             started: false,
             keep: None,
             binding,
-            record: Record::new(head.method, head.path, now),
+            record: Record::new(pool.text(), head.method, head.path, now),
             goes_ahead: safe && head.framing == Framing::Length(0) && page.is_none() && !upgrade && !binding,
             upgrade,
             tunnel: None,

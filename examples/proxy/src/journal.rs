@@ -15,7 +15,7 @@ const MOST_ASKED: usize = 1024;
 /// What is remembered of a request until it is answered.
 pub struct Record {
     /// The method, a blank and the target. Nothing that could break out of a log's line.
-    asked: String,
+    pub asked: String,
     began: Instant,
     /// What the client was answered. 0: nothing so far.
     pub status: u16,
@@ -24,8 +24,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(method: &str, target: &str, began: Instant) -> Record {
-        let mut asked = String::with_capacity(MOST_ASKED.min(method.len() + 1 + target.len()));
+    /// `asked` is an empty text.
+    pub fn new(mut asked: String, method: &str, target: &str, began: Instant) -> Record {
+        asked.reserve_exact(MOST_ASKED.min(method.len() + 1 + target.len()));
         for part in [method, " ", target] {
             // The parser lets only ASCII through, so that any cut will do.
             asked.push_str(&part[..part.len().min(MOST_ASKED - asked.len())]);
