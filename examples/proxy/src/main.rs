@@ -1,9 +1,10 @@
 //! An HTTP/1.1 reverse proxy.
 //!
 //! Upstream connections live in a connection cache, which owns them active and inactive; clients in this program's own
-//! slab, under tokens of its own. Each thread has a loop, a cache and clients of its own. The loop is in this file, what an event does in `drive`, a request's bytes in
-//! `client`, a response's in `answering`, the choice of the connection in `upstream`, waiting for one in `line`,
-//! pipelined requests in `ahead`, the end of a turn in `writing`; `pinning` is for connections that serve one client alone, `tunnel` for those that have left HTTP.
+//! slab, under tokens of its own. Each thread has a loop, a cache and clients of its own. The loop is in this file, what an
+//! event does in `drive`, a request's bytes in `client`, a response's in `answering`, the choice of the connection in
+//! `upstream`, waiting for one in `line`, pipelined requests in `ahead`, the writes at the end of a turn in `writing`;
+//! `pinning` is for connections that serve one client alone, `tunnel` for those that have left HTTP.
 
 mod address;
 mod ahead;

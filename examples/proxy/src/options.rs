@@ -46,12 +46,13 @@ usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options
   -v, -vv                    log also what clients did wrong, and retries; and evictions and what the cache does
   -h, --help                 this text
 
-Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds
-drain: no new connections, requests that come within --grace are answered with Connection: close, and what is in flight
-is finished within --timeout; a second signal ends at once. A client that
-ends its sending is still answered; for one whose connection is reset, or can't be written to, the upstream connection
-is closed at once. A request whose connection fails before the response's first byte is sent again if it may be repeated
-(GET, HEAD, OPTIONS, TRACE, PUT, DELETE; up to 32 KiB): on a new connection if it was reused, else to the next upstream.
+Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds drain:
+no new connections, requests that come within --grace are answered with Connection: close, and what is in flight is
+finished within --timeout; a second signal ends at once. Of what a client pipelines, up to 16 requests are under way at
+once, if they change nothing (GET, HEAD, OPTIONS, TRACE without a body). A client that ends its sending is still
+answered; for one whose connection is reset, or can't be written to, the upstream connection is closed at once. A
+request whose connection fails before the response's first byte is sent again if it may be repeated (GET, HEAD, OPTIONS,
+TRACE, PUT, DELETE; up to 32 KiB): on a new connection if it was reused, else to the next upstream.
 Without --upstream, a few requests are made to show the cache at work.";
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,8 @@
 #!/bin/bash
 # examples/proxy beside nginx, HAProxy and, if it is built, pingora-proxy: requests per second, and the proxy's own
 # processor time per request. The upstream (nginx, a file of 612 bytes) and the load (wrk) share the first core, the
-# proxy under test has the second. All in one run, one after the other in each round; medians over the rounds.
+# proxy under test has the second. All in one run, one after the other in each round; medians over the rounds, also of
+# each round's ratios.
 #
 #   tests/bench/proxy/run.sh [ROUNDS [SECONDS [CLIENTS...]]]        (default: 5 3 1 64 1000)
 #
@@ -40,16 +41,21 @@ awk -v proxies="${proxies[*]}" -v clients="${clients[*]}" '
         n = split(list, parts, " ")
         for (i = 2; i <= n; i++)
             for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
+        least = parts[1]; most = parts[n]
         return n % 2 ? parts[(n + 1) / 2] : (parts[n / 2] + parts[n / 2 + 1]) / 2
     }
-    { rate[$1, $2] = rate[$1, $2] " " $3; cpu[$1, $2] = cpu[$1, $2] " " $4 }
+    {
+        rate[$1, $2] = rate[$1, $2] " " $3; cpu[$1, $2] = cpu[$1, $2] " " $4
+        if ($1 == "ours") ours = $4
+        times[$1, $2] = times[$1, $2] " " $4 / ours # of this round
+    }
     END {
         np = split(proxies, p, " "); nc = split(clients, c, " ")
-        printf "| clients | proxy | requests/s | CPU us/request | requests per CPU second | ours is |\n|---|---|---|---|---|---|\n"
+        print "| clients | proxy | requests/s | CPU us/request | requests per CPU second | ours does, in the same round | least and most |"
+        print "|---|---|---|---|---|---|---|"
         for (i = 1; i <= nc; i++)
             for (j = 1; j <= np; j++) {
-                m = median(cpu[p[j], c[i]])
-                if (j == 1) ours = m
-                printf "| %s | %s | %.0f | %.2f | %.0f | %.2fx |\n", c[i], p[j], median(rate[p[j], c[i]]), m, 1e6 / m, m / ours
+                m = median(cpu[p[j], c[i]]); r = median(rate[p[j], c[i]]); t = median(times[p[j], c[i]])
+                printf "| %s | %s | %.0f | %.2f | %.0f | %.2fx | %.2f-%.2f |\n", c[i], p[j], r, m, 1e6 / m, t, least, most
             }
     }' "$dir/results"
