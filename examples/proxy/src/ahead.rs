@@ -45,20 +45,23 @@ impl Client {
             && self.ahead.back().is_none_or(|last| passable(&last.exchange))
     }
 
-    /// Takes the next request out of the inbox, if it is there whole and goes ahead.
-    fn take_ahead(&mut self, pool: &mut Pool, additions: Additions<'_>, now: Instant) -> Option<&mut Ahead> {
+    /// Takes the next request out of the inbox, if it is there whole and goes ahead; whether that is so.
+    fn take_ahead(&mut self, pool: &mut Pool, additions: Additions<'_>, now: Instant) -> bool {
         self.looked_ahead = true;
         // What is wrong with a request is said in its turn, when it is read once more.
         self.request.reset();
-        let Ok((used, request::Event::Head(head))) = self.request.next(self.inbox.bytes()) else { return None };
-        let mut exchange = Exchange::new(&head, self.status, now, pool).ok().filter(|exchange| exchange.goes_ahead)?;
+        let Ok((used, request::Event::Head(head))) = self.request.next(self.inbox.bytes()) else { return false };
+        let Ok(mut exchange) = Exchange::new(&head, self.status, now, pool) else { return false };
+        if !exchange.goes_ahead {
+            return false;
+        }
         exchange.request_done = true;
         let mut to_upstream = Outbox::default();
         messages::request_head(to_upstream.append(pool), &head, &self.ip, additions);
         self.inbox.consume(used, pool);
         self.looked_ahead = false;
         self.ahead.push_back(Ahead { exchange, to_upstream });
-        self.ahead.back_mut()
+        true
     }
 }
 
@@ -66,14 +69,17 @@ impl Proxy {
     /// Sends what a client has asked for besides, as far as there are connections for it.
     pub fn look_ahead(&mut self, key: usize) {
         while self.clients.get(key).is_some_and(Client::may_look_ahead) && !self.wants_rid() {
+            let host = &self.upstreams[self.balance.turn()].host;
+            let additions = Additions { host, trusted: self.trust_forwarded };
+            if !self.clients[key].take_ahead(&mut self.pool, additions, self.now) {
+                return;
+            }
             let Some(upstream) = self.choose(&[]) else { return };
-            let additions = Additions { host: &self.upstreams[upstream].host, trusted: self.trust_forwarded };
-            let Some(ahead) = self.clients[key].take_ahead(&mut self.pool, additions, self.now) else { return };
-            ahead.exchange.upstream = upstream;
             let link = self.link_ahead(key, upstream);
-            let Some(ahead) = self.clients[key].ahead.back_mut() else { return };
-            ahead.exchange.link = link;
-            self.send_ahead(key, self.clients[key].ahead.len() - 1);
+            let ahead = &mut self.clients[key].ahead;
+            let at = ahead.len() - 1;
+            (ahead[at].exchange.upstream, ahead[at].exchange.link) = (upstream, link);
+            self.send_ahead(key, at);
         }
     }
 
@@ -126,9 +132,10 @@ impl Proxy {
         if event.is_writable() {
             to_upstream.unblock();
         }
-        if link.connecting.is_none() {
+        if event.is_readable() {
             link.heard.get_or_insert(self.now);
-        } else {
+        }
+        if link.connecting.is_some() {
             let upstream = exchange.upstream;
             match self.is_connected(id, upstream) {
                 Ok(false) => return,
