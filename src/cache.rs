@@ -110,8 +110,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.leased(id).ok_or(NotFound)
     }
 
-    /// Whether inactive connections are registered for reading alone: the loop would otherwise tell for ever that they
-    /// are writable, where it is level-triggered, or where a probe arms all that a connection is registered for.
+    /// Whether inactive connections are registered for reading alone. Otherwise the loop would report for ever that
+    /// they are writable, if it is level-triggered, or if a probe rearms all that a connection is registered for.
     pub(crate) fn narrows(&self) -> bool {
         self.level_triggered || EDGE_IS_EMULATED
     }

@@ -289,7 +289,7 @@ impl<T> Exclusive<T> {
     }
 }
 
-/// What all errors have in common that give something back: they are their causes.
+/// What all errors that give something back have in common: they show and convert as their causes.
 macro_rules! error_with_cause {
     ($($name:ident $(<$conn:ident>)?),*) => {$(
         impl$(<$conn>)? fmt::Debug for $name$(<$conn>)? {

@@ -30,7 +30,7 @@
 //!    Either way you own it now, and it is in the table: `cache[id]`. To one that was reused, write at once: no event
 //!    will say that it is writable.
 //! 2. Poll, with [`next_deadline`](Cache::next_deadline) as the time-out. Then read the clock, and give this `now` to
-//!    every call of the turn. A `now` earlier than one given before counts as that one.
+//!    every call of the turn. A `now` earlier than the latest one given counts as the latest.
 //! 3. Offer each event to [`handle_event`](Cache::handle_event). [`Handled::Active`]: use the connection. When a new
 //!    one is first writable, ask its `take_error` whether it could be opened; if not,
 //!    [`close_connection`](Cache::close_connection). [`Handled::Evicted`]: drop it. [`Handled::Rejected`]: the event is

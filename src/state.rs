@@ -16,8 +16,9 @@ use std::time::Instant;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) generation: NonZeroU64,
-    /// The connection's number of uses at the time, and in the lower half its slot. As two words an id is handed on in
-    /// registers. Three fields go through memory: written one by one and read as a whole, which stalls the processor.
+    /// In the upper half the connection's number of uses at the time, in the lower half its slot. An id of two words is
+    /// passed in registers. Three fields would go through memory: to write them one by one and then read them as a
+    /// whole stalls the processor.
     lease: u64,
 }
 

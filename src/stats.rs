@@ -3,7 +3,7 @@
 use crate::reason::Reason;
 use std::fmt;
 
-/// How many connections there are of a kind, and places and requests for more.
+/// How many connections, places and waiting requests there are.
 ///
 /// The limits on all connections ([`max_connections`](crate::Limits::max_connections) and
 /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer)) bound `active + inactive + places`.

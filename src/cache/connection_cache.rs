@@ -24,8 +24,8 @@ impl<C: Connection, P: Policy> sealed::Sealed for Cache<C, P> {}
 impl<T: sealed::Sealed + ?Sized> sealed::Sealed for Box<T> {}
 impl<T: sealed::Sealed + ?Sized> sealed::Sealed for &mut T {}
 
-/// Makes of a list of methods the trait, and its implementations: for [`Cache`] by the methods of the same names, for
-/// boxes and references by what they hold. `find_my_connections` stands here because only a `Vec` works with `dyn`.
+/// Makes the trait and its implementations from a list of methods. [`Cache`] has methods of the same names; boxes and
+/// references call what they hold. `find_my_connections` is written out because only a `Vec` works with `dyn`.
 macro_rules! interface {
     (
         $this:ident;

@@ -247,8 +247,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
-    /// Makes a connection inactive if it is to be kept, perhaps under another peer and channel binding; what has to go.
-    /// `private` is exchanged for what was kept with it before.
+    /// Makes a connection inactive if it is to be kept, perhaps under another peer and channel binding. Returns what
+    /// has to go. `private` is exchanged for the private data kept with the connection before.
     ///
     /// The host's code (probe, source, policy) is called before anything changes: it may panic.
     pub(super) fn give_back(
@@ -288,8 +288,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Until when a connection about to become inactive is kept, in the target bucket if that is there already. It is
-    /// registered as inactive ones are then.
+    /// Until when a connection about to become inactive is kept, or why it isn't. `target` is the bucket it goes to, if
+    /// that is there already. A connection that is kept is registered as inactive ones are.
     fn try_to_keep(
         &mut self,
         now: Tick,
@@ -331,8 +331,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(until)
     }
 
-    /// Whether a connection about to become inactive here, where so many wait, has to make room for others who wait. If
-    /// nobody waits here, it makes room when it comes to that, unless it was handed out too often before it did.
+    /// Whether a connection about to become inactive has to make room for others, who wait elsewhere. `waiting`
+    /// requests wait in its own bucket. If none does, it may stay: a grant evicts it when its room is needed. But if
+    /// the others were passed over too often before that, it has to make room now.
     fn has_to_yield(&mut self, bucket: u32, waiting: u32) -> bool {
         if waiting == 0 && !self.table.is_quantum_over(bucket) {
             return false;

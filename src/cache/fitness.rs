@@ -141,8 +141,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         })
     }
 
-    /// Enforces the limits on numbers after this connection became inactive. One at most has to go: as long as more are
-    /// to go, each call evicts one of them.
+    /// Enforces the limits on numbers after this connection became inactive. Evicts one at most: if more have to go,
+    /// each call evicts one of them.
     pub(crate) fn make_room(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
         if self.is_within(self.table.bucket_of(slot).kept) { None } else { self.evict_surplus(now, slot) }
     }

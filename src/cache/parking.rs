@@ -31,7 +31,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The socket has to be non-blocking, or its probe stops the loop. Those that mio opens are. For a socket of the
     /// standard library, call `socket.set_nonblocking(true)?` before `from_std`.
     ///
-    /// Put into the options the [`History`] that `take` gave. Then age and uses count on, a
+    /// Put the [`History`] that `take` gave into the options. Then age and uses count on, a
     /// [`close_peer`](Cache::close_peer) in the meantime holds, and the connection isn't asked again whether it is
     /// connected. For a connection that the host opened, make one:
     /// [`History::opened_at`](crate::History::opened_at). Without a history, it counts as opened now, with one use.
@@ -41,10 +41,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed.
-    /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are
-    /// [as many](Cause::AtLimit) as allowed and none is inactive that could make room, or it couldn't be re-registered
-    /// (it wasn't registered before, say). The first two are routine: a connection that has reached `max_uses`, say,
-    /// comes back here, where [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
+    /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are [as
+    /// many](Cause::AtLimit) as allowed and no inactive one can make room, or it couldn't be re-registered (it wasn't
+    /// registered before, say). The first two are routine. A connection that has reached `max_uses`, for example, is an
+    /// error here, while [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
     pub fn park(
         &mut self,
         now: Instant,
@@ -128,8 +128,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// inserted can be taken, too. Connections that were taken don't count for any limit. As with
     /// [`checkout`](Cache::checkout), nothing is found while requests wait for the same peer and channel binding.
     ///
-    /// Unless you have set the cache's [`tokens`](crate::Builder::tokens), all small numbers are free for yours: those
-    /// below 2^48 (2^28 if tokens have 32 bits).
+    /// Unless you have set the cache's [`tokens`](crate::Builder::tokens), all small numbers are free for your tokens:
+    /// those below 2^48 (2^28 if tokens have 32 bits).
     ///
     /// Write at once: don't wait for an event to say that it is writable. If your table is a `slab`,
     /// `slab.vacant_key()` gives the token before the connection is there.

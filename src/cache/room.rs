@@ -15,8 +15,8 @@ use crate::table::sites::Site;
 use std::time::Instant;
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// What is known of this peer, or would be of a new one. Then the policy is asked how many connections may lead
-    /// there.
+    /// What is known of this peer, or what would be known of it if it is new. For a new one, the policy is asked how
+    /// many connections may lead there.
     pub(super) fn site_of(&mut self, peer: &Peer) -> Site {
         match self.table.buckets.site_of(peer) {
             Some(site) => *self.table.buckets.sites.get(site),
@@ -47,7 +47,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Why a connection may not come in and be active at once. It takes no room that somebody who waits could have.
+    /// Why a connection may not come in and be active at once. It must not take room that somebody who waits can have.
     pub(super) fn kept_out(&mut self, now: Instant, site: &Site, connecting: bool) -> Option<Cause> {
         let mut clock = self.clock;
         self.overcrowded(site, connecting)
@@ -104,16 +104,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if all == most { self.first_to_go(now).map(Some) } else { Some(None) }
     }
 
-    /// Whether more connections are there than a lowered limit allows, but so many of them inactive that it can hold and
-    /// leave room for one.
+    /// Whether there are more connections than a lowered limit allows, and evicting inactive ones would make room for
+    /// one within it.
     pub(super) fn can_shrink(&self) -> bool {
         let (total, most, ages) = (self.table.total(), self.rules.max_connections, &self.table.ages);
         let goes = ages.len(Standing::Kept) + ages.len(Standing::Condemned);
         total > most && total - goes < most
     }
 
-    /// Condemns the oldest inactive ones beyond a lowered limit on all connections, if that makes room: some of them,
-    /// and others the next time.
+    /// Condemns the oldest inactive ones beyond a lowered limit on all connections, if that makes room. Each call
+    /// condemns a few.
     #[cold]
     pub(super) fn condemn_exceeding(&mut self) {
         if self.can_shrink() {
@@ -123,8 +123,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether more connections lead to a peer than a lowered limit allows, but so many of them inactive that it can
-    /// hold and leave room for one. O(channel bindings in use with the peer) if they are too many.
+    /// Whether more connections lead to a peer than a lowered limit allows, and evicting inactive ones would make room
+    /// for one within it. O(channel bindings in use with the peer) if they are too many.
     pub(super) fn can_shrink_to(&self, site: u32) -> bool {
         let it = self.table.buckets.sites.get(site);
         it.total > it.most && it.total - self.table.inactive_at(site) < it.most

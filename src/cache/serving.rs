@@ -54,7 +54,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
     }
 
-    /// Registers an inactive connection that was found fit for writing, too, if it isn't; evicts it if that fails.
+    /// Registers an inactive connection, found fit, for writing as well, unless it is. Evicts it if that fails.
     pub(super) fn made_ready(&mut self, slot: u32) -> Option<u32> {
         match self.widen(slot) {
             Ok(()) => Some(slot),
@@ -65,14 +65,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether there is a connection to reuse in this bucket; hands it out.
+    /// Hands out a connection of this bucket, if there is one to reuse.
     pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
         let slot = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot))?;
         Some(self.hand_out_past_others(now, slot, owner))
     }
 
-    /// Makes an inactive connection, found fit, active for somebody who isn't in line. Those who wait elsewhere may have
-    /// been passed over by that.
+    /// Makes an inactive connection, found fit, active for somebody who isn't in line. That may pass over those who
+    /// wait elsewhere.
     pub(super) fn hand_out_past_others(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         if self.table.lines.waiting() > 0 {
             self.table.pass_over(self.table.at(slot).bucket, self.rules.max_connections);
@@ -117,8 +117,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Some(asked.gets(Granted::Reuse(found)))
     }
 
-    /// Serves a line by a place for which nothing has to go, before the next one that can reuse a connection: the two
-    /// take turns. Otherwise connections that come back as fast as the host takes grants would leave the room unused.
+    /// Gives a line a place for which nothing has to go, before the next line that can reuse a connection: places and
+    /// reuses take turns. Otherwise connections that come back as fast as the host takes grants would leave the room
+    /// unused.
     #[cold]
     pub(super) fn open_before_reuse(&mut self, now: Tick) -> Option<Grant<C>> {
         if self.table.total() >= self.rules.max_connections {
@@ -145,7 +146,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return None;
         }
         if self.can_shrink_to(site) {
-            // They come from `expire`, and as each leaves, it is looked at again.
+            // `expire` returns them. As each leaves, the site is looked at again.
             self.table.condemn_surplus_of(site, MOST_LOOKS);
             return None;
         }
@@ -157,7 +158,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.open_at(now, site, line, victim)
     }
 
-    /// Serves this line of this site by a place; what has to go for it.
+    /// Gives a place to the head of this line of this site. `victim` has to go for it.
     fn open_at(&mut self, now: Tick, site: u32, line: u32, victim: Option<(u32, Reason)>) -> Option<Grant<C>> {
         let lines = &self.table.lines;
         let (request, bucket) = (lines.head(line)?, lines.line(line).bucket);
@@ -174,14 +175,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Some(self.asked(now, request).gets(Granted::Open { place, evicted }))
     }
 
-    /// Ends a request and tells so.
+    /// Ends a request, and returns the grant that says so.
     pub(super) fn end_with(&mut self, now: Tick, request: u32, granted: Granted<C>) -> Grant<C> {
         let asked = self.asked(now, request);
         self.end(request);
         asked.gets(granted)
     }
 
-    /// Ends a request, wherever it is. What was promised to it is for others.
+    /// Ends a request, wherever it is. What was promised to it can go to others.
     pub(super) fn end(&mut self, request: u32) {
         let broken = match self.table.lines.at(request).at {
             At::Line(line) => match self.table.lines.line(line).bucket {
@@ -204,7 +205,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
     }
 
-    /// All of a request's grant but what it gets.
+    /// What a grant says of its request, without what the request gets.
     fn asked(&self, now: Tick, request: u32) -> Asked {
         let (it, (peer, channel)) = (self.table.lines.at(request), self.table.asked_for(request));
         let (waiter, waited) = (self.table.lines.id(request), now.since(it.since));
@@ -219,8 +220,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.refuse_line(bucket);
     }
 
-    /// The promise that is broken when one of those leaves who wait in this bucket: none if the connection that leaves
-    /// with it was promised there.
+    /// The promise that is broken when a request leaves the line of this bucket. None is broken if the connection that
+    /// leaves along with it was promised there.
     fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
         let with = with.map(|slot| self.table.at(slot));
         match with.is_some_and(|it| it.flags.standing == Standing::Promised && it.bucket == bucket) {
@@ -265,7 +266,7 @@ impl Asked {
     }
 }
 
-/// Until when a place is held that was given at this time to a request with this end.
+/// Until when a place given at this time is held, for a request with this deadline.
 fn place_end(given: Tick, until: Tick) -> Tick {
     if until == Tick::NEVER { given.after(PLACE_TIME) } else { until }
 }

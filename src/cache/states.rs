@@ -39,7 +39,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///   its peer and channel binding.
     /// * It can't move to a peer that has as many connections as the
     ///   [limit](crate::Limits::max_connections_per_peer) allows; nor, while it is active, to one for which requests wait
-    ///   at such a limit. While it isn't established, that goes for
+    ///   at such a limit. While it isn't established, the same goes for
     ///   [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer), too.
     pub fn set_connection_state(
         &mut self,
@@ -126,7 +126,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether an active connection can move to this peer. It takes no room there that somebody waits for.
+    /// Whether an active connection can move to this peer. It must not take room there that somebody waits for.
     fn may_move(&self, slot: u32, site: &Site) -> Result<(), StateError> {
         let is_connecting = self.table.at(slot).flags.remarks.has(Remarks::CONNECTING);
         if site.is_full() || is_connecting && self.is_stampede(site) {

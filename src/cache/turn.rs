@@ -16,12 +16,13 @@ use std::time::Instant;
 const MOST_FALSE_ALARMS: u32 = 64;
 /// How many deadline entries of connections that were used in the meantime one call puts right.
 const MOST_REARMS: u32 = 64;
-/// How many places without an inactive connection one sweep passes for each probe it may make.
+/// How many slots without an inactive connection one sweep passes for each probe it may make.
 const MOST_PASSED: usize = 16;
 
 /// # The turn of the loop
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Tells whose an event is, and acts on those of inactive connections. Call it for each event of the loop, in order.
+    /// Says whose an event is, and acts on events of inactive connections. Call it for each event of the loop, in
+    /// order.
     ///
     /// An inactive connection is probed when anything is reported of it, and evicted unless it is quiet. If the read side
     /// of an active connection is reported closed, the cache remembers that and won't keep the connection.
@@ -119,7 +120,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// it found none. The next call continues behind the last connection probed, and starts over at the end.
     ///
     /// It is for hosts whose loop doesn't report what happens to inactive connections: call it in each turn, or from
-    /// time to time, as long as it returns one. Hosts with events don't need it.
+    /// time to time, until it returns `None`. Hosts with events don't need it.
     ///
     /// A call also passes at most 16 × `most` slots that are vacant or of active connections. If there are more of
     /// those between the inactive ones, a round takes more calls.
@@ -143,7 +144,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Counts a false alarm, into a bucket that leaks one a second.
+    /// Counts a false alarm, and forgets one a second. Whether there were too many.
     fn alarmed_too_often(&mut self, slot: u32) -> bool {
         let now = self.clock.latest().seconds();
         self.table.at_mut(slot).flags.rest_matters = true;

@@ -88,12 +88,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// How many connections lead to `peer`, and the places and waiting requests for more. O(channel bindings in use with it).
+    /// How many connections lead to `peer`, and how many places and waiting requests there are for it. O(channel
+    /// bindings in use with it).
     pub fn counts_of_peer(&self, peer: &Peer) -> Counts {
         self.sum(peer, |_| true)
     }
 
-    /// How many connections lead to `peer` under `channel`, and the places and waiting requests for more. O(channel bindings in use with the peer).
+    /// How many connections lead to `peer` under `channel`, and how many places and waiting requests there are for
+    /// both. O(channel bindings in use with the peer).
     pub fn counts_of(&self, peer: &Peer, channel: ChannelBindingId) -> Counts {
         self.sum(peer, |of| of == channel)
     }

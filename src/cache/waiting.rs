@@ -13,22 +13,22 @@
 //! ```
 //!
 //! `Open`, `Reuse`, `TimedOut` and `Refused` are what [`grant`](Cache::grant) answers. A request that is in a line or has
-//! a place is a [`Request`](crate::table::lines::Request), and [`At`] says which.
+//! a place is a [`Request`](crate::table::lines::Request), and [`At`] says which of the two.
 //!
 //! `grant` looks at four queues, in this order:
 //!
 //! 1. the deadlines of all requests;
-//! 2. the lines that were refused as a whole. Their buckets have forgotten them;
-//! 3. the lines that are *ready*: something inactive may be there for them, in their own bucket;
+//! 2. the lines that were refused as a whole (their buckets no longer know them);
+//! 3. the lines that are *ready*: their own bucket may have an inactive connection for them;
 //! 4. the *sites* (peers) that somebody waits for, and that may have room for one more connection. Of a site's lines,
-//!    the one whose turn it is gets it.
+//!    the one whose turn it is gets the room.
 //!
-//! An entry in the last two only says that it is worth looking. Whatever may have made something possible adds one
+//! An entry in the last two only says that it is worth looking. Whatever may make a service possible adds an entry
 //! (`look_at_line`, `look_again`), and looking in vain removes it. So no wake-up is lost, and no line is looked at again
 //! and again.
 //!
 //! A connection that becomes inactive while somebody waits in its bucket is *promised*, rather than kept: the limits on
-//! inactive connections don't count it. If a request leaves in another way, and more connections are promised than
+//! inactive connections don't count it. If a request ends in another way, and more connections are promised than
 //! requests wait, a promise is broken: the policy is asked once more, and the connection is kept or condemned.
 //!
 //! *Passes* count how often connections served their own line, or somebody who came between two grants, while others
@@ -136,7 +136,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let site = self.site_of(peer);
         let to = Destination { peer, channel, most: site.most };
-        // Whether the next grant would look in vain whether a connection may be opened: the peer's limits forbid it.
+        // Whether the next grant would look for room in vain: the peer's limits forbid another connection.
         let mut has_no_room = false;
         if !self.comes_after_others(since, &site) {
             if let Some(victim) = self.room(since, &site, peer, Some(channel)) {
@@ -163,10 +163,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// The connection comes back with the cause, and nothing has changed. If [`grant`](Cache::grant) has told that the
-    /// request timed out, the cause is [`Cause::PlaceGone`]. Otherwise the place comes back, too:
-    /// [give it up](Cache::give_up), or it is held until its time is over. A place of another cache comes back with
-    /// [`Cause::PlaceGone`].
+    /// The connection comes back with the cause, and nothing has changed. The cause is [`Cause::PlaceGone`] if
+    /// [`grant`](Cache::grant) has said that the request timed out, or if the place is another cache's. Unless the
+    /// request timed out, the place comes back, too: [give it up](Cache::give_up), or it is held until its time is
+    /// over.
     pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
         if !self.is_held(&place) {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());
@@ -186,8 +186,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
     /// request has failed. Another request can have it. This one has ended: [`grant`](Cache::grant) doesn't name it.
     ///
-    /// If the place's time was over, nothing changes. Nor does it, in either cache, if the place is another cache's:
-    /// there it is held until its time is over.
+    /// Nothing changes if the place is gone already, or if it is another cache's: that one holds it until its time is
+    /// over.
     pub fn give_up(&mut self, place: Place) {
         self.end_place(&place);
     }
@@ -205,8 +205,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if the place's time was over, or if it is another cache's: there it is held until its time is over.
-    /// Nothing has changed.
+    /// [`NotFound`] if the place is gone already, or if it is another cache's: that one holds it until its time is
+    /// over. Nothing has changed.
     pub fn put_back(&mut self, place: Place) -> Result<WaiterId, NotFound> {
         if !self.is_held(&place) {
             return Err(NotFound);
@@ -259,13 +259,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
     /// peer. Where the limit of a peer binds, its channel bindings do.
     ///
-    /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it,
-    /// [checks it out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that
-    /// it is reused. After eight such services that passed other lines over, it makes room for one of those instead, if
-    /// that one has no connection, or at least two fewer than its own line. Each service looks at one of them. So where
-    /// n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
-    /// connection that was active already. Room that is free isn't kept waiting for that: as long as there is some, places
-    /// and reuses take turns, however few grants a turn of the loop takes.
+    /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it, [checks it
+    /// out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that it is
+    /// reused. After eight such services that passed other lines over, it makes room for one of them instead, if that
+    /// line has no connection, or at least two fewer than its own line. Each service looks at one of them. So where n
+    /// lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
+    /// connection that was active already. Free room doesn't wait for that: as long as there is some, places and reuses
+    /// take turns, however few grants the host takes in a turn of its loop.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
@@ -313,7 +313,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it doesn't wait here, or no longer.
+    /// [`NotFound`] if it isn't this cache's, or waits no longer.
     pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
         match self.table.lines.get(waiter).map(|request| request.at) {
             Some(At::Line(_)) => {

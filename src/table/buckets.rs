@@ -195,7 +195,7 @@ impl Buckets {
         self.living.iter().map(|at| (at, &self.buckets[at as usize]))
     }
 
-    /// Those that `which` is true of, apart from the table, so that it can be changed on the way.
+    /// The buckets that `which` is true of, as a list apart, so that the table can be changed while it is walked.
     pub(crate) fn all(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
         self.iter().filter(|(_, bucket)| which(bucket)).map(|(at, _)| at).collect()
     }

@@ -9,8 +9,8 @@ use crate::table::lists::{Links, NONE};
 use crate::table::record::{Standing, State};
 
 impl<C> Table<C> {
-    /// The connection to this peer under this channel binding that is the first to be looked at, unless somebody waits,
-    /// even for another one.
+    /// The connection to this peer under this channel binding that is looked at first. None while anybody waits, for
+    /// whatever peer.
     #[inline]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
         let bucket = self.buckets.get(self.buckets.find(peer, channel)?);

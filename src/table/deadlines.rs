@@ -59,7 +59,7 @@ impl Deadlines {
         self.capacity = 0;
     }
 
-    /// Makes `at` the entry of `slot`, whether it had one or not. If that is never, it has none then.
+    /// Makes `at` the entry of `slot`, whether it had one or not. If `at` is never, the entry is removed.
     #[inline]
     pub(crate) fn set(&mut self, slot: u32, at: Tick) {
         if at == Tick::NEVER { self.remove(slot) } else { self.enter(slot, at) }

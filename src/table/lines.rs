@@ -114,8 +114,8 @@ impl Lines {
         self.requests.insert(Request { number, owner, since, until, at, links }) as u32
     }
 
-    /// Puts a request into a line, at its end. One that had a place goes to the head again, behind those alone that came
-    /// before it and were put back, too. Returns the line.
+    /// Puts a request into a line, at its end. One that had a place goes back to the head, behind only those that
+    /// came before it and were put back, too. Returns the line.
     #[inline]
     pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) -> &Line {
         let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
@@ -135,7 +135,7 @@ impl Lines {
         all.take_while(|&other| self.at(other).number < number).last().unwrap_or(NONE)
     }
 
-    /// Takes a request out of its line, and returns that.
+    /// Takes a request out of its line, and returns the line.
     #[inline]
     pub(crate) fn step_out(&mut self, request: u32, line: u32) -> &Line {
         let it = &mut self.lines[line as usize];

@@ -57,7 +57,7 @@ pub(crate) struct Flags {
     pub(crate) read_only: bool,
     /// It has an entry among the deadlines of inactive connections, at the end of its lifetime or earlier.
     pub(crate) armed: bool,
-    /// The rest of it holds private data, or has counted false alarms: to be seen to when it is handed out.
+    /// Its [`Rest`] holds private data or counted false alarms, which have to go when it is handed out.
     pub(crate) rest_matters: bool,
     pub(crate) standing: Standing,
     /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that

@@ -21,7 +21,8 @@ pub(crate) struct Site {
     pub(crate) waiting: u32,
     /// The lines of those who wait, the one whose turn it is being the oldest.
     pub(crate) turns: List,
-    /// How often connections have served their own line since one of another was closed to make room here.
+    /// How often those who wait under other channel bindings were passed over since a connection made room for one of
+    /// them.
     pub(crate) passes: u32,
     queued: bool,
     /// Its neighbours in the queue.
@@ -29,13 +30,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// That of a new peer, to which so many connections may lead.
+    /// The site of a new peer, to which at most `most` connections may lead.
     pub(crate) fn new(most: u32) -> Site {
         let (turns, links) = (List::EMPTY, Links::NONE);
         Site { buckets: 0, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
     }
 
-    /// Whether as many connections lead there as may.
+    /// Whether as many connections lead there as are allowed.
     pub(crate) fn is_full(&self) -> bool {
         self.total >= self.most
     }
@@ -47,7 +48,7 @@ pub(crate) struct Sites {
     sites: Slab<Site>,
     /// Those that have waiting requests and may have room for a connection, the one whose turn it is being the oldest.
     queue: List,
-    /// How often connections have served their own lines since one was closed to make room for another peer's.
+    /// How often those who wait for other peers were passed over since a connection made room for one of them.
     pub(crate) passes: u32,
 }
 

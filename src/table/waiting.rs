@@ -31,7 +31,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// How many of those are not promised a connection yet, other than this one.
+    /// How many of those aren't promised a connection yet, not counting a promise of `but`.
     pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
         let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
         let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
@@ -107,7 +107,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// The buckets of the peer whose site this is, where somebody waits.
+    /// All buckets of this site's peer. None if nobody waits for it.
     fn of_site(&self, site: u32) -> impl Iterator<Item = (u32, &Bucket)> {
         let line = self.buckets.sites.lines(site, &self.lines.lines).next();
         line.into_iter().flat_map(|line| self.buckets.of_peer(&self.lines.line(line).peer))
@@ -118,7 +118,7 @@ impl<C> Table<C> {
         self.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
     }
 
-    /// Condemns the oldest inactive ones beyond the limit of a peer that somebody waits for, so many at most.
+    /// Condemns the oldest inactive ones beyond the limit of a peer that somebody waits for: `at_most` of them.
     pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
         let it = self.buckets.sites.get(site);
         let kept: u32 = self.of_site(site).map(|(_, bucket)| bucket.kept).sum();
@@ -223,7 +223,7 @@ impl<C> Table<C> {
         self.buckets.sites.look_again(site);
     }
 
-    /// A connection of this bucket that is promised to nobody when only so many wait.
+    /// A connection of this bucket whose promise is broken when only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
         if self.buckets.get(bucket).promised <= waiting {
             return None;
@@ -266,7 +266,7 @@ impl<C> Table<C> {
         full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, most_connecting, full)
     }
 
-    /// Counts a service to somebody who asked before those had their turns who wait elsewhere.
+    /// Counts a service that passed over those who wait elsewhere.
     pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
         let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
         let (others_wait, sites) = (self.buckets.sites.first_but(site).is_some(), &mut self.buckets.sites);
@@ -328,7 +328,7 @@ impl<C> Table<C> {
     }
 }
 
-/// Whether one with so many connections gives one away to another with so many.
+/// Whether a peer or line with `here` connections gives one away to another with `there`.
 fn is_in_need(here: u32, there: u32) -> bool {
     there == 0 || here >= there + 2
 }

@@ -78,7 +78,7 @@ pub struct Client {
     pub(crate) now: Instant,
     pub(crate) totals: Totals,
     pub(crate) notes: Vec<Note>,
-    /// Those that were answered on one connection; empty in between, and kept for its memory.
+    /// The exchanges answered on one connection, while they are dealt with. Otherwise empty, and kept for its memory.
     pub(crate) done: Vec<Exchange>,
     /// Connections whose requests are all answered, and whether they may carry others. They are given back in this turn.
     pub(crate) answered: Vec<(ConnId, bool)>,

@@ -20,7 +20,7 @@ pub struct Exchange {
     pub body_bytes: u64,
     /// When it got its response, or failed.
     ended: Instant,
-    /// Boxed, for an exchange moves about, and most have none.
+    /// Boxed, because exchanges are moved often and most have none.
     sink: Option<Box<Sink>>,
 }
 

@@ -63,8 +63,8 @@ impl Client {
         self.dispatch();
     }
 
-    /// Gives back the connections whose requests are all answered, and sends the next requests on them. To read from all
-    /// of them first, then to write to all, takes less time than to do both for one after the other.
+    /// Gives back the connections whose requests are all answered, and sends the next requests on them. Reading from
+    /// all of them first, then writing to all, takes less time than reading and writing one by one.
     pub(crate) fn go_on_with_answered(&mut self) {
         let mut answered = std::mem::take(&mut self.answered);
         for (id, keep) in answered.drain(..) {

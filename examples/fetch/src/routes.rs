@@ -111,7 +111,7 @@ impl Route {
         }
     }
 
-    /// A request for this URL: to a proxy that takes any server's, in absolute form.
+    /// The request for this URL, in absolute form if it goes to a proxy that takes requests for any server.
     pub fn request(&self, method: &str, url: &Url) -> Vec<u8> {
         let Url { authority, path, .. } = url;
         let is_absolute = matches!(self.peer.kind(), PeerKind::HttpProxy(..));

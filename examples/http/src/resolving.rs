@@ -88,7 +88,7 @@ impl Resolver {
         id
     }
 
-    /// Leaves the question to the threads there are, and starts another one if there may be more.
+    /// Leaves the question to the threads, and starts another thread as long as there are fewer than [`THREADS`].
     fn ask(&mut self, question: Question) {
         let mut queue = self.shared.queue();
         queue.questions.push_back(question);
@@ -104,7 +104,7 @@ impl Resolver {
         }
     }
 
-    /// Fails what is asked if there is no other thread for it.
+    /// Fails all open questions if there is no other thread to answer them.
     fn without_a_thread(&mut self, error: &io::Error) {
         let mut queue = self.shared.queue();
         queue.threads -= 1;

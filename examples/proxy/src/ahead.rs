@@ -1,9 +1,10 @@
-//! Requests that a client has sent behind the one that is being answered (pipelined). They go upstream at once, each on a
-//! connection of its own, so that their answers are there when their turn comes, and leave together.
+//! Requests that a client has sent behind the one that is being answered (pipelined). They go upstream at once, ahead
+//! of their turn, each on a connection of its own. So their answers are there when their turn comes, and leave
+//! together.
 //!
-//! Only requests that change nothing go ahead, and only behind others of this kind: the order in which the upstream sees
-//! them doesn't matter. Nothing is read of a response before its turn. A request whose connection couldn't be made is
-//! sent in its turn, as if it had never been tried.
+//! Only requests that change nothing go ahead, and only behind others of this kind, so that the order in which the
+//! upstream sees them doesn't matter. Nothing is read of a response before its turn. A request whose connection
+//! couldn't be made is sent in its turn, as if it had never been tried.
 
 use crate::buffer::{Outbox, Pool};
 use crate::client::{Client, Ending};
@@ -16,7 +17,7 @@ use conncache::{ChannelBindingId, ConnId, Owner, Place, Requested};
 use http::framing::request;
 use std::time::Instant;
 
-/// How many requests of one client are under way besides the one that is being answered.
+/// How many requests of one client are under way at most, besides the one that is being answered.
 const MOST_AHEAD: usize = 15;
 
 /// A request before its turn.
@@ -33,7 +34,7 @@ impl Ahead {
 }
 
 impl Client {
-    /// Whether the inbox may hold a request that goes ahead.
+    /// Whether the inbox may hold a request that can go ahead.
     fn may_look_ahead(&self) -> bool {
         let passable = |exchange: &Exchange| exchange.goes_ahead && exchange.keep_alive && exchange.link.is_some();
         !self.inbox.is_empty()
@@ -45,10 +46,10 @@ impl Client {
             && self.ahead.back().is_none_or(|last| passable(&last.exchange))
     }
 
-    /// Takes the next request out of the inbox, if it is there whole and goes ahead; whether that is so.
+    /// Takes the next request out of the inbox, if it is there whole and may go ahead. Whether it was taken.
     fn take_ahead(&mut self, pool: &mut Pool, additions: Additions<'_>, now: Instant) -> bool {
         self.looked_ahead = true;
-        // What is wrong with a request is said in its turn, when it is read once more.
+        // What is wrong with a request is answered in its turn, when it is read once more.
         self.request.reset();
         let Ok((used, request::Event::Head(head))) = self.request.next(self.inbox.bytes()) else { return false };
         let Ok(mut exchange) = Exchange::new(&head, self.status, now, pool) else { return false };
@@ -66,7 +67,7 @@ impl Client {
 }
 
 impl Proxy {
-    /// Sends what a client has asked for besides, as far as there are connections for it.
+    /// Sends the further requests of a client ahead of their turn, as far as there are connections for them.
     pub fn look_ahead(&mut self, key: usize) {
         while self.clients.get(key).is_some_and(Client::may_look_ahead) && !self.wants_rid() {
             let host = &self.upstreams[self.balance.turn()].host;
@@ -114,7 +115,7 @@ impl Proxy {
         }
     }
 
-    /// Sends a request ahead of its turn, once its connection is made. If that fails, its turn will show it.
+    /// Sends a request ahead of its turn, once its connection is made. A failure shows in its turn.
     fn send_ahead(&mut self, key: usize, at: usize) {
         let Some(Ahead { exchange, to_upstream }) = self.clients[key].ahead.get_mut(at) else { return };
         let Some(link) = exchange.link.as_ref().filter(|link| link.connecting.is_none()) else { return };

@@ -31,7 +31,7 @@ pub struct Client {
     pub exchange: Option<Exchange>,
     /// Requests behind that of `exchange` that are under way, in their order.
     pub ahead: VecDeque<Ahead>,
-    /// What the inbox holds doesn't go ahead.
+    /// What the inbox holds was looked at, and can't go ahead as it is.
     pub looked_ahead: bool,
     pub ending: Ending,
     /// Its upstream connections are its own.

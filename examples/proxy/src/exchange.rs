@@ -46,7 +46,8 @@ pub struct Exchange {
     pub binding: bool,
     /// What is told of it at its end.
     pub record: Record,
-    /// It changes nothing, and its connection doesn't matter: the upstream may see it before those that it came behind.
+    /// It changes nothing, and its connection doesn't matter: the upstream may see it before the requests in front of
+    /// it.
     pub goes_ahead: bool,
     /// The client asks to switch to the WebSocket protocol.
     pub upgrade: bool,

@@ -46,7 +46,7 @@ pub struct Proxy {
     pub again: Vec<usize>,
     /// Clients whose writes were put off to the end of the turn.
     pub to_write: Vec<usize>,
-    /// They are being made.
+    /// The writes that were put off are being made.
     pub writing: bool,
     pub draining: bool,
     grace: Duration,

@@ -111,7 +111,7 @@ impl Proxy {
         }
     }
 
-    /// Whether a connection that is being made stands now. False after a hint that came early.
+    /// Whether a connection that is being made is established now. False if the event came too early.
     pub fn is_connected(&mut self, id: ConnId, upstream: usize) -> io::Result<bool> {
         let Some(stream) = self.cache.get_mut(id) else { return Ok(false) };
         if let Some(error) = stream.take_error()? {

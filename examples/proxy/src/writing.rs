@@ -1,5 +1,5 @@
-//! Writes at the end of a turn of the loop, when all of its events have been read. What there is by then for a client or an
-//! upstream leaves in one write, and the receivers find more to do when they wake up.
+//! Writes at the end of a turn of the loop, when all of its events have been read. What there is by then for a client
+//! or an upstream leaves in one write, and its receiver finds more to do when it wakes up.
 
 use crate::client::{Client, Ending};
 use crate::drive::Next;
@@ -16,7 +16,8 @@ impl Proxy {
         Next::Wait
     }
 
-    /// Writes what waits for the client, at the end of the turn; at once if it is the last.
+    /// Writes what waits for the client at the end of the turn; at once if its connection is ending, or while the writes
+    /// that were put off are being made.
     pub fn flush_soon(&mut self, key: usize) -> Next {
         let waits = |client: &Client| client.outbox.is_ready() && client.ending == Ending::Open;
         match !self.writing && self.clients.get(key).is_some_and(waits) {

@@ -32,7 +32,7 @@ pub(super) struct Reader {
     pub started: bool,
     /// Bytes of an incomplete head that were searched for its end.
     scanned: usize,
-    /// Where the line under the search begins.
+    /// Where the line being searched begins.
     line: usize,
     /// Kept from message to message, for its memory.
     pub spans: Vec<Span>,
@@ -48,15 +48,15 @@ impl Reader {
 
     /// The head that `input` starts with and what `first` reads in its first line, once the head is complete.
     ///
-    /// Until then, the next call must pass the same bytes and more after them. What is wrong with a head shows when it
-    /// is complete, but for a line end, which would hide whether it is.
+    /// Until then, the next call must pass the same bytes and more after them. Faults of a head are found when it is
+    /// complete. Only a wrong line end is found at once, because it would hide whether the head is complete.
     pub(super) fn read<'a, T>(
         &mut self,
         input: &'a [u8],
         first: impl Fn(&'a [u8]) -> Result<T, Error>,
     ) -> Result<Option<(&'a [u8], T)>, Error> {
         let window = &input[..input.len().min(MAX_HEAD)];
-        // The lines of a head that comes in many pieces aren't read again with each of them.
+        // The lines of a head that comes in many pieces aren't read again with each piece.
         if self.scanned > 0 && self.find_end(window)?.is_none() {
             return Ok(None);
         }
@@ -70,8 +70,8 @@ impl Reader {
         Err(faulty_field(head).unwrap_or(Error::new(Kind::TooManyFields)))
     }
 
-    /// Remembers the lines of a head in a single pass; the lengths of its first line and of all of it. `None` if it isn't
-    /// complete, or if there is anything wrong with a line.
+    /// Remembers the lines of a head in a single pass. Returns the lengths of its first line and of the head. `None` if
+    /// it isn't complete, or if there is anything wrong with a line.
     fn read_lines(&mut self, window: &[u8]) -> Option<(usize, usize)> {
         self.spans.clear();
         let first = text_len(window);
@@ -158,7 +158,7 @@ impl Name {
             (19, b'p') => (b"proxy-authorization", Name::HopByHop),
             _ => return Name::Other,
         };
-        // In a name, only a letter's other case differs from it in this bit alone.
+        // Of all bytes allowed in a name, only a letter's other case differs from the letter in just this bit.
         let is_known = name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known);
         if is_known { meaning } else { Name::Other }
     }
@@ -193,8 +193,8 @@ fn text_len(bytes: &[u8]) -> usize {
     len + bytes[len..].iter().take_while(|&&byte| is_text(byte)).count()
 }
 
-/// The highest bit of the first byte of `word`, counted from the lowest one, that is a control character. Says nothing
-/// about those after it. No bit if there is none.
+/// Marks the first byte of `word`, counted from the lowest one, that is a control character: sets its highest bit. The
+/// bits of later bytes say nothing. Zero if there is none.
 fn controls(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let delete = word ^ (0x7f * ONES);

@@ -173,7 +173,7 @@ struct RequestLine<'a> {
     version: Version,
 }
 
-/// Reads a line like `GET / HTTP/1.1`, with one blank between each two of its parts.
+/// Reads a line like `GET / HTTP/1.1`, with one blank between its parts.
 fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Error> {
     let malformed = || Error::quoting(Kind::RequestLine, line);
     let mut parts = line.splitn(3, |&byte| byte == b' ');
