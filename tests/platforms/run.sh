@@ -29,6 +29,7 @@ check() {
     local target
     for target in "$@"; do
         echo "== check $target"
+        [ "$target" != x86_64-pc-windows-gnu ] || need binutils-mingw-w64-x86-64 # for dlltool
         $cargo check --quiet --locked -p conncache --lib -Zbuild-std=std,panic_unwind --target "$target"
     done
 }
