@@ -202,19 +202,24 @@ fn a_line_whose_connection_has_run_out_keeps_no_other_from_opening() {
     host.open(2);
 }
 
+/// As many inactive connections under a limit lowered to 2, and a request that waits for room.
+fn beyond_a_lowered_limit(connections: usize, per_peer: bool) -> (Host, Vec<ConnId>, WaiterId) {
+    let mut host = host(|_| ());
+    let ids: Vec<ConnId> = (0..connections).map(|_| host.open(1)).collect();
+    assert!(ids.iter().all(|&id| host.checkin(id)));
+    let lowered =
+        |l: &mut Limits| if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) };
+    host.cache.set_limits(crate::common::limits(lowered)).unwrap();
+    let to = if per_peer { 1 } else { 2 };
+    let Requested::Wait(waiter) = host.cache.request(host.now, &peer(to), TLS, ME, None).unwrap() else { panic!() };
+    (host, ids, waiter)
+}
+
 /// Where more are inactive than a lowered limit allows in all, enough of them go for somebody who waits.
 #[test]
 fn somebody_who_waits_gets_room_though_a_lowered_limit_is_exceeded_by_inactive_ones() {
     for per_peer in [false, true] {
-        let mut host = host(|_| ());
-        let ids = [1, 1, 1, 1].map(|to| host.open(to));
-        assert!(ids.into_iter().all(|id| host.checkin(id)));
-        let lowered = |l: &mut Limits| {
-            if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) }
-        };
-        host.cache.set_limits(crate::common::limits(lowered)).unwrap();
-        let to = if per_peer { 1 } else { 2 };
-        let Requested::Wait(waiter) = host.cache.request(host.now, &peer(to), TLS, ME, None).unwrap() else { panic!() };
+        let (mut host, ids, waiter) = beyond_a_lowered_limit(4, per_peer);
         // The two beyond the limit leave first.
         let mut gone = Vec::new();
         let place = loop {
@@ -238,15 +243,7 @@ fn somebody_who_waits_gets_room_though_a_lowered_limit_is_exceeded_by_inactive_o
 #[test]
 fn a_grant_condemns_no_more_than_16_beyond_a_lowered_limit() {
     for per_peer in [false, true] {
-        let mut host = host(|_| ());
-        let ids: Vec<_> = (0..100).map(|_| host.open(1)).collect();
-        assert!(ids.into_iter().all(|id| host.checkin(id)));
-        let lowered = |l: &mut Limits| {
-            if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) }
-        };
-        host.cache.set_limits(crate::common::limits(lowered)).unwrap();
-        let to = if per_peer { 1 } else { 2 };
-        let Requested::Wait(waiter) = host.cache.request(host.now, &peer(to), TLS, ME, None).unwrap() else { panic!() };
+        let (mut host, _, waiter) = beyond_a_lowered_limit(100, per_peer);
         let mut turns = 0;
         let place = loop {
             assert!(host.is_due(), "it waits for ever");
