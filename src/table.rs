@@ -51,7 +51,8 @@ pub(crate) struct Table<C> {
 /// What a connection leaves behind.
 pub(crate) struct Left<C> {
     pub(crate) record: Record,
-    pub(crate) rest: Rest<C>,
+    pub(crate) rest: Rest,
+    pub(crate) conn: C,
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,
 }
@@ -81,7 +82,7 @@ impl<C> Table<C> {
     }
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
-    pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest<C>, to: Destination<'_>) -> u32 {
+    pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest, conn: C, to: Destination<'_>) -> u32 {
         let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
         self.next_serial = self.next_serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
@@ -92,7 +93,7 @@ impl<C> Table<C> {
         let site = self.buckets.sites.get_mut(site);
         site.total += 1;
         site.connecting += u32::from(record.flags.remarks.has(Remarks::CONNECTING));
-        let slot = self.slots.insert(record, rest);
+        let slot = self.slots.insert(record, rest, conn);
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
         slot
@@ -145,7 +146,7 @@ impl<C> Table<C> {
             }
             State::Inactive { .. } => self.unlist(slot),
         }
-        let (mut record, rest) = self.slots.remove(slot);
+        let (mut record, rest, conn) = self.slots.remove(slot);
         self.living.remove(slot);
         self.deadlines.remove(slot);
         self.times.remove(slot);
@@ -157,7 +158,7 @@ impl<C> Table<C> {
             self.may_serve(at);
         }
         self.buckets.release_if_empty(at);
-        Left { record, rest, peer, channel }
+        Left { record, rest, conn, peer, channel }
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept.
@@ -255,33 +256,58 @@ impl<C> Table<C> {
     }
 
     #[inline]
-    pub(crate) fn rest(&self, slot: u32) -> &Rest<C> {
+    pub(crate) fn conn(&self, slot: u32) -> &C {
+        self.slots.conn(slot)
+    }
+
+    #[inline]
+    pub(crate) fn conn_mut(&mut self, slot: u32) -> &mut C {
+        self.slots.conn_mut(slot)
+    }
+
+    #[inline]
+    pub(crate) fn rest(&self, slot: u32) -> &Rest {
         self.slots.rest(slot)
     }
 
     #[inline]
-    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest<C> {
+    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest {
         self.slots.rest_mut(slot)
     }
 
     /// Keeps private data with an inactive connection that has none.
     pub(crate) fn keep_private(&mut self, slot: u32, private: PrivateData) {
-        self.slots[slot].flags.rest_matters |= private.is_some();
-        self.slots.rest_mut(slot).private = private;
+        if private.is_some() {
+            self.slots[slot].flags.rest_matters = true;
+            self.slots.rest_mut(slot).private = private;
+        }
     }
 
     /// Forgives false alarms, and gives the private data back: it goes with the connection.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn clear_rest(&mut self, slot: u32) -> PrivateData {
+        if self.slots[slot].flags.rest_matters { self.clear_rest_that_matters(slot) } else { None }
+    }
+
+    #[cold]
+    fn clear_rest_that_matters(&mut self, slot: u32) -> PrivateData {
         self.slots[slot].flags.rest_matters = false;
         let rest = self.slots.rest_mut(slot);
         rest.alarms = 0;
         rest.private.take()
     }
 
-    /// The rest, if there is a connection.
-    pub(crate) fn try_rest(&self, slot: u32) -> Option<&Rest<C>> {
-        self.slots.try_rest(slot)
+    /// Forgives false alarms.
+    #[inline]
+    pub(crate) fn forgive(&mut self, slot: u32) {
+        if self.slots[slot].flags.rest_matters {
+            self.slots.rest_mut(slot).alarms = 0;
+        }
+    }
+
+    /// The number in the cache of the connection in this slot, if there is one.
+    pub(crate) fn serial(&self, slot: u32) -> Option<u32> {
+        self.slots.is_taken(slot).then(|| self.rest(slot).serial.get())
     }
 
     /// Whether there is an inactive connection.
@@ -362,10 +388,10 @@ mod tests {
     fn only_what_can_run_out_stands_among_the_deadlines() {
         let (mut table, peer) = (Table::new(0, 1), Peer::direct("host", 1));
         let to = Destination { peer: &peer, channel: ChannelBindingId::PLAIN, most: 9 };
-        let lasting = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), to);
+        let lasting = table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
         table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
         assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), to);
+        let ending = table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
         table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
         assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
         [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));

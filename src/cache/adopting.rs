@@ -73,7 +73,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
         let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
         let slot =
-            self.table.insert(record, Rest::new(conn, opened), Destination { peer: &peer, channel, most: site.most });
+            self.table.insert(record, Rest::new(opened), conn, Destination { peer: &peer, channel, most: site.most });
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);

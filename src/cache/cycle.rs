@@ -67,7 +67,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
         let flags = Flags { remarks, ..Flags::default() };
         let record = Record { lifetime_end, flags, ..Record::new(owner) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), to);
+        let slot = self.table.insert(record, Rest::new(opened), conn, to);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
         let Destination { peer, channel, .. } = to;
@@ -237,7 +237,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let inactive_for = record.inactive_since().map_or(0, |since| now.nanos_since(since));
         let inactive_for = Duration::from_nanos(inactive_for);
         let (id, uses) = (record.id(slot), record.uses);
-        let private = if record.flags.rest_matters { self.table.clear_rest(slot) } else { None };
+        let private = self.table.clear_rest(slot);
         let found = Found { id, inactive_for, uses, private };
         self.table.activate(slot, owner);
         self.stats.handed_out += 1;

@@ -28,15 +28,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Takes a connection out of the table and of the host's `Poll`. That goes on if deregistering fails.
     pub(crate) fn evict(&mut self, slot: u32, reason: Reason) -> Evicted<C> {
-        let Left { record, mut rest, peer, channel } = self.leave(slot, reason);
+        let Left { record, rest, mut conn, peer, channel } = self.leave(slot, reason);
         let id = record.id(slot);
-        if let Err(error) = self.registry.deregister(&mut rest.conn) {
+        if let Err(error) = self.registry.deregister(&mut conn) {
             self.stats.deregister_failures += 1;
             warn!(target: "conncache", "event=deregister_failed id={id} error={:?}", error.kind());
         }
         let (history, inactive_since) = (self.history(&record, &rest), record.inactive_since());
         let inactive_since = inactive_since.map(|since| self.instant(since));
-        let Rest { conn, private, .. } = rest;
+        let private = rest.private;
         Evicted { id, reason, conn, peer, channel, private, history, inactive_since, words: None, error: None }
     }
 
@@ -46,7 +46,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// What a connection that has left brings along when it comes back.
-    pub(crate) fn history(&self, record: &Record, rest: &Rest<C>) -> History {
+    pub(crate) fn history(&self, record: &Record, rest: &Rest) -> History {
         History {
             opened: self.instant(rest.opened),
             uses: record.uses,

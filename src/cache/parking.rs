@@ -86,7 +86,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         (self.clock, self.jitter) = (clock, jitter);
         let flags = Flags { read_only: true, ..Flags::default() };
         let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
-        let slot = self.table.insert(record, Rest::new(conn, opened), Destination { peer, channel, most: site.most });
+        let slot = self.table.insert(record, Rest::new(opened), conn, Destination { peer, channel, most: site.most });
         self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);
@@ -154,16 +154,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.stats.missed += 1;
             return Ok(None);
         };
-        if let Err(error) = self.registry.reregister(&mut self.table.rest_mut(slot).conn, token, interest) {
+        if let Err(error) = self.registry.reregister(self.table.conn_mut(slot), token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError::new(Cause::Registry(error), evicted));
         }
         self.stats.handed_out += 1;
-        let Left { mut record, rest, .. } = self.leave(slot, Reason::Taken);
+        let Left { mut record, rest, conn, .. } = self.leave(slot, Reason::Taken);
         record.uses += 1;
         let history = self.history(&record, &rest);
         let inactive_for = record.inactive_since().map_or(Duration::ZERO, |since| now.since(since));
-        Ok(Some(Taken { conn: rest.conn, inactive_for, private: rest.private, history }))
+        Ok(Some(Taken { conn, inactive_for, private: rest.private, history }))
     }
 }

@@ -28,14 +28,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
         self.stats.probes += 1;
-        verdict_of(self.table.rest_mut(slot).conn.probe())
+        verdict_of(self.table.conn_mut(slot).probe())
     }
 
     /// Checks a connection that is about to become inactive for the first time, or at any time where the platform
     /// wants that.
     pub(crate) fn check_first(&mut self, slot: u32) -> Result<(), Fault> {
         let known_connected = !self.table.at(slot).flags.remarks.has(Remarks::UNCONNECTED);
-        can_be_watched(&mut self.table.rest_mut(slot).conn, known_connected)?;
+        can_be_watched(self.table.conn_mut(slot), known_connected)?;
         let remarks = &mut self.table.at_mut(slot).flags.remarks;
         remarks.set(Remarks::UNCONNECTED, false);
         if remarks.has(Remarks::READ_CLOSED) { Err((Reason::HungUp, None)) } else { Ok(()) }
@@ -58,10 +58,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.at(slot).flags.read_only == read_only {
             return Ok(());
         }
-        let rest = self.table.rest_mut(slot);
-        let token = self.tokens.token(slot, rest.serial.get()).expect("it was registered under it");
+        let token = self.tokens.token(slot, self.table.rest(slot).serial.get()).expect("it was registered under it");
         self.registry
-            .reregister(&mut rest.conn, Token(token), interest)
+            .reregister(self.table.conn_mut(slot), Token(token), interest)
             .map_err(|error| (Reason::Failed, Some(error)))?;
         self.table.at_mut(slot).flags.read_only = read_only;
         Ok(())

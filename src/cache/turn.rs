@@ -48,7 +48,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn handle_readiness(&mut self, token: Token, read_closed: bool) -> Handled<C> {
         let Some(slot) = self.tokens.slot(token.0) else { return Handled::Rejected };
         let slot = slot as u32;
-        if !self.table.try_rest(slot).is_some_and(|rest| self.tokens.is_of_serial(token.0, rest.serial.get())) {
+        if !self.table.serial(slot).is_some_and(|serial| self.tokens.is_of_serial(token.0, serial)) {
             self.stats.stale_events += 1;
             trace!(target: "conncache", "event=stale token={}", token.0);
             return Handled::Nothing;

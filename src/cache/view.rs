@@ -18,7 +18,7 @@ use std::ops::{Index, IndexMut};
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection. `None` if it isn't here, or the lease is over.
     pub fn get(&self, id: ConnId) -> Option<&C> {
-        self.slot_of(id).map(|slot| &self.table.rest(slot).conn)
+        self.slot_of(id).map(|slot| self.table.conn(slot))
     }
 
     /// The connection. `None` if it isn't here, or the lease is over. You may replace its value (a plain stream by TLS
@@ -27,9 +27,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// False alarms of an inactive connection are [forgiven](Cache::handle_event).
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
         let slot = self.slot_of(id)?;
-        let rest = self.table.rest_mut(slot);
-        rest.alarms = 0;
-        Some(&mut rest.conn)
+        self.table.forgive(slot);
+        Some(self.table.conn_mut(slot))
     }
 
     /// Where the connection leads.
@@ -128,7 +127,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let bucket = self.table.buckets.get(record.bucket);
         Entry {
             id: record.id(slot),
-            conn: &rest.conn,
+            conn: self.table.conn(slot),
             peer: &bucket.peer,
             channel: bucket.channel,
             state: self.state_of(slot, record),

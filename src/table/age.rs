@@ -74,7 +74,7 @@ mod tests {
         let all = [Standing::Kept, Standing::Promised, Standing::Condemned];
         let mut slots = Slots::with_capacity(0);
         (0..100).for_each(|_| {
-            slots.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST));
+            slots.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), ());
         });
         for seed in 0..5 {
             let (mut random, mut ages, mut naive) = (Random::new(seed), Ages::default(), [const { Vec::new() }; 3]);

@@ -124,7 +124,7 @@ mod tests {
                     slots.remove(slot);
                 } else {
                     let owner = Owner(random.below(30) as u64);
-                    let slot = slots.insert(Record::new(owner), Rest::new((), Tick::FIRST));
+                    let slot = slots.insert(Record::new(owner), Rest::new(Tick::FIRST), ());
                     owners.add(&mut slots, owner, slot);
                     naive.push((owner, slot));
                 }
@@ -143,7 +143,7 @@ mod tests {
     fn chains_stay_short_however_many_there_are() {
         let (mut slots, mut owners) = (Slots::with_capacity(0), owners());
         for number in 0..1_000 {
-            let slot = slots.insert(Record::new(Owner(number)), Rest::new((), Tick::FIRST));
+            let slot = slots.insert(Record::new(Owner(number)), Rest::new(Tick::FIRST), ());
             owners.add(&mut slots, Owner(number), slot);
         }
         assert!(owners.heads.room() >= 500);
@@ -161,7 +161,7 @@ mod tests {
         let longest = |mixer: Mixer| {
             let (mut slots, mut owners) = (Slots::with_capacity(0), Owners::new(chosen.len(), mixer));
             for &number in &chosen {
-                let slot = slots.insert(Record::new(Owner(number)), Rest::new((), Tick::FIRST));
+                let slot = slots.insert(Record::new(Owner(number)), Rest::new(Tick::FIRST), ());
                 owners.add(&mut slots, Owner(number), slot);
             }
             let chain = |&owner: &u64| {
@@ -181,7 +181,7 @@ mod tests {
         for _ in 0..100 {
             for number in 0..room {
                 let owner = Owner(number as u64);
-                slots.insert(Record::new(owner), Rest::new((), Tick::FIRST));
+                slots.insert(Record::new(owner), Rest::new(Tick::FIRST), ());
                 owners.add(&mut slots, owner, number as u32);
             }
             for number in (0..room).rev() {

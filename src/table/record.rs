@@ -1,4 +1,4 @@
-//! All that is known of one connection, in two parts.
+//! All that is known of one connection besides itself, in two parts.
 
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
@@ -25,8 +25,8 @@ pub(crate) struct Record {
     pub(crate) flags: Flags,
 }
 
-/// The rest, and the connection itself.
-pub(crate) struct Rest<C> {
+/// The rest: a cycle doesn't need it.
+pub(crate) struct Rest {
     /// What is kept with an inactive one.
     pub(crate) private: PrivateData,
     pub(crate) opened: Tick,
@@ -34,7 +34,6 @@ pub(crate) struct Rest<C> {
     pub(crate) serial: NonZeroU32,
     /// The second until which its false alarms are paid for: a leaky bucket.
     pub(crate) alarms: u32,
-    pub(crate) conn: C,
 }
 
 #[derive(Clone, Copy)]
@@ -149,9 +148,11 @@ impl PackedState {
     const ACTIVE: Tick = Tick(0);
 }
 
-impl<C> Rest<C> {
-    pub(crate) fn new(conn: C, opened: Tick) -> Rest<C> {
-        Rest { private: None, opened, serial: NonZeroU32::MIN, alarms: 0, conn }
+impl Rest {
+    pub(crate) const VACANT: Rest = Rest::new(Tick::FIRST);
+
+    pub(crate) const fn new(opened: Tick) -> Rest {
+        Rest { private: None, opened, serial: NonZeroU32::MIN, alarms: 0 }
     }
 }
 
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn a_record_is_one_line_of_the_processors_cache() {
         assert_eq!(size_of::<Record>(), 64);
-        assert!(size_of::<Option<Rest<()>>>() <= 32, "with 32-bit pointers less");
+        assert!(size_of::<Rest>() <= 32, "with 32-bit pointers less");
     }
 
     #[test]

@@ -5,11 +5,13 @@ use crate::table::record::{Record, Rest};
 use slab::Slab;
 use std::ops::{Index, IndexMut};
 
-/// The records, and under the same numbers the rest of each connection in a slab, which says what slots are vacant.
+/// The records, and under the same numbers the rest of each and the connections. The slab of connections says what slots
+/// are vacant. They are apart, so that those that cycles probe lie close together.
 pub(crate) struct Slots<C> {
     /// Those of vacant slots are [`Record::VACANT`].
     records: Vec<Record>,
-    rest: Slab<Rest<C>>,
+    rest: Vec<Rest>,
+    conns: Slab<C>,
 }
 
 /// By how many a table that is full grows.
@@ -22,41 +24,44 @@ pub(crate) struct ByAge<'a>(&'a mut [Record]);
 
 impl<C> Slots<C> {
     pub(crate) fn with_capacity(slots: usize) -> Slots<C> {
-        Slots { records: Vec::with_capacity(slots), rest: Slab::with_capacity(slots) }
+        Slots { records: Vec::with_capacity(slots), rest: Vec::with_capacity(slots), conns: Slab::with_capacity(slots) }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.rest.len()
+        self.conns.len()
     }
 
     /// The slot of the next connection.
     pub(crate) fn vacant_key(&self) -> usize {
-        self.rest.vacant_key()
+        self.conns.vacant_key()
     }
 
-    pub(crate) fn insert(&mut self, record: Record, rest: Rest<C>) -> u32 {
-        if self.rest.len() == self.rest.capacity() {
+    pub(crate) fn insert(&mut self, record: Record, rest: Rest, conn: C) -> u32 {
+        if self.conns.len() == self.conns.capacity() {
             self.make_room();
         }
-        let slot = self.rest.insert(rest);
+        let slot = self.conns.insert(conn);
         if self.records.len() <= slot {
             self.records.resize(slot + 1, Record::VACANT);
+            self.rest.resize_with(slot + 1, || Rest::VACANT);
         }
-        self.records[slot] = record;
+        (self.records[slot], self.rest[slot]) = (record, rest);
         slot as u32
     }
 
     /// By a quarter: a table that doubles takes twice what it needs after each growth.
     #[cold]
     fn make_room(&mut self) {
-        let more = more_for(self.rest.len());
+        self.conns.reserve_exact(more_for(self.conns.len()));
+        let more = self.conns.capacity() - self.records.len();
+        self.records.reserve_exact(more);
         self.rest.reserve_exact(more);
-        self.records.reserve_exact(self.rest.capacity() - self.records.len());
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) -> (Record, Rest<C>) {
-        let rest = self.rest.remove(slot as usize);
-        (std::mem::replace(&mut self.records[slot as usize], Record::VACANT), rest)
+    pub(crate) fn remove(&mut self, slot: u32) -> (Record, Rest, C) {
+        let conn = self.conns.remove(slot as usize);
+        let rest = std::mem::replace(&mut self.rest[slot as usize], Rest::VACANT);
+        (std::mem::replace(&mut self.records[slot as usize], Record::VACANT), rest, conn)
     }
 
     /// The record of a slot, which may be vacant.
@@ -65,17 +70,27 @@ impl<C> Slots<C> {
         self.records.get(slot as usize)
     }
 
-    pub(crate) fn try_rest(&self, slot: u32) -> Option<&Rest<C>> {
-        self.rest.get(slot as usize)
+    pub(crate) fn is_taken(&self, slot: u32) -> bool {
+        self.conns.contains(slot as usize)
     }
 
     #[inline]
-    pub(crate) fn rest(&self, slot: u32) -> &Rest<C> {
+    pub(crate) fn conn(&self, slot: u32) -> &C {
+        &self.conns[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn conn_mut(&mut self, slot: u32) -> &mut C {
+        &mut self.conns[slot as usize]
+    }
+
+    #[inline]
+    pub(crate) fn rest(&self, slot: u32) -> &Rest {
         &self.rest[slot as usize]
     }
 
     #[inline]
-    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest<C> {
+    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest {
         &mut self.rest[slot as usize]
     }
 
@@ -93,7 +108,9 @@ impl<C> Slots<C> {
     pub(crate) fn shrink_to_fit(&mut self, end: usize) {
         self.records.truncate(end);
         self.records.shrink_to_fit();
+        self.rest.truncate(end);
         self.rest.shrink_to_fit();
+        self.conns.shrink_to_fit();
     }
 }
 

@@ -347,7 +347,7 @@ mod tests {
         let mut table = Table::new(0, 1);
         for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
             let to = Destination { peer, channel, most: 2 };
-            table.insert(Record::new(Owner(0)), Rest::new((), Tick::FIRST), to);
+            table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
             table.wait(to, Owner(0), Tick::FIRST, Tick::NEVER, false);
         }
         let [bucket, lonely] = [&one, &two].map(|peer| table.buckets.find(peer, plain).expect("it has a connection"));
