@@ -219,7 +219,9 @@ impl Run {
         match self.cache.handle_readiness(token, false) {
             Handled::Active { id, .. } => assert!(id == conn.id && !conn.is_inactive()),
             Handled::Evicted(evicted) => {
-                assert!(evicted.id == conn.id && conn.is_inactive() && conn.is_dead());
+                assert!(evicted.id == conn.id && conn.is_inactive());
+                // How many false alarms are too many is the other model's to know.
+                assert!(conn.is_dead() || evicted.reason == Reason::FalseAlarms, "{}", evicted.reason);
                 self.naive.conns.remove(at);
             }
             Handled::Nothing => assert!(conn.is_inactive() && !conn.is_dead()),
