@@ -27,7 +27,7 @@ const SIGNALS: Token = Token(1);
 const MOST_EXPIRIES: usize = 1_000;
 
 /// The cache, of a kind that is chosen at run time.
-pub type ConnCache = Cache<Conn, Box<dyn Policy>>;
+pub type ConnCache = Cache<Box<Conn>, Box<dyn Policy>>;
 
 /// What a client does with its connections.
 pub struct Config {
@@ -229,7 +229,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn note_eviction(&mut self, evicted: Evicted<Conn>) {
+    pub(crate) fn note_eviction(&mut self, evicted: Evicted<Box<Conn>>) {
         self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason });
     }
 

@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// Opens a connection for the site's next request.
-    fn open(&mut self, place: Place, evicted: Option<Evicted<Conn>>, at: usize) {
+    fn open(&mut self, place: Place, evicted: Option<Evicted<Box<Conn>>>, at: usize) {
         self.asking.push_back(at);
         evicted.into_iter().for_each(|evicted| self.note_eviction(evicted));
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
@@ -87,7 +87,7 @@ impl Client {
         let request = &self.requests[exchange.url];
         let mut conn = Conn::new(exchange, config.method, site.route.http_proxy());
         conn.output().extend_from_slice(request);
-        match self.cache.insert_at(now, place, conn) {
+        match self.cache.insert_at(now, place, Box::new(conn)) {
             Ok(id) => self.begin(id, at),
             Err(refused) => {
                 let why = format!("{}: {}", site.route.peer, refused.cause);
