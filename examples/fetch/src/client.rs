@@ -196,7 +196,7 @@ impl Client {
         self.take_addresses();
         for _ in 0..MOST_EXPIRIES {
             let Some(evicted) = self.cache.expire(self.now) else { break };
-            self.note_eviction(evicted);
+            self.note_eviction(&evicted);
         }
         self.enforce_deadlines();
         self.go_on_with_answered();
@@ -224,12 +224,12 @@ impl Client {
             // A signal, or the waker: there are addresses, which are asked for in each turn.
             Handled::Rejected => {}
             Handled::Nothing => {}
-            Handled::Evicted(evicted) => self.note_eviction(evicted),
+            Handled::Evicted(evicted) => self.note_eviction(&evicted),
             Handled::Active { id, owner } => self.drive(id, owner, event.is_readable()),
         }
     }
 
-    pub(crate) fn note_eviction(&mut self, evicted: Evicted<Box<Conn>>) {
+    pub(crate) fn note_eviction(&mut self, evicted: &Evicted<Box<Conn>>) {
         self.notes.push(Note::Evicted { id: evicted.id, reason: evicted.reason });
     }
 

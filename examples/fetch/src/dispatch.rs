@@ -7,7 +7,7 @@ use crate::opening::Phase;
 use crate::stream::Socket;
 use crate::trouble::Trouble;
 use conncache::mio::Interest;
-use conncache::{ConnId, Evicted, Granted, Hop, Place, Requested};
+use conncache::{ConnId, Evicted, Grant, Granted, Hop, Place, Requested};
 use http::connecting::{Race, out_of_descriptors};
 use std::io;
 use std::net::SocketAddr;
@@ -26,10 +26,10 @@ impl Client {
                 self.ask(at);
                 continue;
             }
-            let Some(grant) = self.cache.grant(self.now) else { return };
-            let at = grant.owner.0 as usize;
+            let Some(Grant { owner, granted, .. }) = self.cache.grant(self.now) else { return };
+            let at = owner.0 as usize;
             self.sites[at].is_asking = false;
-            match grant.granted {
+            match granted {
                 Granted::Reuse(found) => self.reuse(found.id, at),
                 Granted::Open { place, evicted } => self.open(place, evicted, at),
                 // The requests have no time of their own, and nobody refuses them.
@@ -71,15 +71,13 @@ impl Client {
                 }
             }
         }
-        if let Ok(evicted) = self.cache.close_connection(id) {
-            self.note_eviction(evicted);
-        }
+        self.discard(id);
     }
 
     /// Opens a connection for the site's next request.
     fn open(&mut self, place: Place, evicted: Option<Evicted<Box<Conn>>>, at: usize) {
         self.asking.push_back(at);
-        evicted.into_iter().for_each(|evicted| self.note_eviction(evicted));
+        evicted.iter().for_each(|evicted| self.note_eviction(evicted));
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
         let Some(exchange) = site.next(|number, url| new_exchange(number, url, now, config)) else {
             return self.cache.give_up(place);
@@ -176,7 +174,7 @@ impl Client {
     fn starve(&mut self, id: ConnId, at: usize) {
         let exchanges = self.close(id, at);
         if let Some(evicted) = self.cache.shed() {
-            self.note_eviction(evicted);
+            self.note_eviction(&evicted);
         } else if let open @ 1.. = self.cache.counts().active {
             let mut limits = self.cache.limits().clone();
             limits.max_connections = Some(open);

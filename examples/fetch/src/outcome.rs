@@ -77,16 +77,25 @@ impl Client {
 
     /// Every request on this connection is answered.
     fn give_back(&mut self, id: ConnId, keep: bool) {
+        if !keep {
+            return self.discard(id);
+        }
         let time = self.cache.get(id).and_then(|conn| conn.keep_alive);
-        let until = time.map(|time| self.now.checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2)));
-        let evicted = match until {
-            _ if !keep => self.cache.close_connection(id).ok(),
-            // A deadline that never comes is none.
-            Some(Some(until)) => self.cache.checkin_until(self.now, id, until).unwrap_or(None),
-            _ => self.cache.checkin(self.now, id).unwrap_or(None),
+        // A deadline that never comes is none.
+        let until = time.and_then(|time| self.now.checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2)));
+        let given_back = match until {
+            Some(until) => self.cache.checkin_until(self.now, id, until),
+            None => self.cache.checkin(self.now, id),
         };
-        if let Some(evicted) = evicted {
-            self.note_eviction(evicted);
+        if let Ok(Some(evicted)) = given_back {
+            self.note_eviction(&evicted);
+        }
+    }
+
+    /// Closes a connection without a request under way.
+    pub(crate) fn discard(&mut self, id: ConnId) {
+        if let Ok(evicted) = self.cache.close_connection(id) {
+            self.note_eviction(&evicted);
         }
     }
 
