@@ -78,8 +78,6 @@ pub struct Client {
     pub(crate) now: Instant,
     pub(crate) totals: Totals,
     pub(crate) notes: Vec<Note>,
-    /// The exchanges answered on one connection, while they are dealt with. Otherwise empty, and kept for its memory.
-    pub(crate) done: Vec<Exchange>,
     /// Connections whose requests are all answered, and whether they may carry others. They are given back in this turn.
     pub(crate) answered: Vec<(ConnId, bool)>,
     pub(crate) buffer: Box<[u8]>,
@@ -112,7 +110,6 @@ impl Client {
             now: Instant::now(),
             totals: Totals::default(),
             notes: Vec::new(),
-            done: Vec::new(),
             answered: Vec::new(),
             buffer: vec![0; 128 * 1024].into(),
         })
@@ -203,9 +200,9 @@ impl Client {
         if interrupted {
             self.give_up();
         }
-        for note in self.notes.drain(..) {
-            observer.note(&note, &self.urls)?;
-        }
+        let told = self.notes.iter().try_for_each(|note| observer.note(note, &self.urls));
+        self.notes.clear();
+        told?;
         observer.turn(self.now, &self.totals)?;
         if interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }

@@ -43,12 +43,12 @@ impl Client {
                 Err(Hindrance::Handshake(why)) => return self.broken(id, at, Trouble::Refused(why)),
             }
         }
-        let progress = conn.drive(self.now, readable, &mut self.buffer, &mut self.done);
-        for exchange in self.done.drain(..) {
-            self.totals.count(&exchange);
-            self.notes.push(Note::Answered { id, exchange });
-        }
-        match progress {
+        let (totals, notes) = (&mut self.totals, &mut self.notes);
+        let mut answered = |exchange| {
+            totals.count(&exchange);
+            notes.push(Note::Answered { id, exchange });
+        };
+        match conn.drive(self.now, readable, &mut self.buffer, &mut answered) {
             Progress::Blocked => return self.arm(id),
             Progress::Unread => {
                 self.unread.push(id);

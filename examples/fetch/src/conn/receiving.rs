@@ -15,6 +15,9 @@ const MOST_AT_ONCE: usize = 1 << 20;
 const MOST_REASON: usize = 100;
 const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
 
+/// Who is given an exchange that has its response.
+pub type Answered<'a> = &'a mut dyn FnMut(Exchange);
+
 /// Where a connection stands after it was driven.
 #[derive(Debug)]
 pub enum Progress {
@@ -33,26 +36,28 @@ pub enum Progress {
 
 impl Conn {
     /// Writes as far as possible, and reads if told that there may be something. Exchanges that got their response go to
-    /// `done`.
-    pub fn drive(&mut self, now: Instant, readable: bool, buffer: &mut [u8], done: &mut Vec<Exchange>) -> Progress {
+    /// `answered`.
+    pub fn drive(&mut self, now: Instant, readable: bool, buffer: &mut [u8], answered: Answered<'_>) -> Progress {
         // A server may answer and close without having read all: what it said counts for more than that it closed.
         let write_error = self.flush().err();
-        let reads = readable || write_error.is_some();
-        let progress = if reads { self.receive(now, buffer, done) } else { Progress::Blocked };
-        match (progress, write_error) {
-            (Progress::Blocked, Some(error)) => Progress::Broken(Trouble::Io(error)),
-            (progress, _) => progress,
+        if !readable && write_error.is_none() {
+            return Progress::Blocked;
+        }
+        let progress = self.receive(now, buffer, answered);
+        match write_error {
+            Some(error) if matches!(progress, Progress::Blocked) => Progress::Broken(Trouble::Io(error)),
+            _ => progress,
         }
     }
 
-    fn receive(&mut self, now: Instant, buffer: &mut [u8], done: &mut Vec<Exchange>) -> Progress {
+    fn receive(&mut self, now: Instant, buffer: &mut [u8], answered: Answered<'_>) -> Progress {
         let mut read = 0;
         while read < MOST_AT_ONCE {
             match self.stream.read(buffer) {
-                Ok(0) => return self.end_of_stream(now, done),
+                Ok(0) => return self.end_of_stream(now, answered),
                 Ok(n) => {
                     read += n;
-                    if let Err(trouble) = self.take(&buffer[..n], now, done) {
+                    if let Err(trouble) = self.take(&buffer[..n], now, answered) {
                         return Progress::Broken(trouble);
                     }
                     match self.exchanges.is_empty() {
@@ -70,14 +75,14 @@ impl Conn {
     }
 
     /// Takes bytes from the server; keeps what can't be used yet.
-    fn take(&mut self, bytes: &[u8], now: Instant, done: &mut Vec<Exchange>) -> Result<(), Trouble> {
+    fn take(&mut self, bytes: &[u8], now: Instant, answered: Answered<'_>) -> Result<(), Trouble> {
         if self.input.is_empty() {
-            let used = self.parse(bytes, now, done)?;
+            let used = self.parse(bytes, now, answered)?;
             self.input.extend_from_slice(&bytes[used..]);
         } else {
             let mut input = std::mem::take(&mut self.input);
             input.extend_from_slice(bytes);
-            let used = self.parse(&input, now, done)?;
+            let used = self.parse(&input, now, answered)?;
             if used < input.len() {
                 input.drain(..used);
                 self.input = input;
@@ -87,18 +92,23 @@ impl Conn {
     }
 
     /// Reads responses as long as there are unanswered requests and bytes for them; how many were used.
-    fn parse(&mut self, bytes: &[u8], now: Instant, done: &mut Vec<Exchange>) -> Result<usize, Trouble> {
+    fn parse(&mut self, bytes: &[u8], now: Instant, answered: Answered<'_>) -> Result<usize, Trouble> {
         let mut at = 0;
         while let Some(exchange) = self.exchanges.front_mut() {
             self.begun |= at < bytes.len();
-            let (used, event) = self.parser.next(&bytes[at..]).map_err(Trouble::Malformed)?;
+            // Looked at where it lies: an event has the size of a whole head's facts.
+            let step = self.parser.next(&bytes[at..]);
+            let (used, event) = match step {
+                Ok((used, ref event)) => (used, event),
+                Err(error) => return Err(Trouble::Malformed(error)),
+            };
             at += used;
             match event {
                 Event::More => break,
                 Event::Interim(_) => {}
                 Event::Head(head) => {
                     if let (Some(proxy), PROXY_AUTHENTICATION_REQUIRED) = (&self.proxy, head.status) {
-                        return Err(refusal(proxy, &head));
+                        return Err(refusal(proxy, head));
                     }
                     self.persistent = head.keep_alive && head.version == Version::Http11;
                     self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);
@@ -113,7 +123,7 @@ impl Conn {
                     self.parser.reset(self.method);
                     self.begun = false;
                     self.front_since = now;
-                    done.extend(self.exchanges.pop_front());
+                    self.exchanges.pop_front().into_iter().for_each(&mut *answered);
                     if !self.keep {
                         break;
                     }
@@ -130,10 +140,10 @@ impl Conn {
     }
 
     /// The server has closed. For some responses that is their end.
-    fn end_of_stream(&mut self, now: Instant, done: &mut Vec<Exchange>) -> Progress {
+    fn end_of_stream(&mut self, now: Instant, answered: Answered<'_>) -> Progress {
         match self.parser.eof() {
             Err(error) => Progress::Broken(Trouble::Closed(error)),
-            Ok(()) => match self.parse(&[], now, done) {
+            Ok(()) => match self.parse(&[], now, answered) {
                 Err(trouble) => Progress::Broken(trouble),
                 Ok(_) if self.exchanges.is_empty() => Progress::Answered { keep: false },
                 Ok(_) => Progress::Ending,
