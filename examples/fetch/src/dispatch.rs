@@ -1,8 +1,8 @@
 //! Requests to connections: the cache says which connection to reuse, when to open one, and who waits.
 
-use crate::client::{Client, Config};
+use crate::client::Client;
 use crate::conn::Conn;
-use crate::exchange::{Exchange, Way};
+use crate::exchange::Way;
 use crate::opening::Phase;
 use crate::stream::Socket;
 use crate::trouble::Trouble;
@@ -52,26 +52,44 @@ impl Client {
         }
     }
 
-    /// Takes an inactive connection for the site's next request.
+    /// Sends the site's next request on a connection that was handed out, and as many more as may be under way at once.
+    /// All are answered before there are others: a server that loses some of them could pass off a later one's response
+    /// as theirs.
     fn reuse(&mut self, id: ConnId, at: usize) {
         self.asking.push_back(at);
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
         // A request that was sent in vain goes by a new connection. This one is closed in exchange: it may be as dead as
         // the one before.
-        let next =
-            (!site.has_repeats()).then(|| site.next(|number, url| new_exchange(number, url, now, config))).flatten();
-        if let Some(mut exchange) = next {
-            // A response that has come can't wait for a descriptor: its file is there before it is asked for.
-            match exchange.create_file() {
-                Ok(()) => return self.send(id, at, exchange),
-                Err(error) if out_of_descriptors(&error) => site.put_back(exchange), // the connection has one
-                Err(error) => {
-                    let why = exchange.no_file(&error);
-                    self.fail(exchange, why);
-                }
-            }
+        if site.has_repeats() {
+            return self.discard(id);
         }
-        self.discard(id);
+        let Some(conn) = self.cache.get_mut(id) else { return };
+        let most = if site.breaks_pipelines { 1 } else { conn.most_under_way(config.pipeline) };
+        while conn.exchanges().len() < most {
+            let Some(mut exchange) = site.next(now, config) else { break };
+            // A response that has come can't wait for a descriptor: its file is there before it is asked for.
+            if let Err(error) = exchange.create_file() {
+                // It waits: for this connection's descriptor, or for the requests ahead of it.
+                if out_of_descriptors(&error) || !conn.exchanges().is_empty() {
+                    site.put_back(exchange);
+                    break;
+                }
+                let why = exchange.no_file(&error);
+                self.fail(exchange, why);
+                return self.discard(id);
+            }
+            exchange.way = Way::Reused;
+            conn.output().extend_from_slice(&self.requests[exchange.url]);
+            conn.push(exchange, now);
+        }
+        if conn.exchanges().is_empty() {
+            return self.discard(id);
+        }
+        if conn.flush().is_err() {
+            // What the server said before it closed is still to be read.
+            self.unread.push(id);
+        }
+        self.arm(id);
     }
 
     /// Opens a connection for the site's next request.
@@ -79,7 +97,7 @@ impl Client {
         self.asking.push_back(at);
         evicted.iter().for_each(|evicted| self.note_eviction(evicted));
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
-        let Some(exchange) = site.next(|number, url| new_exchange(number, url, now, config)) else {
+        let Some(exchange) = site.next(now, config) else {
             return self.cache.give_up(place);
         };
         let request = &self.requests[exchange.url];
@@ -187,31 +205,6 @@ impl Client {
         }
         exchanges.into_iter().for_each(|exchange| self.sites[at].put_back(exchange));
     }
-
-    /// Sends a request on a connection that was handed out, and as many more as may be under way at once. All are
-    /// answered before there are others: a server that loses some of them could pass off a later one's response as
-    /// theirs.
-    fn send(&mut self, id: ConnId, at: usize, exchange: Exchange) {
-        let Some(conn) = self.cache.get_mut(id) else { return };
-        let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
-        let most = if site.breaks_pipelines { 1 } else { conn.most_under_way(config.pipeline) };
-        let mut next = Some(exchange);
-        while let Some(mut exchange) = next {
-            exchange.way = Way::Reused;
-            conn.output().extend_from_slice(&self.requests[exchange.url]);
-            conn.push(exchange, now);
-            let room = conn.exchanges().len() < most;
-            next = room.then(|| site.next(|number, url| new_exchange(number, url, now, config))).flatten();
-            if next.as_mut().is_some_and(|next| next.create_file().is_err()) {
-                next.take().into_iter().for_each(|next| site.put_back(next));
-            }
-        }
-        if conn.flush().is_err() {
-            // What the server said before it closed is still to be read.
-            self.unread.push(id);
-        }
-        self.arm(id);
-    }
 }
 
 /// Begins to connect to one of the addresses, or to the path.
@@ -222,12 +215,4 @@ fn connect(hop: Hop<'_>, addresses: Vec<SocketAddr>, now: Instant) -> io::Result
         Hop::Unix(path) => conncache::mio::net::UnixStream::connect(path).map(Socket::Unix),
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
-}
-
-fn new_exchange(number: u64, url: usize, now: Instant, config: &Config) -> Exchange {
-    let mut exchange = Exchange::new(url, now, config.timeout);
-    if let Some(dir) = &config.output {
-        exchange.write_to(dir.join(number.to_string()));
-    }
-    exchange
 }

@@ -1,9 +1,11 @@
 //! One peer: the work to be done there, and what is known about it.
 
+use crate::client::Config;
 use crate::exchange::{Exchange, Way};
 use crate::routes::Route;
 use http::addresses::Addresses;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// A peer under a channel binding, with its share of the work. Its index is the connections' owner.
 pub struct Site {
@@ -67,10 +69,17 @@ impl Site {
         !self.again.is_empty()
     }
 
-    /// The next request: one to be repeated, if there is any. `make` makes one of its number and its URL's place.
-    pub fn next(&mut self, make: impl FnOnce(u64, usize) -> Exchange) -> Option<Exchange> {
+    /// The next request: one to be repeated, if there is any.
+    pub fn next(&mut self, now: Instant, config: &Config) -> Option<Exchange> {
         let old = self.again.pop_front().or_else(|| self.returned.pop_front());
-        old.or_else(|| self.work.next().map(|(number, place)| make(number, place)))
+        old.or_else(|| {
+            let (number, place) = self.work.next()?;
+            let mut exchange = Exchange::new(place, now, config.timeout);
+            if let Some(dir) = &config.output {
+                exchange.write_to(dir.join(number.to_string()));
+            }
+            Some(exchange)
+        })
     }
 
     /// Takes back a request that wasn't dealt with, to be the next of its kind.
