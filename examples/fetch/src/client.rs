@@ -183,7 +183,6 @@ impl Client {
                 self.drive(id, owner, true);
             }
         }
-        self.go_on_with_answered();
         let mut interrupted = false;
         for event in events.iter() {
             interrupted |= event.token() == SIGNALS && self.signals.came();

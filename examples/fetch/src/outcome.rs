@@ -66,13 +66,13 @@ impl Client {
     /// Gives back the connections whose requests are all answered, and sends the next requests on them. Reading from
     /// all of them first, then writing to all, takes less time than reading and writing one by one.
     pub(crate) fn go_on_with_answered(&mut self) {
-        let mut answered = std::mem::take(&mut self.answered);
-        for (id, keep) in answered.drain(..) {
+        for place in 0..self.answered.len() {
+            let (id, keep) = self.answered[place];
             self.give_back(id, keep);
             // Before another connection becomes inactive. A restrictive cache keeps one only if a request waits.
             self.dispatch();
         }
-        self.answered = answered;
+        self.answered.clear();
     }
 
     /// Every request on this connection is answered.
