@@ -188,6 +188,30 @@ fn a_connection_that_owes_an_answer_gets_no_further_request() {
     assert_eq!(heads[0].len(), 3, "{heads:?}");
 }
 
+/// It is the first of those that go by a connection again, or the second.
+#[test]
+fn a_request_whose_file_cannot_be_created_fails_alone() {
+    let server = Server::start(|client, _| {
+        while let Some(path) = client.request()? {
+            client.answer(&path)?;
+        }
+        Ok(())
+    });
+    for k in [1, 2] {
+        let bodies = TempDir::new(&format!("no-file-{k}"));
+        std::fs::create_dir_all(format!("{}/{k}.part", bodies.path())).unwrap();
+        let urls: Vec<String> = (0..5).map(|k| server.url(&format!("/{k}"))).collect();
+        let mut args = vec!["-c", "1", "-p", "3", "--output", bodies.path()];
+        args.extend(urls.iter().map(String::as_str));
+        let run = fetch(&args);
+        run.expect(&[("responses", 4), ("failed", 1), ("retried", 0), ("not_connected", 0)]);
+        assert!(run.err.contains(&format!("/{k}: can't create {}/{k}: ", bodies.path())), "{}", run.err);
+        for other in (0..5).filter(|&other| other != k) {
+            assert_eq!(bodies.read(other), Some(format!("/{other}").into_bytes()));
+        }
+    }
+}
+
 #[test]
 fn a_bad_response_fails_its_request_and_those_behind_it_are_answered() {
     let server = Server::start(|client, number| {
