@@ -25,8 +25,8 @@ pub struct Fields<'a> {
 pub struct Field<'a> {
     /// As it came: case does not matter in it.
     pub name: &'a [u8],
-    /// Without the whitespace around it.
-    pub value: &'a [u8],
+    /// What comes after the colon.
+    rest: &'a [u8],
     /// Whether a proxy copies the line into the message that it sends on.
     ///
     /// False for the hop-by-hop ones, which are those that `Connection` names
@@ -36,11 +36,18 @@ pub struct Field<'a> {
     pub forward: bool,
 }
 
+impl<'a> Field<'a> {
+    /// The value, without the whitespace around it.
+    pub fn value(&self) -> &'a [u8] {
+        self.rest.trim_ascii()
+    }
+}
+
 impl<'a> Fields<'a> {
     /// All lines.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let head = self.head;
-        self.spans.iter().map(|span| Field { name: span.name(head), value: span.value(head), forward: span.forward })
+        self.spans.iter().map(|span| Field { name: span.name(head), rest: span.rest(head), forward: span.forward })
     }
 
     /// The lines that a proxy copies; see [`Field::forward`].
@@ -52,7 +59,7 @@ impl<'a> Fields<'a> {
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         let mut fields = self.iter();
         let found = fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|field| field.value)
+        found.map(|field| field.value())
     }
 }
 

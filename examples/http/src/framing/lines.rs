@@ -19,9 +19,14 @@ impl Span {
         &head[self.start as usize..self.colon as usize]
     }
 
-    /// The value without the blanks around it.
+    /// What comes after the colon.
+    pub(super) fn rest<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.colon as usize + 1..self.end as usize]
+    }
+
+    /// That without the blanks around it.
     pub(super) fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
-        head[self.colon as usize + 1..self.end as usize].trim_ascii()
+        self.rest(head).trim_ascii()
     }
 }
 

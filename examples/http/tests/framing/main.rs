@@ -277,11 +277,11 @@ fn lines(fields: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> String {
 }
 
 fn all(fields: Fields<'_>) -> String {
-    lines(fields.iter().map(|field| (field.name.to_vec(), field.value.to_vec())))
+    lines(fields.iter().map(|field| (field.name.to_vec(), field.value().to_vec())))
 }
 
 fn forwarded(fields: Fields<'_>) -> String {
-    lines(fields.forwarded().map(|field| (field.name.to_vec(), field.value.to_vec())))
+    lines(fields.forwarded().map(|field| (field.name.to_vec(), field.value().to_vec())))
 }
 
 #[test]
