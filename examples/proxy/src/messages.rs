@@ -31,7 +31,7 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
     out.extend_from_slice(b"X-Forwarded-For: ");
     if additions.trusted {
         for field in request.fields.forwarded().filter(is_forwarded_for) {
-            out.extend_from_slice(field.value);
+            out.extend_from_slice(field.value());
             out.extend_from_slice(b", ");
         }
     }
@@ -166,10 +166,11 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 
 fn forward<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = Field<'a>>) {
     for field in fields {
-        out.reserve(field.name.len() + field.value.len() + 4);
+        let value = field.value();
+        out.reserve(field.name.len() + value.len() + 4);
         out.extend_from_slice(field.name);
         out.extend_from_slice(b": ");
-        out.extend_from_slice(field.value);
+        out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");
     }
 }

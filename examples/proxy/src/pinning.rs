@@ -27,10 +27,10 @@ pub fn binds_connection(fields: Fields<'_>) -> bool {
         match field.name.len() {
             // Several challenges may stand in one line. A comma in a quoted string is taken for the end of one: then
             // a connection may be pinned without need.
-            16 if named("www-authenticate") => field.value.split(|&byte| byte == b',').any(is_binding),
-            18 if named("proxy-authenticate") => field.value.split(|&byte| byte == b',').any(is_binding),
-            13 if named("authorization") => is_binding(field.value),
-            15 if named("persistent-auth") => field.value.eq_ignore_ascii_case(b"true"),
+            16 if named("www-authenticate") => field.value().split(|&byte| byte == b',').any(is_binding),
+            18 if named("proxy-authenticate") => field.value().split(|&byte| byte == b',').any(is_binding),
+            13 if named("authorization") => is_binding(field.value()),
+            15 if named("persistent-auth") => field.value().eq_ignore_ascii_case(b"true"),
             _ => false,
         }
     })

@@ -1,7 +1,7 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::lines::{Name, Span};
+use super::lines::{Name, Span, is};
 use super::{MAX_CONNECTION_OPTIONS, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
@@ -25,8 +25,8 @@ pub struct Fields<'a> {
 pub struct Field<'a> {
     /// As it came: case does not matter in it.
     pub name: &'a [u8],
-    /// Without the whitespace around it.
-    pub value: &'a [u8],
+    /// What comes after the colon.
+    rest: &'a [u8],
     /// Whether a proxy copies the line into the message that it sends on.
     ///
     /// False for the hop-by-hop ones, which are those that `Connection` names
@@ -36,11 +36,18 @@ pub struct Field<'a> {
     pub forward: bool,
 }
 
+impl<'a> Field<'a> {
+    /// The value, without the whitespace around it.
+    pub fn value(&self) -> &'a [u8] {
+        self.rest.trim_ascii()
+    }
+}
+
 impl<'a> Fields<'a> {
     /// All lines.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let head = self.head;
-        self.spans.iter().map(|span| Field { name: span.name(head), value: span.value(head), forward: span.forward })
+        self.spans.iter().map(|span| Field { name: span.name(head), rest: span.rest(head), forward: span.forward })
     }
 
     /// The lines that a proxy copies; see [`Field::forward`].
@@ -52,7 +59,7 @@ impl<'a> Fields<'a> {
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         let mut fields = self.iter();
         let found = fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|field| field.value)
+        found.map(|field| field.value())
     }
 }
 
@@ -101,15 +108,20 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
         match meaning {
             Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
             Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
+            // What most send, without a search for commas.
+            Name::Connection if is(value, b"keep-alive") => {
+                options += 1;
+                facts.keep_alive = true;
+            }
             Name::Connection => {
                 for option in list(value) {
                     options += 1;
-                    if option.eq_ignore_ascii_case(b"close") {
+                    if is(option, b"close") {
                         facts.close = true;
-                    } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                    } else if is(option, b"keep-alive") {
                         facts.keep_alive = true;
                     } else {
-                        facts.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                        facts.upgrade |= is(option, b"upgrade");
                         names_fields = true;
                     }
                 }
@@ -120,7 +132,7 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
             }
             Name::Host => facts.host = Some(value),
             Name::Expect => {
-                facts.expect_continue |= list(value).any(|item| item.eq_ignore_ascii_case(b"100-continue"));
+                facts.expect_continue |= list(value).any(|item| is(item, b"100-continue"));
             }
             Name::HopByHop | Name::Other => {}
         }
@@ -178,7 +190,7 @@ fn content_length(known: &mut Option<u64>, value: &[u8], role: Role) -> Result<(
 
 /// `chunked`, once and alone, is the only coding understood.
 fn transfer_encoding(chunked: &mut bool, value: &[u8]) -> Result<(), Error> {
-    let is_chunked = |item: &[u8]| item.eq_ignore_ascii_case(b"chunked");
+    let is_chunked = |item: &[u8]| is(item, b"chunked");
     if !*chunked && is_chunked(value) {
         *chunked = true;
         return Ok(());
@@ -200,9 +212,9 @@ fn keep_alive(facts: &mut Facts<'_>, value: &[u8]) {
         let Some(number) = halves.next().and_then(|half| number(half.trim_ascii())) else {
             continue;
         };
-        let known = if name.eq_ignore_ascii_case(b"timeout") {
+        let known = if is(name, b"timeout") {
             &mut facts.timeout
-        } else if name.eq_ignore_ascii_case(b"max") {
+        } else if is(name, b"max") {
             &mut facts.max
         } else {
             continue;

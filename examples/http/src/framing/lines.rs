@@ -6,10 +6,9 @@ use super::{MAX_FIELDS, MAX_HEAD};
 /// Where a header line is, counted from the start of its head.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
-    name: u32,
-    name_len: u32,
-    value: u32,
-    value_len: u32,
+    start: u32,
+    colon: u32,
+    end: u32,
     pub meaning: Name,
     /// See [`Field::forward`](super::head::Field::forward).
     pub forward: bool,
@@ -17,11 +16,17 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn name<'a>(&self, head: &'a [u8]) -> &'a [u8] {
-        &head[self.name as usize..][..self.name_len as usize]
+        &head[self.start as usize..self.colon as usize]
     }
 
+    /// What comes after the colon.
+    pub(super) fn rest<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.colon as usize + 1..self.end as usize]
+    }
+
+    /// That without the blanks around it.
     pub(super) fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
-        &head[self.value as usize..][..self.value_len as usize]
+        self.rest(head).trim_ascii()
     }
 }
 
@@ -76,31 +81,25 @@ impl Reader {
         self.spans.clear();
         let first = text_len(window);
         let mut at = line_end(window, first)?;
-        while let Some(&byte) = window.get(at) {
-            if byte == b'\r' {
-                return Some((first, line_end(window, at)?));
-            }
+        loop {
             let line = &window[at..];
-            let name_len = token_len(line);
-            if name_len == 0 || line.get(name_len) != Some(&b':') || self.spans.len() == MAX_FIELDS {
-                return None;
+            let colon = token_len(line);
+            match line.get(colon)? {
+                b':' if colon > 0 && self.spans.len() < MAX_FIELDS => {}
+                b'\r' if colon == 0 => return Some((first, line_end(window, at)?)),
+                _ => return None,
             }
-            let blanks = line[name_len + 1..].iter().take_while(|&&byte| is_blank(byte)).count();
-            let value = at + name_len + 1 + blanks;
-            let end = value + text_len(&window[value..]);
-            let next = line_end(window, end)?;
-            let trailing = window[value..end].iter().rev().take_while(|&&byte| is_blank(byte)).count();
+            let end = colon + 1 + text_len(&line[colon + 1..]);
+            let next = at + line_end(line, end)?;
             self.spans.push(Span {
-                name: at as u32,
-                name_len: name_len as u32,
-                value: value as u32,
-                value_len: (end - trailing - value) as u32,
-                meaning: Name::of(&line[..name_len]),
+                start: at as u32,
+                colon: (at + colon) as u32,
+                end: (at + end) as u32,
+                meaning: Name::of(&line[..colon]),
                 forward: true,
             });
             at = next;
         }
-        None
     }
 
     /// The length of the head that `input` starts with, once it is complete. Looks at new bytes only.
@@ -143,25 +142,30 @@ pub(super) enum Name {
 impl Name {
     fn of(name: &[u8]) -> Self {
         // The length and the first letter rule out most names before any comparison.
-        let (known, meaning): (&[u8], Name) = match (name.len(), name[0].to_ascii_lowercase()) {
-            (2, b't') => (b"te", Name::HopByHop),
-            (4, b'h') => (b"host", Name::Host),
-            (6, b'e') => (b"expect", Name::Expect),
-            (7, b'u') => (b"upgrade", Name::HopByHop),
-            (7, b't') => (b"trailer", Name::HopByHop),
-            (10, b'c') => (b"connection", Name::Connection),
-            (10, b'k') => (b"keep-alive", Name::KeepAlive),
-            (14, b'c') => (b"content-length", Name::ContentLength),
-            (16, b'p') => (b"proxy-connection", Name::HopByHop),
-            (17, b't') => (b"transfer-encoding", Name::TransferEncoding),
-            (18, b'p') => (b"proxy-authenticate", Name::HopByHop),
-            (19, b'p') => (b"proxy-authorization", Name::HopByHop),
-            _ => return Name::Other,
-        };
-        // Of all bytes allowed in a name, only a letter's other case differs from the letter in just this bit.
-        let is_known = name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known);
-        if is_known { meaning } else { Name::Other }
+        match (name.len(), name[0] | 0x20) {
+            (2, b't') if is(name, b"te") => Name::HopByHop,
+            (4, b'h') if is(name, b"host") => Name::Host,
+            (6, b'e') if is(name, b"expect") => Name::Expect,
+            (7, b't') if is(name, b"trailer") => Name::HopByHop,
+            (7, b'u') if is(name, b"upgrade") => Name::HopByHop,
+            (10, b'c') if is(name, b"connection") => Name::Connection,
+            (10, b'k') if is(name, b"keep-alive") => Name::KeepAlive,
+            (14, b'c') if is(name, b"content-length") => Name::ContentLength,
+            (16, b'p') if is(name, b"proxy-connection") => Name::HopByHop,
+            (17, b't') if is(name, b"transfer-encoding") => Name::TransferEncoding,
+            (18, b'p') if is(name, b"proxy-authenticate") => Name::HopByHop,
+            (19, b'p') if is(name, b"proxy-authorization") => Name::HopByHop,
+            _ => Name::Other,
+        }
     }
+}
+
+/// Whether `text` is `known`, which is in lower case; the case of `text` doesn't matter. It must be without control
+/// characters: of all other bytes, only a letter's other case differs from the letter in just the bit that is set here.
+pub(super) fn is<const N: usize>(text: &[u8], known: &[u8; N]) -> bool {
+    // Without a way out in the middle, this becomes a few wide comparisons.
+    let differ = |found, (byte, known): (&u8, &u8)| found | ((byte | 0x20) ^ known);
+    text.len() == N && text.iter().zip(known).fold(0, differ) == 0
 }
 
 /// Where the next line begins, if this one's end is at `at`.
@@ -170,75 +174,82 @@ fn line_end(window: &[u8], at: usize) -> Option<usize> {
 }
 
 /// How many bytes at the start of `bytes` may stand in a header name.
-#[inline(never)] // inlined, each byte takes half as many instructions again
 fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(bytes.len())
-}
-
-/// How many bytes at the start of `bytes` may stand in a header value. Looks at eight at a time.
-fn text_len(bytes: &[u8]) -> usize {
     let mut len = 0;
-    while let Some(block) = bytes[len..].first_chunk() {
-        len += match controls(u64::from_le_bytes(*block)) {
-            0 => 8,
-            found => {
-                let found = found.trailing_zeros() as usize / 8;
-                if block[found] != b'\t' {
-                    return len + found;
-                }
-                found + 1
-            }
-        };
+    loop {
+        len += bytes[len..].first_chunk().map_or(0, letters);
+        match bytes.get(len) {
+            Some(&byte) if is_token_byte(byte) => len += 1,
+            _ => return len,
+        }
     }
-    len + bytes[len..].iter().take_while(|&&byte| is_text(byte)).count()
 }
 
-/// Marks the first byte of `word`, counted from the lowest one, that is a control character: sets its highest bit. The
-/// bits of later bytes say nothing. Zero if there is none.
-fn controls(word: u64) -> u64 {
+/// How many bytes at the start of `block` are letters, as most are in a name. Tests all of them at once.
+fn letters(block: &[u8; 8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let delete = word ^ (0x7f * ONES);
-    // Each subtraction borrows from the next byte only where it has found one.
-    let found = (word.wrapping_sub(0x20 * ONES) & !word) | (delete.wrapping_sub(ONES) & !delete);
-    found & (0x80 * ONES)
+    let word = u64::from_le_bytes(*block);
+    // The highest bit of each byte is clear, and set by the sum if the rest is large enough. No sum reaches the next byte.
+    let lower = (word | (0x20 * ONES)) & (0x7f * ONES);
+    let from_a = lower + (0x80 - b'a' as u64) * ONES;
+    let after_z = lower + (0x7f - b'z' as u64) * ONES;
+    let others = (!from_a | after_z | word) & (0x80 * ONES);
+    others.trailing_zeros() as usize / 8
 }
 
-/// The first LF in `bytes`. Compilers turn the search by blocks, without a way
-/// out in the middle of one, into a few wide comparisons.
+/// How many bytes at the start of `bytes` may stand in a header value.
+fn text_len(bytes: &[u8]) -> usize {
+    run_len(bytes, is_text)
+}
+
+/// The first LF in `bytes`.
 fn find_line_feed(bytes: &[u8]) -> Option<usize> {
+    let at = run_len(bytes, |byte| byte != b'\n');
+    (at < bytes.len()).then_some(at)
+}
+
+/// How many bytes at the start of `bytes` are of a kind. Compilers turn the tests of a block into a few wide ones, if
+/// `is_kind` has no branches.
+#[inline(always)] // else `is_kind` is called for each byte
+pub(super) fn run_len(bytes: &[u8], is_kind: impl Fn(u8) -> bool) -> usize {
     const BLOCK: usize = 16;
-    let lacks = |block: &&[u8]| !block.iter().fold(false, |found, &byte| found | (byte == b'\n'));
-    let skipped = BLOCK * bytes.chunks_exact(BLOCK).take_while(lacks).count();
-    let found = bytes[skipped..].iter().position(|&byte| byte == b'\n')?;
-    Some(skipped + found)
+    let mut len = 0;
+    while let Some(block) = bytes[len..].first_chunk::<BLOCK>() {
+        let mut others = [0; BLOCK];
+        for (other, &byte) in others.iter_mut().zip(block) {
+            *other = if is_kind(byte) { 0 } else { u8::MAX };
+        }
+        match u128::from_le_bytes(others) {
+            0 => len += BLOCK,
+            others => return len + others.trailing_zeros() as usize / 8,
+        }
+    }
+    len + bytes[len..].iter().take_while(|&&byte| is_kind(byte)).count()
 }
 
 /// Whether `byte` may stand in a header name or a method.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+    const TABLE: [bool; 256] = alphanumeric_or(b"!#$%&'*+-.^_`|~");
+    TABLE[usize::from(byte)]
 }
 
-/// Whether `byte` may stand in a header value or in a chunk extension.
-pub(super) fn is_text(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
-
-fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
-}
-
-const TOKEN: [bool; 256] = {
+/// Says of each byte whether it is a letter, a digit or one of the `others`.
+pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let others = b"!#$%&'*+-.^_`|~";
     let mut at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
+
+/// Whether `byte` may stand in a header value or in a chunk extension.
+pub(super) fn is_text(byte: u8) -> bool {
+    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
+}

@@ -3,7 +3,7 @@
 use super::body::{Body, Framing, Piece};
 use super::error::{Error, Kind};
 use super::head::{self, Fields, Role, Version};
-use super::lines::{Reader, is_token_byte};
+use super::lines::{Reader, alphanumeric_or, is_token_byte, run_len};
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -174,27 +174,28 @@ struct RequestLine<'a> {
 }
 
 /// Reads a line like `GET / HTTP/1.1`, with one blank between its parts.
-fn request_line(line: &[u8]) -> Result<RequestLine<'_>, Error> {
+fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
     let malformed = || Error::quoting(Kind::RequestLine, line);
-    let mut parts = line.splitn(3, |&byte| byte == b' ');
-    let mut part = || parts.next().unwrap_or_default();
-    let (method, target, version) = (part(), part(), part());
+    let part = |rest: &'a [u8]| rest.split_at(run_len(rest, |byte| byte != b' '));
+    let (method, rest) = part(line);
+    let (target, rest) = part(rest.get(1..).unwrap_or_default());
     if method.is_empty() || target.is_empty() || !method.iter().copied().all(is_token_byte) {
         return Err(malformed());
     }
-    let version = match version {
+    let version = match rest.get(1..).unwrap_or_default() {
         b"HTTP/1.1" => Version::Http11,
         b"HTTP/1.0" => Version::Http10,
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+        version @ [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
             return Err(Error::quoting(Kind::Version, version));
         }
         _ => return Err(malformed()),
     };
-    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| malformed());
-    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+    if run_len(target, |byte| (byte > b' ') & (byte < 0x7f) & (byte != b'#')) < target.len() {
         return Err(Error::quoting(Kind::Target, target));
     }
-    Ok(RequestLine { method: text(method)?, target: text(target)?, version })
+    // All of it is ASCII by now.
+    let text = std::str::from_utf8(&line[..method.len() + 1 + target.len()]).map_err(|_| malformed())?;
+    Ok(RequestLine { method: &text[..method.len()], target: &text[method.len() + 1..], version })
 }
 
 /// Splits a request target into host and path, or returns `None` for a target
@@ -225,16 +226,22 @@ fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &
 
 /// A host, a name or an address in brackets, with an optional port, if `value` can be one.
 fn as_host(value: &[u8]) -> Option<&str> {
-    let host = std::str::from_utf8(value).ok()?;
-    let in_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
-    let in_literals = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
-    let (fits, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(literal) => literal.map(|(literal, port)| (literal.bytes().all(in_literals), port))?,
-        None => {
-            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-            (name.bytes().all(in_names), port)
-        }
+    let port = match value.strip_prefix(b"[") {
+        Some(literal) => literal[run_len(literal, in_literals)..].strip_prefix(b"]")?,
+        None => &value[value.iter().take_while(|&&byte| in_names(byte)).count()..],
     };
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    (fits && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))).then_some(host)
+    let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
+    let fits = port.is_empty() || port.strip_prefix(b":").is_some_and(is_port);
+    if fits { std::str::from_utf8(value).ok() } else { None }
+}
+
+/// Whether `byte` may stand in the name of a host.
+fn in_names(byte: u8) -> bool {
+    const TABLE: [bool; 256] = alphanumeric_or(b"-._~!$&'()*+,;=%");
+    TABLE[usize::from(byte)]
+}
+
+/// Whether `byte` may stand in an address in brackets.
+fn in_literals(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() | (byte == b':') | (byte == b'.')
 }

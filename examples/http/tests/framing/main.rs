@@ -215,6 +215,9 @@ fn limits() {
     let options = |count| format!("HTTP/1.1 204 -\r\nConnection: {}\r\n\r\n", vec!["x"; count].join(","));
     assert_eq!(response(&options(64)), "head 204 Length(0) keep | end keep | left 0");
     assert_eq!(response(&options(65)), "error: too many Connection options");
+    let lines = |count| format!("HTTP/1.1 204 -\r\n{}\r\n", "Connection: keep-alive\r\n".repeat(count));
+    assert_eq!(response(&lines(64)), "head 204 Length(0) keep | end keep | left 0");
+    assert_eq!(response(&lines(65)), "error: too many Connection options");
 
     let interim = |count| "HTTP/1.1 102 -\r\n\r\n".repeat(count) + "HTTP/1.1 204 -\r\n\r\n";
     assert!(response(&interim(MAX_INTERIM as usize)).ends_with("head 204 Length(0) keep | end keep | left 0"));
@@ -274,11 +277,11 @@ fn lines(fields: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> String {
 }
 
 fn all(fields: Fields<'_>) -> String {
-    lines(fields.iter().map(|field| (field.name.to_vec(), field.value.to_vec())))
+    lines(fields.iter().map(|field| (field.name.to_vec(), field.value().to_vec())))
 }
 
 fn forwarded(fields: Fields<'_>) -> String {
-    lines(fields.forwarded().map(|field| (field.name.to_vec(), field.value.to_vec())))
+    lines(fields.forwarded().map(|field| (field.name.to_vec(), field.value().to_vec())))
 }
 
 #[test]
@@ -533,13 +536,21 @@ fn every_byte_in_every_place() {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let text = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte) || byte >= 0x80;
     let target = |byte: u8| (b'!'..=b'~').contains(&byte) && byte != b'#';
+    let host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
     let put = |before: &str, byte: u8, after: &str| [before.as_bytes(), &[byte], after.as_bytes()].concat();
     for byte in 0..=255u8 {
         let accepted = |message: &[u8]| failure(message).is_none();
         let places = [
             ("GE", "T / HTTP/1.1\r\nHost: a\r\n\r\n", token(byte)),
             ("GET /a", "b HTTP/1.1\r\nHost: a\r\n\r\n", target(byte)),
+            ("GET /more/than/sixteen", "/bytes/in/front/and/behind HTTP/1.1\r\nHost: a\r\n\r\n", target(byte)),
+            ("GET / HTTP/1.1\r\nHost: a", "b\r\n\r\n", host(byte)),
+            ("GET / HTTP/1.1\r\nHost: more.than.sixteen", ".bytes\r\n\r\n", host(byte)),
+            ("GET / HTTP/1.1\r\nHost: [:", ":]\r\n\r\n", byte.is_ascii_hexdigit() || byte == b':' || byte == b'.'),
+            ("GET / HTTP/1.1\r\nHost: a:1", "2\r\n\r\n", byte.is_ascii_digit()),
             ("GET / HTTP/1.1\r\nHost: a\r\nx", "y: b\r\n\r\n", token(byte) || byte == b':'),
+            ("GET / HTTP/1.1\r\nHost: a\r\nMore-than-eight-", "in-front: b\r\n\r\n", token(byte) || byte == b':'),
+            ("GET / HTTP/1.1\r\nHost: a\r\nSevenAnd", ": b\r\n\r\n", token(byte) || byte == b':'),
             ("GET / HTTP/1.1\r\nHost: a\r\nx: b", "c\r\n\r\n", text(byte)),
             ("GET / HTTP/1.1\r\nHost: a\r\nx: ", "\r\n\r\n", text(byte)),
             ("GET / HTTP/1.1\r\nHost: a\r\nx: more than sixteen ", " and again as much\r\n\r\n", text(byte)),
