@@ -9,7 +9,6 @@ use crate::pinning::binds_connection;
 use crate::tunnel::WEBSOCKET;
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
-use http::framing::error::Error;
 use http::framing::head::Version;
 use http::framing::response;
 use std::io;
@@ -39,8 +38,11 @@ impl Client {
                     return Ok(Progress::ClientFull);
                 }
             }
-            let upstream_fault = |error: Error| Fault::Upstream(error.to_string());
-            let (used, event) = self.response.next(link.inbox.bytes()).map_err(upstream_fault)?;
+            let (used, event) = match exchange.answered {
+                true => self.response.next(link.inbox.bytes())?,
+                // Nothing has been read so far.
+                false => (0, response::Event::More),
+            };
             let mut more = false;
             match event {
                 response::Event::More => more = true,
@@ -104,7 +106,7 @@ impl Client {
                 Fill::Full => return Err(Fault::Upstream(format!("the response's head is over {BUFFER} bytes"))),
                 // The reset came up when the request was sent. Such an end doesn't show that the response is whole.
                 Fill::Ended if link.reset => return Err(Fault::Upstream("connection reset".into())),
-                Fill::Ended => self.response.eof().map_err(upstream_fault)?,
+                Fill::Ended => self.response.eof()?,
             }
         }
     }

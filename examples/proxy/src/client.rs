@@ -93,6 +93,12 @@ pub enum Fault {
     Upstream(String),
 }
 
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Upstream(error.to_string())
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Answer(error.status(), error.to_string())
