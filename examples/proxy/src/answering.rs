@@ -3,7 +3,7 @@
 use crate::ahead::Ahead;
 use crate::buffer::{BUFFER, Fill, Pool};
 use crate::client::{Client, Ending, Fault, MOST_FILLS, Progress};
-use crate::exchange::{Exchange, keep};
+use crate::exchange::keep;
 use crate::messages::{self, Body, Persistence};
 use crate::pinning::binds_connection;
 use crate::tunnel::WEBSOCKET;
@@ -124,17 +124,20 @@ impl Client {
         Progress::Complete { reusable: self.response.keep_alive() && sent && !unasked }
     }
 
-    /// Gets ready for the next request, once a response is complete. The exchange that is over comes back.
-    pub fn next_request(&mut self, pool: &mut Pool) -> Option<Exchange> {
+    /// Gets ready for the next request, once a response is complete.
+    pub fn next_request(&mut self, pool: &mut Pool) {
         self.request.reset();
         self.looked_ahead = false;
         self.to_upstream.clear(pool);
-        let over = self.exchange.take();
+        if let Some(over) = &mut self.exchange {
+            over.link.iter_mut().for_each(|link| link.inbox.release(pool));
+            pool.put_text(std::mem::take(&mut over.record.asked));
+        }
+        self.exchange = None;
         if let Some(Ahead { exchange, to_upstream }) = self.ahead.pop_front() {
             (self.exchange, self.to_upstream) = (Some(exchange), to_upstream);
             self.expect_response();
         }
-        over
     }
 
     /// Sends what there is of the request once more and starts the response over, on another connection.

@@ -176,7 +176,10 @@ impl Client {
             match event {
                 request::Event::More => more = true,
                 request::Event::Head(head) => {
-                    let exchange = Exchange::new(&head, self.status, now, pool)?;
+                    if head.method == "CONNECT" {
+                        return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
+                    }
+                    let exchange = self.exchange.insert(Exchange::new(&head, self.status, now, pool));
                     self.response.reset(head.method);
                     if exchange.upgrade {
                         self.response.expect_upgrade(WEBSOCKET);
@@ -184,7 +187,6 @@ impl Client {
                     if !self.status {
                         messages::request_head(self.to_upstream.append(pool), &head, &self.ip, additions);
                     }
-                    self.exchange = Some(exchange);
                 }
                 request::Event::Data(data) => {
                     let Some(exchange) = &mut self.exchange else { break };
