@@ -52,7 +52,7 @@ impl Client {
         // What is wrong with a request is answered in its turn, when it is read once more.
         self.request.reset();
         let Ok((used, request::Event::Head(head))) = self.request.next(self.inbox.bytes()) else { return false };
-        let Ok(mut exchange) = Exchange::new(&head, self.status, now, pool) else { return false };
+        let mut exchange = Exchange::new(&head, self.status, now, pool);
         if !exchange.goes_ahead {
             return false;
         }

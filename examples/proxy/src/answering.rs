@@ -3,13 +3,12 @@
 use crate::ahead::Ahead;
 use crate::buffer::{BUFFER, Fill, Pool};
 use crate::client::{Client, Ending, Fault, MOST_FILLS, Progress};
-use crate::exchange::{Exchange, keep};
+use crate::exchange::keep;
 use crate::messages::{self, Body, Persistence};
 use crate::pinning::binds_connection;
 use crate::tunnel::WEBSOCKET;
 use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
-use http::framing::error::Error;
 use http::framing::head::Version;
 use http::framing::response;
 use std::io;
@@ -39,8 +38,11 @@ impl Client {
                     return Ok(Progress::ClientFull);
                 }
             }
-            let upstream_fault = |error: Error| Fault::Upstream(error.to_string());
-            let (used, event) = self.response.next(link.inbox.bytes()).map_err(upstream_fault)?;
+            let (used, event) = match exchange.answered {
+                true => self.response.next(link.inbox.bytes())?,
+                // Nothing has been read so far.
+                false => (0, response::Event::More),
+            };
             let mut more = false;
             match event {
                 response::Event::More => more = true,
@@ -104,7 +106,7 @@ impl Client {
                 Fill::Full => return Err(Fault::Upstream(format!("the response's head is over {BUFFER} bytes"))),
                 // The reset came up when the request was sent. Such an end doesn't show that the response is whole.
                 Fill::Ended if link.reset => return Err(Fault::Upstream("connection reset".into())),
-                Fill::Ended => self.response.eof().map_err(upstream_fault)?,
+                Fill::Ended => self.response.eof()?,
             }
         }
     }
@@ -122,17 +124,20 @@ impl Client {
         Progress::Complete { reusable: self.response.keep_alive() && sent && !unasked }
     }
 
-    /// Gets ready for the next request, once a response is complete. The exchange that is over comes back.
-    pub fn next_request(&mut self, pool: &mut Pool) -> Option<Exchange> {
+    /// Gets ready for the next request, once a response is complete.
+    pub fn next_request(&mut self, pool: &mut Pool) {
         self.request.reset();
         self.looked_ahead = false;
         self.to_upstream.clear(pool);
-        let over = self.exchange.take();
+        if let Some(over) = &mut self.exchange {
+            over.link.iter_mut().for_each(|link| link.inbox.release(pool));
+            pool.put_text(std::mem::take(&mut over.record.asked));
+        }
+        self.exchange = None;
         if let Some(Ahead { exchange, to_upstream }) = self.ahead.pop_front() {
             (self.exchange, self.to_upstream) = (Some(exchange), to_upstream);
             self.expect_response();
         }
-        over
     }
 
     /// Sends what there is of the request once more and starts the response over, on another connection.

@@ -133,7 +133,7 @@ impl Inbox {
     /// Drops the first `used` bytes. The memory goes back when none are left.
     pub fn consume(&mut self, used: usize, pool: &mut Pool) {
         self.start += used;
-        if self.is_empty() {
+        if used > 0 && self.is_empty() {
             self.release(pool);
         }
     }
@@ -153,10 +153,10 @@ impl Inbox {
             self.keep_small(pool);
             return Ok(Fill::Blocked);
         }
-        if self.memory.as_ref().is_none_or(|memory| memory.len() < BUFFER) {
+        if self.memory.as_ref().is_some_and(|memory| memory.len() < BUFFER) {
             self.move_to(pool.input(), pool);
         }
-        let Some(memory) = &mut self.memory else { return Ok(Fill::Blocked) };
+        let memory = self.memory.get_or_insert_with(|| pool.input());
         if self.start > 0 {
             memory.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);

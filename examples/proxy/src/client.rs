@@ -93,6 +93,12 @@ pub enum Fault {
     Upstream(String),
 }
 
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Upstream(error.to_string())
+    }
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Answer(error.status(), error.to_string())
@@ -170,7 +176,10 @@ impl Client {
             match event {
                 request::Event::More => more = true,
                 request::Event::Head(head) => {
-                    let exchange = Exchange::new(&head, self.status, now, pool)?;
+                    if head.method == "CONNECT" {
+                        return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
+                    }
+                    let exchange = self.exchange.insert(Exchange::new(&head, self.status, now, pool));
                     self.response.reset(head.method);
                     if exchange.upgrade {
                         self.response.expect_upgrade(WEBSOCKET);
@@ -178,7 +187,6 @@ impl Client {
                     if !self.status {
                         messages::request_head(self.to_upstream.append(pool), &head, &self.ip, additions);
                     }
-                    self.exchange = Some(exchange);
                 }
                 request::Event::Data(data) => {
                     let Some(exchange) = &mut self.exchange else { break };

@@ -225,10 +225,7 @@ impl Proxy {
             self.drop_ahead(ahead);
         }
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
-        if let Some(over) = client.next_request(&mut self.pool) {
-            over.link.into_iter().for_each(|mut link| link.inbox.release(&mut self.pool));
-            self.pool.put_text(over.record.asked);
-        }
+        client.next_request(&mut self.pool);
         // Sent already, and now in its turn.
         self.counts.requests += u64::from(client.exchange.as_ref().is_some_and(|exchange| exchange.link.is_some()));
         let more = client.exchange.is_some() || client.inbox.is_ready();

@@ -1,7 +1,6 @@
 //! One request and its response: what is known of them while they are under way.
 
 use crate::buffer::{BUFFER, Inbox, Outbox, Pool};
-use crate::client::Refusal;
 use crate::journal::Record;
 use crate::messages::Body;
 use crate::pinning::binds_connection;
@@ -98,11 +97,8 @@ pub struct Attempt {
 }
 
 impl Exchange {
-    pub fn new(head: &request::Request<'_>, status: bool, now: Instant, pool: &mut Pool) -> Result<Exchange, Refusal> {
+    pub fn new(head: &request::Request<'_>, status: bool, now: Instant, pool: &mut Pool) -> Exchange {
         let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
-        if head.method == "CONNECT" {
-            return Err(Refusal::Answer(501, "CONNECT is not for reverse proxies".into()));
-        }
         // More isn't kept.
         let short = head.content_length.is_none_or(|length| length <= BUFFER as u64);
         let page = status.then(|| match (head.method, head.path.split('?').next()) {
@@ -115,7 +111,7 @@ impl Exchange {
         let upgrade = page.is_none() && asks_for_websocket(head);
         let binding = binds_connection(head.fields);
         let safe = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE");
-        Ok(Exchange {
+        Exchange {
             upstream: 0,
             tried: Vec::new(),
             refused: 0,
@@ -141,7 +137,7 @@ impl Exchange {
             keep_alive: head.keep_alive,
             chunked: head.framing == Framing::Chunked,
             body: Body::Plain,
-        })
+        }
     }
 
     /// Whether the request can still be sent again when all of it has been sent. A body of unknown length may turn out

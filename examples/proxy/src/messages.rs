@@ -165,14 +165,7 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 }
 
 fn forward<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = Field<'a>>) {
-    for field in fields {
-        let value = field.value();
-        out.reserve(field.name.len() + value.len() + 4);
-        out.extend_from_slice(field.name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
-    }
+    fields.for_each(|field| out.extend_from_slice(field.line));
 }
 
 fn length(out: &mut Vec<u8>, chunked: bool, content_length: Option<u64>) {

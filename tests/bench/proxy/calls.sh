@@ -32,16 +32,25 @@ end() { # name
 }
 
 count_instructions() { # name, clients
-    local before requests
-    under=(valgrind --tool=callgrind --callgrind-out-file=/dev/null)
+    local before
+    under=(valgrind --tool=callgrind --callgrind-out-file="$dir/$1.callgrind")
     start_proxies "$1"
-    (load "$2" 1 "$1") > /dev/null # warm
+    (load "$2" $((seconds + 5)) "$1") > /dev/null &
+    pid[load]=$!
+    sleep 2 # warm: the clients connect
+    kill -STOP "${pid[load]}"
+    sleep 1
     before=$(served)
     callgrind_control --zero "${pid[$1]}" > /dev/null 2>&1
-    (load "$2" "$seconds" "$1") > /dev/null
-    requests=$(($(served) - before - 1))
+    kill -CONT "${pid[load]}"
+    sleep "$seconds"
+    kill -STOP "${pid[load]}"
+    sleep 1
+    callgrind_control --dump "${pid[$1]}" > /dev/null 2>&1
+    instructions[$1 $2]=$(($(awk '/^totals:/ { print $2 }' "$dir/$1.callgrind.1") / ($(served) - before - 1)))
+    end load KILL
     end "$1" TERM
-    instructions[$1 $2]=$(($(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$dir/$1.out") / requests))
+    rm "$dir/$1".callgrind*
 }
 
 trace() { # name, seconds

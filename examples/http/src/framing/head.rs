@@ -25,8 +25,8 @@ pub struct Fields<'a> {
 pub struct Field<'a> {
     /// As it came: case does not matter in it.
     pub name: &'a [u8],
-    /// What comes after the colon.
-    rest: &'a [u8],
+    /// All of it as it came, with the line's end.
+    pub line: &'a [u8],
     /// Whether a proxy copies the line into the message that it sends on.
     ///
     /// False for the hop-by-hop ones, which are those that `Connection` names
@@ -39,7 +39,7 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// The value, without the whitespace around it.
     pub fn value(&self) -> &'a [u8] {
-        self.rest.trim_ascii()
+        self.line[self.name.len() + 1..].trim_ascii()
     }
 }
 
@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
     /// All lines.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let head = self.head;
-        self.spans.iter().map(|span| Field { name: span.name(head), rest: span.rest(head), forward: span.forward })
+        self.spans.iter().map(|span| Field { name: span.name(head), line: span.line(head), forward: span.forward })
     }
 
     /// The lines that a proxy copies; see [`Field::forward`].

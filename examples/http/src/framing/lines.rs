@@ -15,18 +15,20 @@ pub(super) struct Span {
 }
 
 impl Span {
+    #[inline]
     pub(super) fn name<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         &head[self.start as usize..self.colon as usize]
     }
 
-    /// What comes after the colon.
-    pub(super) fn rest<'a>(&self, head: &'a [u8]) -> &'a [u8] {
-        &head[self.colon as usize + 1..self.end as usize]
+    /// The value, without the blanks around it.
+    pub(super) fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        head[self.colon as usize + 1..self.end as usize].trim_ascii()
     }
 
-    /// That without the blanks around it.
-    pub(super) fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
-        self.rest(head).trim_ascii()
+    /// All of it, with the line's end.
+    #[inline]
+    pub(super) fn line<'a>(&self, head: &'a [u8]) -> &'a [u8] {
+        &head[self.start as usize..self.end as usize + 2]
     }
 }
 

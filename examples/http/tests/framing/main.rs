@@ -301,6 +301,8 @@ fn response_head_in_detail() {
     assert_eq!(head.fields.get("x-a"), Some(&b"one two"[..]));
     assert_eq!(head.fields.get("X-Empty"), Some(&b""[..]));
     assert_eq!(head.fields.get("x-b"), None);
+    let whole: Vec<_> = head.fields.forwarded().map(|field| field.line).collect();
+    assert_eq!(whole, [&b"X-A:  one two\t \r\n"[..], b"x-empty:\r\n"]);
 
     // The length of what a GET would have brought is worth passing on.
     for (method, message, length) in [

@@ -44,6 +44,17 @@ fn what_a_trusted_client_says_of_others_is_passed_on_and_added_to() {
 }
 
 #[test]
+fn header_lines_are_passed_on_as_they_came() {
+    let upstream = Upstream::answering(|head, _| ok(head));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let lines = "X-a:1\r\nx-B:  two \t\r\nX-Empty:\r\n";
+    assert_eq!(
+        seen(&mut proxy.client(), lines, "x-"),
+        ["X-a:1", "x-B:  two \t", "X-Empty:", "X-Forwarded-For: 127.0.0.1"]
+    );
+}
+
+#[test]
 fn a_client_of_both_address_families_is_named_in_the_plain_form() {
     let upstream = Upstream::answering(|head, _| ok(head));
     let proxy = Proxy::start(&[upstream.addr], &["--listen", "[::]:0"]);
