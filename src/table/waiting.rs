@@ -138,9 +138,7 @@ impl<C> Table<C> {
         self.step_out(request, line);
         self.lines.take_place(request, bucket, end);
         if waiting > 1 {
-            let turns = &mut self.buckets.sites.get_mut(site).turns;
-            turns.remove(&mut self.lines.lines, line);
-            turns.push_newest(&mut self.lines.lines, line);
+            self.put_line_behind(site, line);
         }
         self.buckets.sites.look_again(site);
     }
@@ -280,7 +278,7 @@ impl<C> Table<C> {
         self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
     }
 
-    /// To another peer that has no connection, or two less than this one.
+    /// To another peer that has no connection, or two less than this one, or whose line with the next turn has none.
     fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
@@ -290,15 +288,25 @@ impl<C> Table<C> {
             return false;
         }
         let (here, there) = (sites.get(site), sites.get(other));
-        let may_open = !there.is_full() && there.connecting < most_connecting;
-        if may_open && is_in_need(here.total, there.total) {
-            sites.passes = 0;
-            sites.bring_forward(other);
-            return true;
+        let line = there.turns.oldest;
+        if !there.is_full() && there.connecting < most_connecting {
+            if is_in_need(here.total, there.total) || self.buckets.connections(self.lines.line(line).bucket) == 0 {
+                self.buckets.sites.passes = 0;
+                self.buckets.sites.bring_forward(other);
+                return true;
+            }
+            self.put_line_behind(other, line);
         }
         // Perhaps the next one, the next time.
-        sites.put_behind(other);
+        self.buckets.sites.put_behind(other);
         false
+    }
+
+    /// Lets all other lines of this site have their turns before this one.
+    fn put_line_behind(&mut self, site: u32, line: u32) {
+        let turns = &mut self.buckets.sites.get_mut(site).turns;
+        turns.remove(&mut self.lines.lines, line);
+        turns.push_newest(&mut self.lines.lines, line);
     }
 
     /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
@@ -316,14 +324,14 @@ impl<C> Table<C> {
         if it.passes <= QUANTUM {
             return false;
         }
-        it.turns.remove(&mut self.lines.lines, other);
         if is_in_need(here, there) {
             it.passes = 0;
+            it.turns.remove(&mut self.lines.lines, other);
             it.turns.insert(&mut self.lines.lines, other, NONE);
             self.buckets.sites.bring_forward(site);
             return true;
         }
-        it.turns.push_newest(&mut self.lines.lines, other);
+        self.put_line_behind(site, other);
         false
     }
 }

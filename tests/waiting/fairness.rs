@@ -121,6 +121,16 @@ fn a_peer_without_a_connection_is_served_though_others_with_one_are_ahead_of_it(
     assert!(services_until_served(&mut host, ids, &[1, 2, 3].map(|to| (to, PLAIN)), last) <= 4 * (8 + 4));
 }
 
+/// Its peer has a connection, but under another channel binding, and that one doesn't come back.
+#[test]
+fn a_channel_without_a_connection_is_served_though_its_peer_has_one() {
+    let mut host = host(|l| l.max_connections = Some(2));
+    host.open(1);
+    let busy = host.open(2);
+    let Requested::Wait(last) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    assert_eq!(services_until_served(&mut host, vec![busy], &[(2, PLAIN)], last), 9);
+}
+
 #[test]
 fn room_made_for_another_is_for_that_one_even_if_the_own_line_is_first() {
     let mut host = host(|l| l.max_connections = Some(1));
