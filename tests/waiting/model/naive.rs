@@ -284,9 +284,17 @@ impl Naive {
         (barred.or(far).or(policy), barred.or(policy).is_none(), waited)
     }
 
+    /// Whether a connection that would serve the line of this pair is beyond a lowered limit.
+    pub fn has_to_yield(&self, pair: Pair) -> bool {
+        self.total() > self.most() || self.total_to(pair.0) > self.most_to(pair.0)
+    }
+
     /// Whether a connection that would serve the line of its own pair may have to make room for another line: one that
     /// has no connection, or (it or its peer) two less.
     pub fn may_yield(&self, pair: Pair) -> bool {
+        if self.has_to_yield(pair) {
+            return true;
+        }
         let all_full = self.total() >= self.most();
         let peer_full = self.total_to(pair.0) >= self.most_to(pair.0);
         let in_need = |here: usize, there: usize| there == 0 || here >= there + 2;

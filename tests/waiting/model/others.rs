@@ -96,6 +96,7 @@ impl Run {
             }
             None => {
                 assert_eq!(reason, None, "it was kept");
+                assert!(!(promised && self.naive.has_to_yield(pair)), "it is beyond a lowered limit");
                 self.naive.deactivate(at, pair, until, promised);
                 self.naive.made_room(evicted);
             }
