@@ -9,8 +9,8 @@ use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Line};
-use crate::table::lists::NONE;
-use crate::table::record::{Standing, State};
+use crate::table::lists::{Links, NONE};
+use crate::table::record::{Record, Standing, State};
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
 /// room for somebody else who waits.
@@ -213,20 +213,44 @@ impl<C> Table<C> {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, end);
         }
-        let record = &self.slots[slot];
-        let bucket = self.buckets.get_mut(record.bucket);
-        bucket.promised -= 1;
-        bucket.kept += 1;
-        let site = bucket.site;
+        let Record { bucket, links, .. } = self.slots[slot];
+        self.forget_promise(slot, bucket, links);
+        let it = self.buckets.get_mut(bucket);
+        it.kept += 1;
+        let site = it.site;
         self.buckets.sites.look_again(site);
+    }
+
+    /// To be called when a connection of this bucket, the newest, was promised to somebody who waits.
+    pub(crate) fn promise(&mut self, slot: u32, bucket: u32) {
+        if self.buckets.get(bucket).promised == 1 {
+            self.buckets.more_mut(bucket).oldest_promised = slot;
+        }
+    }
+
+    /// Counts a connection of this bucket, with these links in its list, no longer as promised.
+    #[inline]
+    pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
+        let it = self.buckets.get_mut(bucket);
+        it.promised -= 1;
+        if it.promised > 0 && self.buckets.oldest_promised(bucket) == slot {
+            self.find_oldest_promised(bucket, links.newer);
+        }
+    }
+
+    /// Finds the oldest promised one from this one on, which isn't older. O(1), amortised: what was passed isn't passed
+    /// again.
+    #[cold]
+    fn find_oldest_promised(&mut self, bucket: u32, from: u32) {
+        let list = self.buckets.get(bucket).list;
+        let mut all = std::iter::successors(Some(from), |&slot| list.newer(&self.slots, slot));
+        let oldest = all.find(|&slot| self.at(slot).flags.standing == Standing::Promised);
+        self.buckets.more_mut(bucket).oldest_promised = oldest.expect("another one is promised");
     }
 
     /// A connection of this bucket whose promise is broken when only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
-        if self.buckets.get(bucket).promised <= waiting {
-            return None;
-        }
-        self.oldest_in(bucket, Standing::Promised)
+        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
     }
 
     /// Has everybody in the line of this bucket refused.
@@ -345,7 +369,7 @@ fn is_in_need(here: u32, there: u32) -> bool {
 mod tests {
     use super::*;
     use crate::peer::Peer;
-    use crate::table::record::{Record, Rest};
+    use crate::table::record::Rest;
 
     /// Between lines with a connection each, no service makes room, and the count of services goes on.
     #[test]
