@@ -247,6 +247,7 @@ impl Lines {
         self.requests.shrink_to_fit();
         self.lines.shrink_to_fit();
         self.ready.shrink_to_fit();
+        self.refused.shrink_to_fit();
         self.deadlines.shrink_to_fit(self.requests.capacity());
     }
 }
