@@ -347,8 +347,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(lines).
+    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(pairs of peer and channel
+    /// binding in use) while one does.
     pub fn longest_wait(&self) -> Duration {
-        self.table.lines.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
+        self.table.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
     }
 }

@@ -99,6 +99,16 @@ impl<C> Table<C> {
         self.lines.remove(request);
     }
 
+    /// Since when the request has been waiting that waits for longest. O(buckets): to walk the slab of lines would be O(its
+    /// peak).
+    pub(crate) fn longest_since(&self) -> Option<Tick> {
+        if self.lines.waiting() == 0 {
+            return None;
+        }
+        let lines = self.buckets.iter().map(|(_, bucket)| bucket.line).filter(|&line| line != NONE);
+        lines.filter_map(|line| self.lines.head(line)).map(|head| self.lines.at(head).since).min()
+    }
+
     /// What a request is for.
     pub(crate) fn asked_for(&self, request: u32) -> (&Peer, ChannelBindingId) {
         match self.lines.at(request).at {
