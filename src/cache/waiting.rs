@@ -109,7 +109,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`RequestError`]: as many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows, the cache drains,
-    /// or `until` has passed. Nothing has changed.
+    /// or `until` has passed. Nothing has changed, but for dead connections met on the way: as in
+    /// [`checkout`](Cache::checkout), these are closed and counted.
     pub fn request(
         &mut self,
         now: Instant,
