@@ -292,10 +292,12 @@ impl<C> Table<C> {
     }
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
-    /// instead, which was passed over often enough. That one is the next to open a connection then.
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32) -> bool {
-        let full = self.total() >= most;
-        full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, most_connecting, full)
+    /// instead, which was passed over often enough. That one is the next to open a connection then. `coming` is 1 if the
+    /// connection isn't here yet, else 0.
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
+        let full = self.total() + coming as usize >= most;
+        full && self.yields_to_peer(bucket, coming, most_connecting)
+            || self.yields_to_channel(bucket, coming, most_connecting, full)
     }
 
     /// Counts a service that passed over those who wait elsewhere.
@@ -313,7 +315,7 @@ impl<C> Table<C> {
     }
 
     /// To another peer that has no connection, or two less than this one, or whose line with the next turn has none.
-    fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32) -> bool {
+    fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
         let Some(other) = sites.first_but(site) else { return false };
@@ -324,7 +326,9 @@ impl<C> Table<C> {
         let (here, there) = (sites.get(site), sites.get(other));
         let line = there.turns.oldest;
         if !there.is_full() && there.connecting < most_connecting {
-            if is_in_need(here.total, there.total) || self.buckets.connections(self.lines.line(line).bucket) == 0 {
+            if is_in_need(here.total + coming, there.total)
+                || self.buckets.connections(self.lines.line(line).bucket) == 0
+            {
                 self.buckets.sites.passes = 0;
                 self.buckets.sites.bring_forward(other);
                 return true;
@@ -344,11 +348,11 @@ impl<C> Table<C> {
     }
 
     /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
-    fn yields_to_channel(&mut self, bucket: u32, most_connecting: u32, full: bool) -> bool {
+    fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
         let sites = &self.buckets.sites;
         let it = sites.get(site);
-        if !full && !it.is_full() || it.connecting >= most_connecting {
+        if !full && it.total + coming < it.most || it.connecting >= most_connecting {
             return false;
         }
         let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
@@ -358,7 +362,7 @@ impl<C> Table<C> {
         if it.passes <= QUANTUM {
             return false;
         }
-        if is_in_need(here, there) {
+        if is_in_need(here + coming, there) {
             it.passes = 0;
             it.turns.remove(&mut self.lines.lines, other);
             it.turns.insert(&mut self.lines.lines, other, NONE);
@@ -396,7 +400,7 @@ mod tests {
         let site = table.buckets.get(bucket).site;
         (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
         table.pass_over(bucket, 3);
-        assert!(!table.has_to_yield(bucket, 3, 9) && table.is_quantum_over(bucket));
+        assert!(!table.has_to_yield(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
         table.buckets.sites.passes = 0;
         assert!(!table.is_quantum_over(lonely));
     }
