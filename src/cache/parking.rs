@@ -42,8 +42,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed.
     /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are [as
-    /// many](Cause::AtLimit) as allowed and no inactive one can make room, or it couldn't be re-registered (it wasn't
-    /// registered before, say). The first two are routine. A connection that has reached `max_uses`, for example, is an
+    /// many](Cause::AtLimit) as allowed and no inactive one can make room, [requests](Cause::OthersWait) that wait
+    /// elsewhere have been passed over too often, or it couldn't be re-registered (it wasn't registered before, say). The
+    /// first three are routine. A connection that has reached `max_uses`, for example, is an
     /// error here, while [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
     pub fn park(
         &mut self,
@@ -79,7 +80,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
-        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, facts) {
+        // One that evicts another takes no room that others could have.
+        let may_yield = bucket.filter(|_| victim.is_none());
+        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, facts, may_yield) {
             Ok(until) => until,
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
@@ -103,7 +106,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(Parked { id, evicted })
     }
 
-    /// Until when a connection is kept that is about to be parked. It is registered under the next token then.
+    /// Until when a connection is kept that is about to be parked. It is registered under the next token then. In the
+    /// bucket `may_yield`, it may have to make room for others.
     fn admit(
         &mut self,
         conn: &mut C,
@@ -111,6 +115,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         connected: bool,
         candidate: &Candidate<'_>,
         facts: Facts,
+        may_yield: Option<u32>,
     ) -> Result<Tick, Cause> {
         let token = self.next_token()?;
         if let Some(reason) = self.refused(facts, candidate.waiting > 0) {
@@ -118,6 +123,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         can_be_watched(conn, connected).map_err(Cause::of)?;
         let until = verdict(&mut self.policy, clock, candidate, facts.until).map_err(Cause::Refused)?;
+        if may_yield.is_some_and(|bucket| self.has_to_yield(bucket, candidate.waiting as u32, 1)) {
+            return Err(Cause::OthersWait);
+        }
         // Writability is of no interest to the cache, and would be told at once.
         self.registry.reregister(conn, token, Interest::READABLE).map_err(Cause::Registry)?;
         Ok(until)

@@ -109,7 +109,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`RequestError`]: as many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows, the cache drains,
-    /// or `until` has passed. Nothing has changed.
+    /// or `until` has passed. Nothing has changed, but for dead connections met on the way: as in
+    /// [`checkout`](Cache::checkout), these are closed and counted.
     pub fn request(
         &mut self,
         now: Instant,
@@ -262,10 +263,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it, [checks it
     /// out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that it is
     /// reused. After eight such services that passed other lines over, it makes room for one of them instead, if that
-    /// line has no connection, or at least two fewer than its own line. Each service looks at one of them. So where n
-    /// lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
-    /// connection that was active already. Free room doesn't wait for that: as long as there is some, places and reuses
-    /// take turns, however few grants the host takes in a turn of its loop.
+    /// line has no connection, or it (or its peer, if that is another one) at least two fewer. Each service looks at one
+    /// of them. So where n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one
+    /// more for each connection that was active already. (Each peer counts with as many lines as the one that has most.)
+    /// Free room doesn't wait for that: as long as there is some, places and reuses take turns, however few grants the
+    /// host takes in a turn of its loop.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
@@ -346,8 +348,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(lines).
+    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(pairs of peer and channel
+    /// binding in use) while one does.
     pub fn longest_wait(&self) -> Duration {
-        self.table.lines.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
+        self.table.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
     }
 }

@@ -47,11 +47,13 @@ pub(crate) struct More {
     pub(crate) condemned: u32,
     /// How many places were given for connections.
     pub(crate) places: u32,
+    /// The oldest of the promised ones, or [`NONE`].
+    pub(crate) oldest_promised: u32,
     /// Its neighbours in the chain of its peer.
     same_peer: (u32, u32),
 }
 
-const NO_MORE: More = More { condemned: 0, places: 0, same_peer: (NONE, NONE) };
+const NO_MORE: More = More { condemned: 0, places: 0, oldest_promised: NONE, same_peer: (NONE, NONE) };
 
 pub(crate) struct Buckets {
     buckets: Slab<Bucket>,
@@ -96,6 +98,10 @@ impl Buckets {
     #[inline]
     pub(crate) fn more_mut(&mut self, bucket: u32) -> &mut More {
         &mut self.more[bucket as usize]
+    }
+
+    pub(crate) fn oldest_promised(&self, bucket: u32) -> u32 {
+        self.more[bucket as usize].oldest_promised
     }
 
     #[inline]

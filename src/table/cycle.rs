@@ -57,7 +57,10 @@ impl<C> Table<C> {
             let bucket = self.at(slot).bucket;
             match standing {
                 // It makes room for nobody else.
-                Standing::Promised => self.look_at_line(bucket),
+                Standing::Promised => {
+                    self.promise(slot, bucket);
+                    self.look_at_line(bucket);
+                }
                 _ => self.may_serve(bucket),
             }
         }
@@ -106,10 +109,9 @@ impl<C> Table<C> {
 
     /// Takes an inactive connection of this bucket, standing and links out of the lists it stands in.
     fn leave_lists(&mut self, slot: u32, bucket: u32, standing: Standing, links: Links) {
-        let it = self.buckets.get_mut(bucket);
         match standing {
-            Standing::Kept => it.kept -= 1,
-            Standing::Promised => it.promised -= 1,
+            Standing::Kept => self.buckets.get_mut(bucket).kept -= 1,
+            Standing::Promised => self.forget_promise(slot, bucket, links),
             Standing::Condemned => self.buckets.more_mut(bucket).condemned -= 1,
         }
         if standing != Standing::Condemned {

@@ -237,16 +237,11 @@ impl Lines {
         !self.refused.is_empty()
     }
 
-    /// The longest that one of those at the heads of the lines has been waiting. O(lines).
-    pub(crate) fn longest_since(&self) -> Option<Tick> {
-        let waiting = self.lines.iter().filter(|(_, line)| line.waiting > 0);
-        waiting.filter_map(|(line, _)| self.head(line as u32)).map(|head| self.at(head).since).min()
-    }
-
     pub(crate) fn shrink_to_fit(&mut self) {
         self.requests.shrink_to_fit();
         self.lines.shrink_to_fit();
         self.ready.shrink_to_fit();
+        self.refused.shrink_to_fit();
         self.deadlines.shrink_to_fit(self.requests.capacity());
     }
 }

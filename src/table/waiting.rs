@@ -9,8 +9,8 @@ use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Line};
-use crate::table::lists::NONE;
-use crate::table::record::{Standing, State};
+use crate::table::lists::{Links, NONE};
+use crate::table::record::{Record, Standing, State};
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
 /// room for somebody else who waits.
@@ -99,6 +99,16 @@ impl<C> Table<C> {
         self.lines.remove(request);
     }
 
+    /// Since when the request has been waiting that waits for longest. O(buckets): to walk the slab of lines would be O(its
+    /// peak).
+    pub(crate) fn longest_since(&self) -> Option<Tick> {
+        if self.lines.waiting() == 0 {
+            return None;
+        }
+        let lines = self.buckets.iter().map(|(_, bucket)| bucket.line).filter(|&line| line != NONE);
+        lines.filter_map(|line| self.lines.head(line)).map(|head| self.lines.at(head).since).min()
+    }
+
     /// What a request is for.
     pub(crate) fn asked_for(&self, request: u32) -> (&Peer, ChannelBindingId) {
         match self.lines.at(request).at {
@@ -138,9 +148,7 @@ impl<C> Table<C> {
         self.step_out(request, line);
         self.lines.take_place(request, bucket, end);
         if waiting > 1 {
-            let turns = &mut self.buckets.sites.get_mut(site).turns;
-            turns.remove(&mut self.lines.lines, line);
-            turns.push_newest(&mut self.lines.lines, line);
+            self.put_line_behind(site, line);
         }
         self.buckets.sites.look_again(site);
     }
@@ -215,20 +223,44 @@ impl<C> Table<C> {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, end);
         }
-        let record = &self.slots[slot];
-        let bucket = self.buckets.get_mut(record.bucket);
-        bucket.promised -= 1;
-        bucket.kept += 1;
-        let site = bucket.site;
+        let Record { bucket, links, .. } = self.slots[slot];
+        self.forget_promise(slot, bucket, links);
+        let it = self.buckets.get_mut(bucket);
+        it.kept += 1;
+        let site = it.site;
         self.buckets.sites.look_again(site);
+    }
+
+    /// To be called when a connection of this bucket, the newest, was promised to somebody who waits.
+    pub(crate) fn promise(&mut self, slot: u32, bucket: u32) {
+        if self.buckets.get(bucket).promised == 1 {
+            self.buckets.more_mut(bucket).oldest_promised = slot;
+        }
+    }
+
+    /// Counts a connection of this bucket, with these links in its list, no longer as promised.
+    #[inline]
+    pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
+        let it = self.buckets.get_mut(bucket);
+        it.promised -= 1;
+        if it.promised > 0 && self.buckets.oldest_promised(bucket) == slot {
+            self.find_oldest_promised(bucket, links.newer);
+        }
+    }
+
+    /// Finds the oldest promised one from this one on, which isn't older. O(1), amortised: what was passed isn't passed
+    /// again.
+    #[cold]
+    fn find_oldest_promised(&mut self, bucket: u32, from: u32) {
+        let list = self.buckets.get(bucket).list;
+        let mut all = std::iter::successors(Some(from), |&slot| list.newer(&self.slots, slot));
+        let oldest = all.find(|&slot| self.at(slot).flags.standing == Standing::Promised);
+        self.buckets.more_mut(bucket).oldest_promised = oldest.expect("another one is promised");
     }
 
     /// A connection of this bucket whose promise is broken when only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
-        if self.buckets.get(bucket).promised <= waiting {
-            return None;
-        }
-        self.oldest_in(bucket, Standing::Promised)
+        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
     }
 
     /// Has everybody in the line of this bucket refused.
@@ -260,10 +292,12 @@ impl<C> Table<C> {
     }
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
-    /// instead, which was passed over often enough. That one is the next to open a connection then.
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32) -> bool {
-        let full = self.total() >= most;
-        full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, most_connecting, full)
+    /// instead, which was passed over often enough. That one is the next to open a connection then. `coming` is 1 if the
+    /// connection isn't here yet, else 0.
+    pub(crate) fn has_to_yield(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
+        let full = self.total() + coming as usize >= most;
+        full && self.yields_to_peer(bucket, coming, most_connecting)
+            || self.yields_to_channel(bucket, coming, most_connecting, full)
     }
 
     /// Counts a service that passed over those who wait elsewhere.
@@ -280,8 +314,8 @@ impl<C> Table<C> {
         self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
     }
 
-    /// To another peer that has no connection, or two less than this one.
-    fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32) -> bool {
+    /// To another peer that has no connection, or two less than this one, or whose line with the next turn has none.
+    fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
         let Some(other) = sites.first_but(site) else { return false };
@@ -290,23 +324,35 @@ impl<C> Table<C> {
             return false;
         }
         let (here, there) = (sites.get(site), sites.get(other));
-        let may_open = !there.is_full() && there.connecting < most_connecting;
-        if may_open && is_in_need(here.total, there.total) {
-            sites.passes = 0;
-            sites.bring_forward(other);
-            return true;
+        let line = there.turns.oldest;
+        if !there.is_full() && there.connecting < most_connecting {
+            if is_in_need(here.total + coming, there.total)
+                || self.buckets.connections(self.lines.line(line).bucket) == 0
+            {
+                self.buckets.sites.passes = 0;
+                self.buckets.sites.bring_forward(other);
+                return true;
+            }
+            self.put_line_behind(other, line);
         }
         // Perhaps the next one, the next time.
-        sites.put_behind(other);
+        self.buckets.sites.put_behind(other);
         false
     }
 
+    /// Lets all other lines of this site have their turns before this one.
+    fn put_line_behind(&mut self, site: u32, line: u32) {
+        let turns = &mut self.buckets.sites.get_mut(site).turns;
+        turns.remove(&mut self.lines.lines, line);
+        turns.push_newest(&mut self.lines.lines, line);
+    }
+
     /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
-    fn yields_to_channel(&mut self, bucket: u32, most_connecting: u32, full: bool) -> bool {
+    fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
         let sites = &self.buckets.sites;
         let it = sites.get(site);
-        if !full && !it.is_full() || it.connecting >= most_connecting {
+        if !full && it.total + coming < it.most || it.connecting >= most_connecting {
             return false;
         }
         let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
@@ -316,14 +362,14 @@ impl<C> Table<C> {
         if it.passes <= QUANTUM {
             return false;
         }
-        it.turns.remove(&mut self.lines.lines, other);
-        if is_in_need(here, there) {
+        if is_in_need(here + coming, there) {
             it.passes = 0;
+            it.turns.remove(&mut self.lines.lines, other);
             it.turns.insert(&mut self.lines.lines, other, NONE);
             self.buckets.sites.bring_forward(site);
             return true;
         }
-        it.turns.push_newest(&mut self.lines.lines, other);
+        self.put_line_behind(site, other);
         false
     }
 }
@@ -337,7 +383,7 @@ fn is_in_need(here: u32, there: u32) -> bool {
 mod tests {
     use super::*;
     use crate::peer::Peer;
-    use crate::table::record::{Record, Rest};
+    use crate::table::record::Rest;
 
     /// Between lines with a connection each, no service makes room, and the count of services goes on.
     #[test]
@@ -354,7 +400,7 @@ mod tests {
         let site = table.buckets.get(bucket).site;
         (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
         table.pass_over(bucket, 3);
-        assert!(!table.has_to_yield(bucket, 3, 9) && table.is_quantum_over(bucket));
+        assert!(!table.has_to_yield(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
         table.buckets.sites.passes = 0;
         assert!(!table.is_quantum_over(lonely));
     }

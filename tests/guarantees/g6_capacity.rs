@@ -5,7 +5,7 @@ use crate::common::light::Light;
 use crate::common::{PLAIN, SECOND, TLS};
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{
-    AggressiveCache, ChannelBindingId, ConnId, ConnState, Handled, History, Owner, ParkOptions, Peer, Reason,
+    AggressiveCache, ChannelBindingId, ConnId, ConnState, Handled, History, Owner, ParkOptions, Peer, Reason, Requested,
 };
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -148,6 +148,28 @@ fn what_a_peak_took_is_given_back() {
         let left = bytes(|| drop(cache));
         assert!(-left < 8_192, "{} bytes were left, capacity {capacity}", -left);
     }
+}
+
+/// Requests in lines of their own, some of which leave and the rest of which is refused.
+#[test]
+fn what_a_peak_of_requests_took_is_given_back() {
+    let (poll, now) = (Poll::new().unwrap(), Instant::now());
+    let mut cache: AggressiveCache<Light> =
+        AggressiveCache::builder().max_connections(0).build(poll.registry()).unwrap();
+    let peer = Peer::direct("host", 1);
+    let left = bytes(|| {
+        for at in 0..MANY as u64 {
+            match cache.request(now, &peer, ChannelBindingId(at), Owner(at), Some(now + SECOND)).unwrap() {
+                Requested::Wait(waiter) if at % 2 == 0 => cache.withdraw(waiter).unwrap(),
+                Requested::Wait(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        cache.refuse(&peer);
+        while cache.grant(now).is_some() {}
+        cache.shrink_to_fit();
+    });
+    assert!(left < 1_024, "{left} bytes are left");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::common::TLS;
 use crate::common::random::{Random, for_seeds};
 use conncache::mio::{Interest, Token};
-use conncache::{ChannelBindingId, ConnState, Reason};
+use conncache::{Cause, ChannelBindingId, ConnState, Evicted, ParkOptions, Reason};
 use std::collections::VecDeque;
 
 #[test]
@@ -119,6 +119,16 @@ fn a_peer_without_a_connection_is_served_though_others_with_one_are_ahead_of_it(
     }
     let last = host.wait(4);
     assert!(services_until_served(&mut host, ids, &[1, 2, 3].map(|to| (to, PLAIN)), last) <= 4 * (8 + 4));
+}
+
+/// Its peer has a connection, but under another channel binding, and that one doesn't come back.
+#[test]
+fn a_channel_without_a_connection_is_served_though_its_peer_has_one() {
+    let mut host = host(|l| l.max_connections = Some(2));
+    host.open(1);
+    let busy = host.open(2);
+    let Requested::Wait(last) = host.cache.request(host.now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    assert_eq!(services_until_served(&mut host, vec![busy], &[(2, PLAIN)], last), 9);
 }
 
 #[test]
@@ -317,6 +327,35 @@ fn whoever_takes_into_a_table_of_its_own_passes_nobody_over() {
     let taken = host.cache.take(host.now, &peer(1), PLAIN, Token(1), Interest::READABLE).unwrap();
     assert!(taken.is_some());
     assert_eq!(host.granted_place().0, other);
+}
+
+/// Takes a connection out of the cache and parks it, in one turn of the loop, and it serves its own line.
+#[test]
+fn whoever_parks_what_it_removed_does_not_starve_those_who_wait() {
+    let park = |host: &mut Host, id: ConnId| {
+        let Evicted { conn, peer, channel, history, .. } = host.cache.remove(id).unwrap();
+        host.cache.park(host.now, conn, &peer, channel, ParkOptions::default().history(history))
+    };
+    for (to, channel, per_peer) in [(2, PLAIN, false), (1, TLS, false), (1, TLS, true)] {
+        let limit = |l: &mut Limits| match per_peer {
+            true => l.max_connections_per_peer = Some(1),
+            false => l.max_connections = Some(1),
+        };
+        let mut host = host(limit);
+        let mut id = host.open(1);
+        let Requested::Wait(other) = host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() else {
+            panic!()
+        };
+        for _ in 0..8 {
+            host.wait(1);
+            assert!(park(&mut host, id).unwrap().evicted.is_none());
+            id = host.granted_reuse().1;
+        }
+        host.wait(1);
+        let error = park(&mut host, id).unwrap_err();
+        assert!(matches!(error.cause, Cause::OthersWait), "{error}");
+        assert_eq!(host.granted_place().0, other);
+    }
 }
 
 /// As many connections come back in each turn as the host takes grants, and one more once: one is always there to reuse.

@@ -202,6 +202,24 @@ fn a_line_whose_connection_has_run_out_keeps_no_other_from_opening() {
     host.open(2);
 }
 
+/// Those beyond a lowered limit don't serve the line, which may never end.
+#[test]
+fn a_lowered_limit_is_reached_though_the_line_is_always_busy() {
+    for per_peer in [false, true] {
+        let mut host = host(|_| ());
+        let busy = [1, 1, 1].map(|to| host.open(to));
+        let lowered =
+            |l: &mut Limits| if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) };
+        host.cache.set_limits(crate::common::limits(lowered)).unwrap();
+        let waiter = host.wait(1);
+        let evicted = host.cache.checkin(host.now, busy[0]).unwrap().unwrap();
+        assert_eq!((evicted.id, evicted.reason), (busy[0], Reason::MadeRoom));
+        host.nothing_to_grant();
+        assert!(host.checkin(busy[1]), "the limit holds");
+        assert_eq!((host.granted_reuse().0, host.all()), (waiter, 2));
+    }
+}
+
 /// As many inactive connections under a limit lowered to 2, and a request that waits for room.
 fn beyond_a_lowered_limit(connections: usize, per_peer: bool) -> (Host, Vec<ConnId>, WaiterId) {
     let mut host = host(|_| ());

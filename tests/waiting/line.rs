@@ -309,3 +309,21 @@ fn a_connection_that_may_be_inactive_for_longer_now_serves_those_who_wait() {
     host.cache.set_limits(crate::common::limits(|l| l.max_connections_per_peer = Some(1))).unwrap();
     assert_eq!(host.granted_reuse().0, waiter);
 }
+
+/// One that was kept for nobody came back in between.
+#[test]
+fn connections_kept_for_requests_that_leave_are_kept_for_others() {
+    let mut host = host(|l| l.max_connections = Some(3));
+    let mut ids = [1, 1, 1].map(|to| host.open(to));
+    let first = host.wait(1);
+    assert!(host.checkin(ids[0]) && host.checkin(ids[1]));
+    let second = host.wait(1);
+    assert!(host.checkin(ids[2]));
+    for waiter in [first, second] {
+        host.cache.withdraw(waiter).unwrap();
+    }
+    let mut kept: Vec<_> = host.cache.iter_inactive().map(|entry| entry.id).collect();
+    ids.sort_unstable();
+    kept.sort_unstable();
+    assert_eq!(kept, ids);
+}

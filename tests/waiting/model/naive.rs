@@ -284,19 +284,27 @@ impl Naive {
         (barred.or(far).or(policy), barred.or(policy).is_none(), waited)
     }
 
+    /// Whether a connection that would serve the line of this pair is beyond a lowered limit.
+    pub fn has_to_yield(&self, pair: Pair) -> bool {
+        self.total() > self.most() || self.total_to(pair.0) > self.most_to(pair.0)
+    }
+
     /// Whether a connection that would serve the line of its own pair may have to make room for another line: one that
-    /// has no connection, or two less.
-    pub fn may_yield(&self, pair: Pair) -> bool {
-        let all_full = self.total() >= self.most();
-        let peer_full = self.total_to(pair.0) >= self.most_to(pair.0);
+    /// has no connection, or (it or its peer) two less. `coming` is 1 if it isn't here yet, else 0.
+    pub fn may_yield(&self, pair: Pair, coming: usize) -> bool {
+        if self.has_to_yield(pair) {
+            return true;
+        }
+        let all_full = self.total() + coming >= self.most();
+        let peer_full = self.total_to(pair.0) + coming >= self.most_to(pair.0);
         let in_need = |here: usize, there: usize| there == 0 || here >= there + 2;
         self.heads().iter().any(|head| {
+            // Of those that were closed, and of places given before that, the other line has no use.
+            let theirs = self.conns.iter().filter(|conn| conn.pair == head.pair && conn.closed.is_none()).count();
             if head.pair.0 != pair.0 {
-                all_full && in_need(self.total_to(pair.0), self.total_to(head.pair.0))
+                all_full && (theirs == 0 || in_need(self.total_to(pair.0) + coming, self.total_to(head.pair.0)))
             } else {
-                // Of those that were closed, and of places given before that, the other line has no use.
-                let theirs = self.conns.iter().filter(|conn| conn.pair == head.pair && conn.closed.is_none()).count();
-                let ours = self.total_where(|it| it == pair);
+                let ours = self.total_where(|it| it == pair) + coming;
                 head.pair != pair && (all_full || peer_full) && in_need(ours, theirs)
             }
         })

@@ -86,7 +86,7 @@ impl Run {
         match evicted.filter(|(id, _)| *id == conn.id) {
             Some((_, Reason::MadeRoom)) => {
                 // At a new pair it yields for the pair that it comes from.
-                let passes_over = self.naive.may_yield(pair) || self.naive.may_yield(conn.pair);
+                let passes_over = self.naive.may_yield(pair, 0) || self.naive.may_yield(conn.pair, 0);
                 assert!(may_yield && passes_over, "nobody is passed over");
                 self.naive.conns.remove(at);
             }
@@ -96,6 +96,7 @@ impl Run {
             }
             None => {
                 assert_eq!(reason, None, "it was kept");
+                assert!(!(promised && self.naive.has_to_yield(pair)), "it is beyond a lowered limit");
                 self.naive.deactivate(at, pair, until, promised);
                 self.naive.made_room(evicted);
             }
@@ -173,8 +174,9 @@ impl Run {
         let refused = self.naive.draining || limited || self.naive.restrictive && !waited;
         match self.cache.park(now, conn, &self.peers[pair.0], channel(pair), ParkOptions::default()) {
             Err(error) => {
+                let yields = matches!(error.cause, Cause::OthersWait) && self.naive.may_yield(pair, 1);
                 let at_limit = matches!(error.cause, Cause::AtLimit { .. } | Cause::OthersWait);
-                assert!(if at_limit { room != Room::Yes } else { refused }, "{error}");
+                assert!(yields || if at_limit { room != Room::Yes } else { refused }, "{error}");
             }
             Ok(parked) => {
                 assert!(room != Room::No && !refused);
