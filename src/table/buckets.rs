@@ -129,12 +129,14 @@ impl Buckets {
         None
     }
 
-    /// The bucket of this peer and channel, new if there is none. It has to be given a connection, a place or a line, or
-    /// [released](Buckets::release_if_empty).
+    /// The bucket of this peer and channel, new if there is none: see [`add`](Buckets::add).
     pub(crate) fn find_or_add(&mut self, to: Destination<'_>) -> u32 {
-        if let Some(found) = self.find(to.peer, to.channel) {
-            return found;
-        }
+        self.find(to.peer, to.channel).unwrap_or_else(|| self.add(to))
+    }
+
+    /// A bucket of this peer and channel, which have none. It has to be given a connection, a place or a line, or
+    /// [released](Buckets::release_if_empty).
+    pub(crate) fn add(&mut self, to: Destination<'_>) -> u32 {
         if self.buckets.len() > self.by_key.room() {
             self.make_room(2 * self.buckets.len());
         }

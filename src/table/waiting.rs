@@ -38,16 +38,16 @@ impl<C> Table<C> {
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
-    /// Puts a new request into its line. `has_no_room`: nobody else waits for this peer, which has no room.
-    pub(crate) fn wait(
-        &mut self,
-        to: Destination<'_>,
-        owner: Owner,
-        since: Tick,
-        until: Tick,
-        has_no_room: bool,
-    ) -> WaiterId {
-        let bucket = self.buckets.find_or_add(to);
+    /// Whether this bucket may have an inactive connection for whoever comes: those who wait for one come first.
+    #[inline]
+    pub(crate) fn has_some_for_anybody(&self, bucket: u32) -> bool {
+        let it = self.buckets.get(bucket);
+        it.line == NONE && !it.list.is_empty()
+    }
+
+    /// Puts a new request into the line of this bucket. `has_no_room`: nobody else waits for this peer, which has no
+    /// room.
+    pub(crate) fn wait(&mut self, bucket: u32, owner: Owner, since: Tick, until: Tick, has_no_room: bool) -> WaiterId {
         let request = self.lines.add(owner, since, until);
         self.enter(bucket, request, false);
         if !has_no_room {
@@ -348,7 +348,8 @@ mod tests {
         for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
             let to = Destination { peer, channel, most: 2 };
             table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-            table.wait(to, Owner(0), Tick::FIRST, Tick::NEVER, false);
+            let bucket = table.buckets.find_or_add(to);
+            table.wait(bucket, Owner(0), Tick::FIRST, Tick::NEVER, false);
         }
         let [bucket, lonely] = [&one, &two].map(|peer| table.buckets.find(peer, plain).expect("it has a connection"));
         let site = table.buckets.get(bucket).site;
