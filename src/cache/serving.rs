@@ -145,16 +145,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if !self.has_room(now, site) {
             return None;
         }
-        if self.can_shrink_to(site) {
+        if self.can_shrink_to(self.table.buckets.sites.get(site)) {
             // `expire` returns them. As each leaves, the site is looked at again.
             self.table.condemn_surplus_of(site, MOST_LOOKS);
             return None;
         }
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
-            let asked = lines.line(line);
-            Some((line, self.room(now, sites.get(site), &asked.peer, Some(asked.channel))?))
-        })?;
+        let (line, victim) = sites
+            .lines(site, &lines.lines)
+            .find_map(|line| Some((line, self.room(now, sites.get(site), Some(lines.line(line).channel))?)))?;
         self.open_at(now, site, line, victim)
     }
 

@@ -144,7 +144,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // Whether the next grant would look for room in vain: the peer's limits forbid another connection.
         let mut has_no_room = false;
         if !self.comes_after_others(since, &site) {
-            if let Some(victim) = self.room(since, &site, peer, Some(channel)) {
+            if let Some(victim) = self.room(since, &site, Some(channel)) {
                 self.clock = clock;
                 let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
                 self.stats.missed += 1;
@@ -251,7 +251,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // The policy isn't asked again if the peer's last connection has just left.
         let site = self.table.buckets.site_of(peer);
         let site = site.map_or(Site::new(most), |site| *self.table.buckets.sites.get(site));
-        let place = match self.room(now, &site, peer, Some(channel)) {
+        let place = match self.room(now, &site, Some(channel)) {
             Some(None) => Some(self.give_place(now, Destination { peer, channel, most }, owner, self.clock.end(until))),
             _ => None,
         };

@@ -11,6 +11,7 @@ use crate::table::clock::Tick;
 use crate::table::lines::{At, Line};
 use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
+use crate::table::sites::Site;
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
 /// room for somebody else who waits.
@@ -107,24 +108,18 @@ impl<C> Table<C> {
         }
     }
 
-    /// All buckets of this site's peer. None if nobody waits for it.
-    fn of_site(&self, site: u32) -> impl Iterator<Item = (u32, &Bucket)> {
-        let line = self.buckets.sites.lines(site, &self.lines.lines).next();
-        line.into_iter().flat_map(|line| self.buckets.of_peer(&self.lines.line(line).peer))
+    /// How many inactive connections to a peer are promised to nobody.
+    pub(crate) fn inactive_at(&self, site: &Site) -> u32 {
+        self.buckets.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
     }
 
-    /// How many inactive connections to a peer that somebody waits for are promised to nobody.
-    pub(crate) fn inactive_at(&self, site: u32) -> u32 {
-        self.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
-    }
-
-    /// Condemns the oldest inactive ones beyond the limit of a peer that somebody waits for: `at_most` of them.
+    /// Condemns the oldest inactive ones beyond the limit of a peer: `at_most` of them.
     pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
-        let it = self.buckets.sites.get(site);
-        let kept: u32 = self.of_site(site).map(|(_, bucket)| bucket.kept).sum();
-        let condemned = self.inactive_at(site) - kept;
-        for _ in 0..it.total.saturating_sub(it.most + condemned).min(at_most) {
-            let oldest = self.of_site(site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
+        let site = *self.buckets.sites.get(site);
+        let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
+        let condemned = self.inactive_at(&site) - kept;
+        for _ in 0..site.total.saturating_sub(site.most + condemned).min(at_most) {
+            let oldest = self.buckets.of_site(&site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
             let Some(oldest) = oldest.min_by_key(|&slot| self.at(slot).inactive_since()) else { return };
             self.condemn(oldest, Reason::MadeRoom);
         }
