@@ -56,6 +56,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether a request that has just come has to wait until others had their turns, though they wait for other peers or
     /// channel bindings.
+    #[inline]
     pub(super) fn comes_after_others(&mut self, now: Tick, site: &Site) -> bool {
         let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
         site.waiting > 0 || others_wait && self.is_anybodys_turn(now)

@@ -10,9 +10,9 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::request::{Grant, Granted, Place, WaiterId};
 use crate::state::Owner;
-use crate::table::buckets::Destination;
+use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
-use crate::table::lines::At;
+use crate::table::lines::{At, Line, Request};
 use crate::table::lists::NONE;
 use crate::table::record::Standing;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Serves the head of the first line that is ready by a connection that is there. The line is ready no longer.
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
-        let (bucket, before) = (self.table.lines.line(line).bucket, self.table.len());
+        let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
         let found = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot));
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
@@ -103,10 +103,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.look_at_line(bucket);
         }
         let slot = found?;
-        let request = self.table.lines.head(line)?;
-        let asked = self.asked(now, request);
-        self.table.end(request);
-        if self.table.waiting_in(bucket) > 0 {
+        let (waiter, request) = self.table.end_first(line);
+        let Bucket { peer, channel, .. } = self.table.buckets.get(bucket);
+        let asked = Asked::new(now, waiter, &request, peer, *channel);
+        if waiting > 1 {
             self.table.look_at_line(bucket);
         }
         let found = self.hand_out(now, slot, asked.owner);
@@ -198,17 +198,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The place of a request that has one.
     fn place_of(&self, request: u32, end: Tick) -> Place {
-        let (waiter, cache, owner) =
-            (self.table.lines.id(request), self.tokens.serial(), self.table.lines.at(request).owner);
-        let (peer, channel) = self.table.asked_for(request);
+        let it = self.table.lines.at(request);
+        let (waiter, cache, owner) = (it.id(request), self.tokens.serial(), it.owner);
+        let (peer, channel) = self.table.asked_for(it);
         Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
     }
 
     /// What a grant says of its request, without what the request gets.
     fn asked(&self, now: Tick, request: u32) -> Asked {
-        let (it, (peer, channel)) = (self.table.lines.at(request), self.table.asked_for(request));
-        let (waiter, waited) = (self.table.lines.id(request), now.since(it.since));
-        Asked { waiter, owner: it.owner, peer: peer.clone(), channel, waited }
+        let it = self.table.lines.at(request);
+        let (peer, channel) = self.table.asked_for(it);
+        Asked::new(now, it.id(request), it, peer, channel)
     }
 
     /// Has everybody in the line of this bucket refused.
@@ -259,6 +259,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 }
 
 impl Asked {
+    fn new(now: Tick, waiter: WaiterId, request: &Request, peer: &Peer, channel: ChannelBindingId) -> Asked {
+        Asked { waiter, owner: request.owner, peer: peer.clone(), channel, waited: now.since(request.since) }
+    }
+
     fn gets<C>(self, granted: Granted<C>) -> Grant<C> {
         let Asked { waiter, owner, peer, channel, waited } = self;
         Grant { waiter, owner, peer, channel, waited, granted }

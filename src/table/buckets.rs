@@ -183,7 +183,7 @@ impl Buckets {
     /// Forgets the bucket if it has no connection, no place and no line left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if self.connections(at) > 0 || bucket.line != NONE {
+        if bucket.active + bucket.kept + bucket.promised > 0 || bucket.line != NONE || self.connections(at) > 0 {
             return;
         }
         let site = bucket.site;

@@ -22,6 +22,13 @@ pub(crate) struct Request {
     links: Links,
 }
 
+impl Request {
+    #[inline]
+    pub(crate) fn id(&self, slot: u32) -> WaiterId {
+        WaiterId { number: self.number, slot }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
     Line(u32),
@@ -31,11 +38,12 @@ pub(crate) enum At {
 
 /// Those who wait for a connection to one peer under one channel binding, first come first served.
 pub(crate) struct Line {
-    pub(crate) peer: Peer,
     pub(crate) site: u32,
     pub(crate) channel: ChannelBindingId,
     /// Where its connections are; [`NONE`] once the line was refused as a whole.
     pub(crate) bucket: u32,
+    /// The peer, once no bucket says it.
+    pub(crate) refused: Option<Peer>,
     /// The requests, the first to come being the oldest.
     list: List,
     pub(crate) waiting: u32,
@@ -81,7 +89,7 @@ impl Lines {
 
     #[inline]
     pub(crate) fn id(&self, request: u32) -> WaiterId {
-        WaiterId { number: self.at(request).number, slot: request }
+        self.at(request).id(request)
     }
 
     #[inline]
@@ -94,9 +102,9 @@ impl Lines {
         &mut self.lines[line as usize]
     }
 
-    pub(crate) fn add_line(&mut self, peer: Peer, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
+    pub(crate) fn add_line(&mut self, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
         let (list, turn) = (List::EMPTY, Links::NONE);
-        let line = Line { peer, site, channel, bucket, list, waiting: 0, turn, ready: false };
+        let line = Line { site, channel, bucket, refused: None, list, waiting: 0, turn, ready: false };
         self.lines.insert(line) as u32
     }
 
@@ -118,11 +126,15 @@ impl Lines {
     /// came before it and were put back, too. Returns the line.
     #[inline]
     pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) -> &Line {
-        let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
-        self.requests[request as usize].at = At::Line(line);
-        self.deadlines.set(request, self.at(request).until);
+        let older = if put_back { Some(self.last_before(request, line)) } else { None };
+        let entering = &mut self.requests[request as usize];
+        entering.at = At::Line(line);
+        self.deadlines.set(request, entering.until);
         let it = &mut self.lines[line as usize];
-        it.list.insert(&mut self.requests, request, older);
+        match older {
+            Some(older) => it.list.insert(&mut self.requests, request, older),
+            None => it.list.push_newest(&mut self.requests, request),
+        }
         it.waiting += 1;
         self.waiting += 1;
         it
@@ -159,11 +171,11 @@ impl Lines {
         self.places -= 1;
     }
 
-    /// Forgets a request that is in no line.
+    /// Forgets a request that is in no line. Returns what was known of it.
     #[inline]
-    pub(crate) fn remove(&mut self, request: u32) {
+    pub(crate) fn remove(&mut self, request: u32) -> Request {
         self.deadlines.remove(request);
-        self.requests.remove(request as usize);
+        self.requests.remove(request as usize)
     }
 
     /// Who is first in this line.
@@ -212,10 +224,10 @@ impl Lines {
     }
 
     /// Has everybody in this line refused: from now on they don't wait, they are to be told.
-    pub(crate) fn refuse(&mut self, line: u32) {
+    pub(crate) fn refuse(&mut self, line: u32, peer: Peer) {
         let it = &mut self.lines[line as usize];
         self.waiting -= std::mem::take(&mut it.waiting) as usize;
-        (it.bucket, it.ready) = (NONE, false);
+        (it.bucket, it.refused, it.ready) = (NONE, Some(peer), false);
         self.refused.push_back(line);
     }
 

@@ -8,7 +8,7 @@ use crate::state::Owner;
 use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
-use crate::table::lines::{At, Line};
+use crate::table::lines::{At, Line, Request};
 use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
 use crate::table::sites::Site;
@@ -61,7 +61,7 @@ impl<C> Table<C> {
         let it = self.buckets.get_mut(bucket);
         let (site, has_connections) = (it.site, !it.list.is_empty());
         if it.line == NONE {
-            it.line = self.lines.add_line(it.peer.clone(), it.channel, site, bucket);
+            it.line = self.lines.add_line(it.channel, site, bucket);
         }
         let line = it.line;
         let waiting = self.lines.enter(line, request, put_back).waiting;
@@ -100,12 +100,28 @@ impl<C> Table<C> {
         self.lines.remove(request);
     }
 
+    /// Ends the first request of a line that has some. Its bucket has to stay: there is a connection.
+    pub(crate) fn end_first(&mut self, line: u32) -> (WaiterId, Request) {
+        let request = self.lines.head(line).expect("somebody waits");
+        self.step_out(request, line);
+        let ended = self.lines.remove(request);
+        (ended.id(request), ended)
+    }
+
     /// What a request is for.
-    pub(crate) fn asked_for(&self, request: u32) -> (&Peer, ChannelBindingId) {
-        match self.lines.at(request).at {
-            At::Line(line) => (&self.lines.line(line).peer, self.lines.line(line).channel),
-            At::Place(bucket) => (&self.buckets.get(bucket).peer, self.buckets.get(bucket).channel),
-        }
+    pub(crate) fn asked_for(&self, request: &Request) -> (&Peer, ChannelBindingId) {
+        let bucket = match request.at {
+            At::Line(line) => {
+                let line = self.lines.line(line);
+                if let Some(peer) = &line.refused {
+                    return (peer, line.channel);
+                }
+                line.bucket
+            }
+            At::Place(bucket) => bucket,
+        };
+        let bucket = self.buckets.get(bucket);
+        (&bucket.peer, bucket.channel)
     }
 
     /// How many inactive connections to a peer are promised to nobody.
@@ -228,14 +244,15 @@ impl<C> Table<C> {
 
     /// Has everybody in the line of this bucket refused.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
-        let line = std::mem::replace(&mut self.buckets.get_mut(bucket).line, NONE);
+        let it = self.buckets.get_mut(bucket);
+        let (line, peer) = (std::mem::replace(&mut it.line, NONE), it.peer.clone());
         if line == NONE {
             return;
         }
         let &Line { site, waiting, .. } = self.lines.line(line);
         self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
         self.buckets.sites.remove_waiting(site, waiting);
-        self.lines.refuse(line);
+        self.lines.refuse(line, peer);
         self.buckets.release_if_empty(bucket);
     }
 
