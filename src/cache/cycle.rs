@@ -371,6 +371,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a connection about to become inactive has to make room for others, who wait elsewhere. `waiting`
     /// requests wait in its own bucket. If none does, it may stay: a grant evicts it when its room is needed. But if
     /// the others were passed over too often before that, it has to make room now.
+    #[inline]
     fn has_to_yield(&mut self, bucket: u32, waiting: u32) -> bool {
         if waiting == 0 && !self.table.is_quantum_over(bucket) {
             return false;

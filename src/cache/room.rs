@@ -141,6 +141,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         site: &Site,
         channel: Option<ChannelBindingId>,
     ) -> Option<(u32, Reason)> {
+        if self.table.ages.len(Standing::Kept) == 0 {
+            return None;
+        }
         let keeping = self.table.buckets.of_site(site).filter(|(_, bucket)| bucket.kept > 0);
         let candidates = keeping.filter_map(|(at, bucket)| {
             let slot = self.table.oldest_in(at, Standing::Kept)?;

@@ -36,7 +36,7 @@ struct Asked {
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Gives a new request a place.
     pub(super) fn give_place(&mut self, since: Tick, to: Destination<'_>, owner: Owner, until: Tick) -> Place {
-        let request = self.table.lines.add(owner, since, until);
+        let request = self.table.lines.add(owner, since, until).slot;
         let end = place_end(since, until);
         self.table.take_place(to, request, end);
         self.place_of(request, end)
@@ -221,6 +221,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The promise that is broken when a request leaves the line of this bucket. None is broken if the connection that
     /// leaves along with it was promised there.
+    #[inline]
     fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
         let with = with.map(|slot| self.table.at(slot));
         match with.is_some_and(|it| it.flags.standing == Standing::Promised && it.bucket == bucket) {
@@ -231,6 +232,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
     /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
+    #[inline(never)]
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
         let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));

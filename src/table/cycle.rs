@@ -59,6 +59,7 @@ impl<C> Table<C> {
     }
 
     /// To be called when a connection of this bucket became inactive while somebody waits, for whatever peer.
+    #[inline]
     pub(crate) fn show_to_line(&mut self, bucket: u32, standing: Standing) {
         match standing {
             // It makes room for nobody else.

@@ -88,11 +88,6 @@ impl Lines {
     }
 
     #[inline]
-    pub(crate) fn id(&self, request: u32) -> WaiterId {
-        self.at(request).id(request)
-    }
-
-    #[inline]
     pub(crate) fn line(&self, line: u32) -> &Line {
         &self.lines[line as usize]
     }
@@ -102,6 +97,7 @@ impl Lines {
         &mut self.lines[line as usize]
     }
 
+    #[inline]
     pub(crate) fn add_line(&mut self, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
         let (list, turn) = (List::EMPTY, Links::NONE);
         let line = Line { site, channel, bucket, refused: None, list, waiting: 0, turn, ready: false };
@@ -115,11 +111,12 @@ impl Lines {
 
     /// A new request that is nowhere yet.
     #[inline]
-    pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> u32 {
+    pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> WaiterId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (at, links) = (At::Line(NONE), Links::NONE);
-        self.requests.insert(Request { number, owner, since, until, at, links }) as u32
+        let slot = self.requests.insert(Request { number, owner, since, until, at, links }) as u32;
+        WaiterId { number, slot }
     }
 
     /// Puts a request into a line, at its end. One that had a place goes back to the head, behind only those that

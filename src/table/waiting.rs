@@ -49,12 +49,12 @@ impl<C> Table<C> {
     /// Puts a new request into the line of this bucket. `has_no_room`: nobody else waits for this peer, which has no
     /// room.
     pub(crate) fn wait(&mut self, bucket: u32, owner: Owner, since: Tick, until: Tick, has_no_room: bool) -> WaiterId {
-        let request = self.lines.add(owner, since, until);
-        self.enter(bucket, request, false);
+        let waiter = self.lines.add(owner, since, until);
+        self.enter(bucket, waiter.slot, false);
         if !has_no_room {
             self.buckets.sites.look_again(self.buckets.get(bucket).site);
         }
-        self.lines.id(request)
+        waiter
     }
 
     fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
@@ -77,18 +77,29 @@ impl<C> Table<C> {
 
     /// Takes a request out of its line. Its bucket may go; the request is nowhere then.
     fn step_out(&mut self, request: u32, line: u32) {
-        let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
-        if bucket == NONE {
-            // Refused as a whole: its site doesn't know it any more.
-            return;
-        }
-        self.buckets.sites.remove_waiting(site, 1);
-        if waiting == 0 {
-            self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
-            self.lines.remove_line(line);
-            self.buckets.get_mut(bucket).line = NONE;
+        let bucket = self.leave_line(request, line);
+        if bucket != NONE {
             self.buckets.release_if_empty(bucket);
         }
+    }
+
+    /// Takes a request out of its line. Returns the bucket, which the caller has to release if it is empty; [`NONE`] if
+    /// the line was refused as a whole.
+    #[inline]
+    fn leave_line(&mut self, request: u32, line: u32) -> u32 {
+        let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
+        if bucket == NONE {
+            // Its site doesn't know it any more.
+            return NONE;
+        }
+        let it = self.buckets.sites.get_mut(site);
+        if waiting == 0 {
+            it.turns.remove(&mut self.lines.lines, line);
+            self.lines.remove_line(line);
+            self.buckets.get_mut(bucket).line = NONE;
+        }
+        self.buckets.sites.remove_waiting(site, 1);
+        bucket
     }
 
     /// Ends a request, wherever it is.
@@ -100,10 +111,11 @@ impl<C> Table<C> {
         self.lines.remove(request);
     }
 
-    /// Ends the first request of a line that has some. Its bucket has to stay: there is a connection.
+    /// Ends the first request of a line that has some, and a connection: so its bucket stays.
+    #[inline]
     pub(crate) fn end_first(&mut self, line: u32) -> (WaiterId, Request) {
         let request = self.lines.head(line).expect("somebody waits");
-        self.step_out(request, line);
+        self.leave_line(request, line);
         let ended = self.lines.remove(request);
         (ended.id(request), ended)
     }
@@ -202,6 +214,7 @@ impl<C> Table<C> {
     }
 
     /// To be called when a connection of this bucket may be there for somebody who waits, and no room was made.
+    #[inline]
     pub(crate) fn look_at_line(&mut self, bucket: u32) {
         let it = self.buckets.get(bucket);
         if it.line != NONE && !it.list.is_empty() {
@@ -273,9 +286,11 @@ impl<C> Table<C> {
 
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
     /// instead, which was passed over often enough. That one is the next to open a connection then.
+    #[inline]
     pub(crate) fn has_to_yield(&mut self, bucket: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() >= most;
-        full && self.yields_to_peer(bucket, most_connecting) || self.yields_to_channel(bucket, most_connecting, full)
+        full && self.yields_to_peer(bucket, most_connecting)
+            || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, most_connecting, full)
     }
 
     /// Counts a service that passed over those who wait elsewhere.
@@ -293,6 +308,7 @@ impl<C> Table<C> {
     }
 
     /// To another peer that has no connection, or two less than this one.
+    #[inline(never)]
     fn yields_to_peer(&mut self, bucket: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
@@ -313,7 +329,15 @@ impl<C> Table<C> {
         false
     }
 
+    /// Whether somebody waits for the peer of this bucket under another channel binding.
+    #[inline]
+    fn is_another_in_line(&self, bucket: u32) -> bool {
+        let it = self.buckets.get(bucket);
+        !self.buckets.sites.get(it.site).turns.is_only(it.line)
+    }
+
     /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
+    #[inline(never)]
     fn yields_to_channel(&mut self, bucket: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
         let sites = &self.buckets.sites;
