@@ -45,7 +45,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a request waits that `grant` can do something for, as far as is known without looking.
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
-            || self.table.lines.is_any_ready()
+            || self.table.lines.first_ready().is_some()
             || self.table.buckets.sites.first().is_some() && (self.is_room_in_all() || self.can_shrink())
     }
 
@@ -98,7 +98,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // The host's code is called first: should it panic, the line stays ready.
         let found = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot));
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
-        self.table.lines.drop_first_ready();
+        self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {
             self.table.look_at_line(bucket);
         }

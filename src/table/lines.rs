@@ -51,15 +51,20 @@ pub(crate) struct Line {
     turn: Links,
     /// A connection may be there for it.
     pub(crate) ready: bool,
+    /// Its neighbours among those that are ready.
+    ready_links: Links,
 }
+
+/// The places among the lines that are ready, rather than in the turns of a site.
+struct ByReadiness<'a>(&'a mut Slab<Line>);
 
 #[derive(Default)]
 pub(crate) struct Lines {
     requests: Slab<Request>,
     pub(crate) lines: Slab<Line>,
     deadlines: Deadlines,
-    /// Lines that a connection may be there for. An entry whose line isn't marked as ready is a leftover.
-    ready: VecDeque<u32>,
+    /// Lines that a connection may be there for, the first to be served being the oldest.
+    ready: List,
     /// Lines refused as a whole.
     refused: VecDeque<u32>,
     waiting: usize,
@@ -99,13 +104,14 @@ impl Lines {
 
     #[inline]
     pub(crate) fn add_line(&mut self, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
-        let (list, turn) = (List::EMPTY, Links::NONE);
-        let line = Line { site, channel, bucket, refused: None, list, waiting: 0, turn, ready: false };
+        let (list, turn, ready_links) = (List::EMPTY, Links::NONE, Links::NONE);
+        let line = Line { site, channel, bucket, refused: None, list, waiting: 0, turn, ready: false, ready_links };
         self.lines.insert(line) as u32
     }
 
     #[inline]
     pub(crate) fn remove_line(&mut self, line: u32) {
+        self.look_away(line);
         self.lines.remove(line as usize);
     }
 
@@ -192,39 +198,29 @@ impl Lines {
         let it = &mut self.lines[line as usize];
         if it.waiting > 0 && !it.ready {
             it.ready = true;
-            self.ready.push_back(line);
+            self.ready.push_newest(&mut ByReadiness(&mut self.lines), line);
+        }
+    }
+
+    /// To be called when no connection is there for this line.
+    #[inline]
+    pub(crate) fn look_away(&mut self, line: u32) {
+        if std::mem::take(&mut self.lines[line as usize].ready) {
+            self.ready.remove(&mut ByReadiness(&mut self.lines), line);
         }
     }
 
     #[inline]
-    pub(crate) fn is_any_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn first_ready(&mut self) -> Option<u32> {
-        while let Some(&line) = self.ready.front() {
-            if self.lines.get(line as usize).is_some_and(|line| line.ready && line.waiting > 0) {
-                return Some(line);
-            }
-            self.drop_first_ready();
-        }
-        None
-    }
-
-    /// There is no connection for the line that was [`first_ready`](Lines::first_ready).
-    #[inline]
-    pub(crate) fn drop_first_ready(&mut self) {
-        if let Some(line) = self.ready.pop_front().and_then(|line| self.lines.get_mut(line as usize)) {
-            line.ready = false;
-        }
+    pub(crate) fn first_ready(&self) -> Option<u32> {
+        self.ready.oldest()
     }
 
     /// Has everybody in this line refused: from now on they don't wait, they are to be told.
     pub(crate) fn refuse(&mut self, line: u32, peer: Peer) {
+        self.look_away(line);
         let it = &mut self.lines[line as usize];
         self.waiting -= std::mem::take(&mut it.waiting) as usize;
-        (it.bucket, it.refused, it.ready) = (NONE, Some(peer), false);
+        (it.bucket, it.refused) = (NONE, Some(peer));
         self.refused.push_back(line);
     }
 
@@ -255,27 +251,42 @@ impl Lines {
     pub(crate) fn shrink_to_fit(&mut self) {
         self.requests.shrink_to_fit();
         self.lines.shrink_to_fit();
-        self.ready.shrink_to_fit();
         self.deadlines.shrink_to_fit(self.requests.capacity());
     }
 }
 
 impl Linked for Slab<Request> {
+    #[inline]
     fn links(&self, slot: u32) -> Links {
         self[slot as usize].links
     }
 
+    #[inline]
     fn links_mut(&mut self, slot: u32) -> &mut Links {
         &mut self[slot as usize].links
     }
 }
 
 impl Linked for Slab<Line> {
+    #[inline]
     fn links(&self, slot: u32) -> Links {
         self[slot as usize].turn
     }
 
+    #[inline]
     fn links_mut(&mut self, slot: u32) -> &mut Links {
         &mut self[slot as usize].turn
+    }
+}
+
+impl Linked for ByReadiness<'_> {
+    #[inline]
+    fn links(&self, slot: u32) -> Links {
+        self.0[slot as usize].ready_links
+    }
+
+    #[inline]
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self.0[slot as usize].ready_links
     }
 }

@@ -145,10 +145,12 @@ impl Sites {
 }
 
 impl Linked for Slab<Site> {
+    #[inline]
     fn links(&self, slot: u32) -> Links {
         self[slot as usize].links
     }
 
+    #[inline]
     fn links_mut(&mut self, slot: u32) -> &mut Links {
         &mut self[slot as usize].links
     }
