@@ -138,8 +138,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// How many connections may lead to each peer that is known, by its site.
     fn numbers_of_peers(&mut self, limit: Option<usize>) -> Vec<(u32, u32)> {
         let buckets = &self.table.buckets;
-        let first_of_peer = |at: u32, peer: &Peer| buckets.of_peer(peer).next().is_some_and(|(first, _)| first == at);
-        let all = buckets.iter().filter(|(at, bucket)| first_of_peer(*at, &bucket.peer));
+        let all = buckets.iter().filter(|&(at, bucket)| buckets.sites.get(bucket.site).first == at);
         let all: Vec<(u32, Peer)> = all.map(|(_, bucket)| (bucket.site, bucket.peer.clone())).collect();
         all.into_iter().map(|(site, peer)| (site, self.most_by_policy(&peer, limit))).collect()
     }

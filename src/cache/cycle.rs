@@ -202,31 +202,68 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // Looked up again: what is known of it from before the clock moved is forgotten by the compiler.
         let record = self.table.at(id.slot());
         let home = self.table.buckets.get(record.bucket);
-        if self.table.lines.waiting() > 0 || !self.rules.is_kept_as_usual(tick, record, home, until) {
+        if !self.rules.is_kept_as_usual(tick, record, home, until) {
             return Ok(self.checkin_unusual(tick, id.slot(), until));
         }
-        // The short way of `give_back`.
+        if self.table.lines.waiting() > 0 {
+            return self.checkin_in_line(now, tick, id.slot(), until);
+        }
+        self.checkin_as_usual(now, tick, id.slot(), until, false)
+    }
+
+    #[cold]
+    fn checkin_unusual(&mut self, now: Tick, slot: u32, until: Tick) -> Option<Evicted<C>> {
+        self.give_back(now, slot, None, &mut None, until)
+    }
+
+    /// The usual way while somebody waits, for whatever peer.
+    #[inline(never)]
+    fn checkin_in_line(
+        &mut self,
+        now: Instant,
+        tick: Tick,
+        slot: u32,
+        until: Tick,
+    ) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_as_usual(now, tick, slot, until, true)
+    }
+
+    /// The short way of `give_back`, for a connection that nothing speaks against. `in_line` says whether somebody waits.
+    /// It is known where this is inlined: what is about those who wait is left out if nobody does.
+    #[inline(always)]
+    fn checkin_as_usual(
+        &mut self,
+        now: Instant,
+        tick: Tick,
+        slot: u32,
+        until: Tick,
+        in_line: bool,
+    ) -> Result<Option<Evicted<C>>, StateError> {
+        let record = self.table.at(slot);
+        let (bucket, home) = (record.bucket, self.table.buckets.get(record.bucket));
+        let waiting = if in_line { self.table.unmatched_in(bucket, None) } else { 0 };
         let candidate = Candidate {
             now: self.clock.now().unwrap_or(now),
             peer: &home.peer,
             channel: home.channel,
             uses: record.uses,
             inactive: self.table.inactive(),
-            inactive_to_peer: self.table.buckets.inactive(record.bucket) as usize,
-            waiting: 0,
+            inactive_to_peer: self.table.buckets.inactive(bucket) as usize,
+            waiting: waiting as usize,
         };
-        match verdict(&mut self.policy, &self.clock, &candidate, until) {
-            Ok(until) => {
-                let kept = self.table.shelve(id.slot(), tick, until, Standing::Kept);
-                if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, id.slot())) }
-            }
-            Err(reason) => Ok(Some(self.evict(id.slot(), reason))),
+        let until = match verdict(&mut self.policy, &self.clock, &candidate, until) {
+            Ok(until) => until,
+            Err(reason) => return Ok(Some(self.evict(slot, reason))),
+        };
+        if in_line && self.has_to_yield(bucket, waiting, 0) {
+            return Ok(Some(self.evict(slot, Reason::MadeRoom)));
         }
-    }
-
-    #[cold]
-    fn checkin_unusual(&mut self, now: Tick, slot: u32, until: Tick) -> Option<Evicted<C>> {
-        self.give_back(now, slot, None, &mut None, until)
+        let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
+        let kept = self.table.shelve(slot, tick, until, standing);
+        if in_line {
+            self.table.show_to_line(slot, bucket, standing);
+        }
+        if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, slot)) }
     }
 
     /// Makes an inactive connection, found fit, active.
@@ -335,6 +372,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// requests wait in its own bucket. If none does, it may stay: a grant evicts it when its room is needed. But if
     /// the others were passed over too often before that, it has to make room now. Beyond a lowered limit, no request in
     /// line keeps it: the line may never end. `coming` is 1 if the connection isn't here yet, else 0.
+    #[inline]
     pub(super) fn has_to_yield(&mut self, bucket: u32, waiting: u32, coming: u32) -> bool {
         if waiting == 0 && !self.table.is_quantum_over(bucket) {
             return false;

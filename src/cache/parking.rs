@@ -76,7 +76,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             inactive_to_peer: self.table.inactive_in(bucket),
             waiting: waiting as usize,
         };
-        let Some(victim) = self.room(since, &site, peer, None) else {
+        let Some(victim) = self.room(since, &site, None) else {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };

@@ -56,6 +56,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether a request that has just come has to wait until others had their turns, though they wait for other peers or
     /// channel bindings.
+    #[inline]
     pub(super) fn comes_after_others(&mut self, now: Tick, site: &Site) -> bool {
         let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
         site.waiting > 0 || others_wait && self.is_anybodys_turn(now)
@@ -79,10 +80,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether a connection may be opened for one of those who wait here, perhaps not under every channel binding.
     pub(super) fn has_room(&self, now: Tick, site: u32) -> bool {
-        let (it, lines) = (self.table.buckets.sites.get(site), &self.table.lines);
-        let first = self.table.buckets.sites.lines(site, &lines.lines).next();
-        let has_room = |line| self.room(now, it, &lines.line(line).peer, None).is_some();
-        first.is_some_and(|line| !self.is_stampede(it) && (has_room(line) || self.can_shrink_to(site)))
+        let it = self.table.buckets.sites.get(site);
+        !self.is_stampede(it) && (self.room(now, it, None).is_some() || self.can_shrink_to(it))
     }
 
     /// Whether a connection may be opened under this channel binding (or one parked, under any), and what has to go for
@@ -91,7 +90,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &self,
         now: Tick,
         site: &Site,
-        peer: &Peer,
         channel: Option<ChannelBindingId>,
     ) -> Option<Option<(u32, Reason)>> {
         let (all, most) = (self.table.total(), self.rules.max_connections);
@@ -99,7 +97,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return None;
         }
         if site.is_full() {
-            return self.useless_at(now, peer, channel).map(Some);
+            return self.useless_at(now, site, channel).map(Some);
         }
         if all == most { self.first_to_go(now).map(Some) } else { Some(None) }
     }
@@ -125,9 +123,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether more connections lead to a peer than a lowered limit allows, and evicting inactive ones would make room
     /// for one within it. O(channel bindings in use with the peer) if they are too many.
-    pub(super) fn can_shrink_to(&self, site: u32) -> bool {
-        let it = self.table.buckets.sites.get(site);
-        it.total > it.most && it.total - self.table.inactive_at(site) < it.most
+    pub(super) fn can_shrink_to(&self, site: &Site) -> bool {
+        site.total > site.most && site.total - self.table.inactive_at(site) < site.most
     }
 
     /// Whether the limit on all connections leaves room, or something inactive can make it.
@@ -141,10 +138,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn useless_at(
         &self,
         now: Tick,
-        peer: &Peer,
+        site: &Site,
         channel: Option<ChannelBindingId>,
     ) -> Option<(u32, Reason)> {
-        let candidates = self.table.buckets.of_peer(peer).filter_map(|(at, bucket)| {
+        if self.table.ages.len(Standing::Kept) == 0 {
+            return None;
+        }
+        let keeping = self.table.buckets.of_site(site).filter(|(_, bucket)| bucket.kept > 0);
+        let candidates = keeping.filter_map(|(at, bucket)| {
             let slot = self.table.oldest_in(at, Standing::Kept)?;
             let unfit = self.unfit(slot, now);
             let useful = Some(bucket.channel) == channel && unfit.is_none();

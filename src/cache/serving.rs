@@ -10,9 +10,9 @@ use crate::policy::{Candidate, Policy};
 use crate::reason::Reason;
 use crate::request::{Grant, Granted, Place, WaiterId};
 use crate::state::Owner;
-use crate::table::buckets::Destination;
+use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
-use crate::table::lines::At;
+use crate::table::lines::{At, Line, Request};
 use crate::table::lists::NONE;
 use crate::table::record::Standing;
 use std::time::Duration;
@@ -36,7 +36,7 @@ struct Asked {
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Gives a new request a place.
     pub(super) fn give_place(&mut self, since: Tick, to: Destination<'_>, owner: Owner, until: Tick) -> Place {
-        let request = self.table.lines.add(owner, since, until);
+        let request = self.table.lines.add(owner, since, until).slot;
         let end = place_end(since, until);
         self.table.take_place(to, request, end);
         self.place_of(request, end)
@@ -45,7 +45,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether a request waits that `grant` can do something for, as far as is known without looking.
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
-            || self.table.lines.is_any_ready()
+            || self.table.lines.first_ready().is_some()
             || self.table.buckets.sites.first().is_some() && (self.is_room_in_all() || self.can_shrink())
     }
 
@@ -94,19 +94,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Serves the head of the first line that is ready by a connection that is there. The line is ready no longer.
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
-        let (bucket, before) = (self.table.lines.line(line).bucket, self.table.len());
+        let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
         let found = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot));
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
-        self.table.lines.drop_first_ready();
+        self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {
             self.table.look_at_line(bucket);
         }
         let slot = found?;
-        let request = self.table.lines.head(line)?;
-        let asked = self.asked(now, request);
-        self.table.end(request);
-        if self.table.waiting_in(bucket) > 0 {
+        let (waiter, request) = self.table.end_first(line);
+        let Bucket { peer, channel, .. } = self.table.buckets.get(bucket);
+        let asked = Asked::new(now, waiter, &request, peer, *channel);
+        if waiting > 1 {
             self.table.look_at_line(bucket);
         }
         let found = self.hand_out(now, slot, asked.owner);
@@ -145,16 +145,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if !self.has_room(now, site) {
             return None;
         }
-        if self.can_shrink_to(site) {
+        if self.can_shrink_to(self.table.buckets.sites.get(site)) {
             // `expire` returns them. As each leaves, the site is looked at again.
             self.table.condemn_surplus_of(site, MOST_LOOKS);
             return None;
         }
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
-        let (line, victim) = sites.lines(site, &lines.lines).find_map(|line| {
-            let asked = lines.line(line);
-            Some((line, self.room(now, sites.get(site), &asked.peer, Some(asked.channel))?))
-        })?;
+        let (line, victim) = sites
+            .lines(site, &lines.lines)
+            .find_map(|line| Some((line, self.room(now, sites.get(site), Some(lines.line(line).channel))?)))?;
         self.open_at(now, site, line, victim)
     }
 
@@ -199,17 +198,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The place of a request that has one.
     fn place_of(&self, request: u32, end: Tick) -> Place {
-        let (waiter, cache, owner) =
-            (self.table.lines.id(request), self.tokens.serial(), self.table.lines.at(request).owner);
-        let (peer, channel) = self.table.asked_for(request);
+        let it = self.table.lines.at(request);
+        let (waiter, cache, owner) = (it.id(request), self.tokens.serial(), it.owner);
+        let (peer, channel) = self.table.asked_for(it);
         Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
     }
 
     /// What a grant says of its request, without what the request gets.
     fn asked(&self, now: Tick, request: u32) -> Asked {
-        let (it, (peer, channel)) = (self.table.lines.at(request), self.table.asked_for(request));
-        let (waiter, waited) = (self.table.lines.id(request), now.since(it.since));
-        Asked { waiter, owner: it.owner, peer: peer.clone(), channel, waited }
+        let it = self.table.lines.at(request);
+        let (peer, channel) = self.table.asked_for(it);
+        Asked::new(now, it.id(request), it, peer, channel)
     }
 
     /// Has everybody in the line of this bucket refused.
@@ -222,6 +221,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The promise that is broken when a request leaves the line of this bucket. None is broken if the connection that
     /// leaves along with it was promised there.
+    #[inline]
     fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
         let with = with.map(|slot| self.table.at(slot));
         match with.is_some_and(|it| it.flags.standing == Standing::Promised && it.bucket == bucket) {
@@ -232,6 +232,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
     /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
+    #[inline(never)]
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
         let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
@@ -260,6 +261,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 }
 
 impl Asked {
+    fn new(now: Tick, waiter: WaiterId, request: &Request, peer: &Peer, channel: ChannelBindingId) -> Asked {
+        Asked { waiter, owner: request.owner, peer: peer.clone(), channel, waited: now.since(request.since) }
+    }
+
     fn gets<C>(self, granted: Granted<C>) -> Grant<C> {
         let Asked { waiter, owner, peer, channel, waited } = self;
         Grant { waiter, owner, peer, channel, waited, granted }

@@ -128,19 +128,24 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if until <= since {
             return Err(RequestError::TimedOut);
         }
-        let bucket = self.table.buckets.find(peer, channel);
-        // Those who wait for this peer and channel binding come first.
-        let nobody_waits = |bucket: &u32| self.table.waiting_in(*bucket) == 0;
-        if let Some(found) = bucket.filter(nobody_waits).and_then(|bucket| self.reuse(since, bucket, owner)) {
-            self.clock = clock;
-            return Ok(Requested::Reuse(found));
+        let mut bucket = self.table.buckets.find(peer, channel);
+        if let Some(at) = bucket.filter(|&at| self.table.has_some_for_anybody(at)) {
+            if let Some(found) = self.reuse(since, at, owner) {
+                self.clock = clock;
+                return Ok(Requested::Reuse(found));
+            }
+            // It may have gone with those that were found dead.
+            bucket = self.table.buckets.find(peer, channel);
         }
-        let site = self.site_of(peer);
+        let site = match bucket {
+            Some(at) => *self.table.buckets.sites.get(self.table.buckets.get(at).site),
+            None => self.site_of(peer),
+        };
         let to = Destination { peer, channel, most: site.most };
         // Whether the next grant would look for room in vain: the peer's limits forbid another connection.
         let mut has_no_room = false;
         if !self.comes_after_others(since, &site) {
-            if let Some(victim) = self.room(since, &site, peer, Some(channel)) {
+            if let Some(victim) = self.room(since, &site, Some(channel)) {
                 self.clock = clock;
                 let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
                 self.stats.missed += 1;
@@ -153,7 +158,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(RequestError::LineFull { max_waiting });
         }
         self.clock = clock;
-        let waiter = self.table.wait(to, owner, since, until, has_no_room);
+        let bucket = bucket.unwrap_or_else(|| self.table.buckets.add(to));
+        let waiter = self.table.wait(bucket, owner, since, until, has_no_room);
         self.stats.missed += 1;
         self.stats.waited += 1;
         debug!(target: "conncache", "event=wait waiter={waiter} peer={peer} channel={channel} owner={}", owner.0);
@@ -246,7 +252,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // The policy isn't asked again if the peer's last connection has just left.
         let site = self.table.buckets.site_of(peer);
         let site = site.map_or(Site::new(most), |site| *self.table.buckets.sites.get(site));
-        let place = match self.room(now, &site, peer, Some(channel)) {
+        let place = match self.room(now, &site, Some(channel)) {
             Some(None) => Some(self.give_place(now, Destination { peer, channel, most }, owner, self.clock.end(until))),
             _ => None,
         };

@@ -7,7 +7,7 @@ use crate::stats::Counts;
 use crate::table::chains::{Heads, Mixer};
 use crate::table::lists::{Linked, Links, List, NONE};
 use crate::table::living::Living;
-use crate::table::sites::Sites;
+use crate::table::sites::{Site, Sites};
 use slab::Slab;
 
 /// What all connections to one peer under one channel binding share. It goes with the last of them. What a cycle of
@@ -49,7 +49,7 @@ pub(crate) struct More {
     pub(crate) places: u32,
     /// The oldest of the promised ones, or [`NONE`].
     pub(crate) oldest_promised: u32,
-    /// Its neighbours in the chain of its peer.
+    /// Its neighbours among the buckets of its peer.
     same_peer: (u32, u32),
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Buckets {
     living: Living,
     /// Chains by the hash of peer and channel. Keys are compared whole, in the bucket.
     by_key: Heads,
-    /// Chains by the hash of the peer alone, closed ones included.
+    /// Chains of sites by the hash of the peer.
     by_peer: Heads,
     /// Closed buckets with connections in their lists.
     closed: List,
@@ -135,17 +135,18 @@ impl Buckets {
         None
     }
 
-    /// The bucket of this peer and channel, new if there is none. It has to be given a connection, a place or a line, or
-    /// [released](Buckets::release_if_empty).
+    /// The bucket of this peer and channel, new if there is none: see [`add`](Buckets::add).
     pub(crate) fn find_or_add(&mut self, to: Destination<'_>) -> u32 {
-        if let Some(found) = self.find(to.peer, to.channel) {
-            return found;
-        }
+        self.find(to.peer, to.channel).unwrap_or_else(|| self.add(to))
+    }
+
+    /// A bucket of this peer and channel, which have none. It has to be given a connection, a place or a line, or
+    /// [released](Buckets::release_if_empty).
+    pub(crate) fn add(&mut self, to: Destination<'_>) -> u32 {
         if self.buckets.len() > self.by_key.room() {
             self.make_room(2 * self.buckets.len());
         }
         let site = self.site_of(to.peer).unwrap_or_else(|| self.sites.add(to.most));
-        self.sites.get_mut(site).buckets += 1;
         let added = self.buckets.insert(Bucket {
             peer: to.peer.clone(),
             channel: to.channel,
@@ -162,39 +163,54 @@ impl Buckets {
         if self.more.len() <= added as usize {
             self.more.resize(added as usize + 1, NO_MORE);
         }
-        self.more[added as usize] = NO_MORE;
-        self.link(added);
+        let first = std::mem::replace(&mut self.sites.get_mut(site).first, added);
+        self.more[added as usize] = More { same_peer: (NONE, first), ..NO_MORE };
+        match first {
+            NONE => self.link_site(site),
+            first => self.more[first as usize].same_peer.0 = added,
+        }
+        self.link_key(added);
         added
     }
 
     /// The site of this peer, if it has one.
     pub(crate) fn site_of(&self, peer: &Peer) -> Option<u32> {
-        self.of_peer(peer).next().map(|(_, bucket)| bucket.site)
+        let mut at = self.by_peer.first(peer.hash());
+        while at != NONE {
+            let site = self.sites.get(at);
+            if self.get(site.first).peer == *peer {
+                return Some(at);
+            }
+            at = site.next;
+        }
+        None
     }
 
     /// Forgets the bucket if it has no connection, no place and no line left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if self.connections(at) > 0 || bucket.line != NONE {
+        if bucket.active + bucket.kept + bucket.promised > 0 || bucket.line != NONE || self.connections(at) > 0 {
             return;
         }
         let site = bucket.site;
         if bucket.closed.is_none() {
             self.unlink_key(at);
         }
-        self.unlink_peer(at);
+        self.unlink_peer(at, site);
         self.buckets.remove(at as usize);
         self.living.remove(at);
-        self.sites.release(site);
     }
 
     /// All buckets of `peer`, whatever their channel; also those closed.
     pub(crate) fn of_peer(&self, peer: &Peer) -> impl Iterator<Item = (u32, &Bucket)> {
+        self.site_of(peer).into_iter().flat_map(|site| self.of_site(self.sites.get(site)))
+    }
+
+    /// All buckets of a site's peer, whatever their channel; also those closed.
+    pub(crate) fn of_site(&self, site: &Site) -> impl Iterator<Item = (u32, &Bucket)> {
         let some = |at: u32| Some(at).filter(|&at| at != NONE);
         let next = move |&at: &u32| some(self.more[at as usize].same_peer.1);
-        std::iter::successors(some(self.by_peer.first(peer.hash())), next)
-            .map(|at| (at, &self.buckets[at as usize]))
-            .filter(move |(_, bucket)| bucket.peer == *peer)
+        std::iter::successors(some(site.first), next).map(|at| (at, self.get(at)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Bucket)> {
@@ -250,17 +266,18 @@ impl Buckets {
         self.make_room(self.buckets.len());
     }
 
-    fn link(&mut self, at: u32) {
+    fn link_key(&mut self, at: u32) {
         let bucket = &mut self.buckets[at as usize];
         if bucket.closed.is_none() {
             let first = self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel));
             bucket.links.older = std::mem::replace(first, at);
         }
-        let after = std::mem::replace(self.by_peer.first_mut(bucket.peer.hash()), at);
-        self.more[at as usize].same_peer = (NONE, after);
-        if after != NONE {
-            self.more[after as usize].same_peer.0 = at;
-        }
+    }
+
+    fn link_site(&mut self, site: u32) {
+        let it = self.sites.get_mut(site);
+        let first = self.by_peer.first_mut(self.buckets[it.first as usize].peer.hash());
+        it.next = std::mem::replace(first, site);
     }
 
     /// Keys differ, so that few are in one chain.
@@ -279,24 +296,51 @@ impl Buckets {
         self.buckets[before as usize].links.older = next;
     }
 
-    /// A peer may have many buckets, hence a chain is linked both ways.
-    fn unlink_peer(&mut self, at: u32) {
-        let bucket = &self.buckets[at as usize];
-        let (before, after) = self.more[at as usize].same_peer;
-        match before {
-            NONE => *self.by_peer.first_mut(bucket.peer.hash()) = after,
-            before => self.more[before as usize].same_peer.1 = after,
+    /// A peer may have many buckets, hence they are linked both ways. With the last of them, its site goes.
+    fn unlink_peer(&mut self, at: u32, site: u32) {
+        match self.more[at as usize].same_peer {
+            (NONE, NONE) => {
+                self.unlink_site(site);
+                self.sites.remove(site);
+            }
+            (before, after) => {
+                match before {
+                    NONE => self.sites.get_mut(site).first = after,
+                    before => self.more[before as usize].same_peer.1 = after,
+                }
+                if after != NONE {
+                    self.more[after as usize].same_peer.0 = before;
+                }
+            }
         }
-        if after != NONE {
-            self.more[after as usize].same_peer.0 = before;
+    }
+
+    /// Peers differ, so that few are in one chain.
+    fn unlink_site(&mut self, site: u32) {
+        let &Site { first, next, .. } = self.sites.get(site);
+        let head = self.by_peer.first_mut(self.buckets[first as usize].peer.hash());
+        if *head == site {
+            *head = next;
+            return;
         }
+        let mut before = *head;
+        while self.sites.get(before).next != site {
+            before = self.sites.get(before).next;
+        }
+        self.sites.get_mut(before).next = next;
     }
 
     #[cold]
     fn make_room(&mut self, buckets: usize) {
         self.by_key.make_room(buckets);
         self.by_peer.make_room(buckets);
-        self.all(|_| true).into_iter().for_each(|at| self.link(at));
+        for at in self.all(|_| true) {
+            self.link_key(at);
+            let site = self.get(at).site;
+            if self.sites.get(site).first == at {
+                self.link_site(site);
+            }
+        }
     }
 }
 

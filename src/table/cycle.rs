@@ -54,15 +54,20 @@ impl<C> Table<C> {
         self.established(slot);
         self.shelve(slot, since, until, standing);
         if self.lines.waiting() > 0 {
-            let bucket = self.at(slot).bucket;
-            match standing {
-                // It makes room for nobody else.
-                Standing::Promised => {
-                    self.promise(slot, bucket);
-                    self.look_at_line(bucket);
-                }
-                _ => self.may_serve(bucket),
+            self.show_to_line(slot, self.at(slot).bucket, standing);
+        }
+    }
+
+    /// To be called when a connection of this bucket became inactive while somebody waits, for whatever peer.
+    #[inline]
+    pub(crate) fn show_to_line(&mut self, slot: u32, bucket: u32, standing: Standing) {
+        match standing {
+            // It makes room for nobody else.
+            Standing::Promised => {
+                self.promise(slot, bucket);
+                self.look_at_line(bucket);
             }
+            _ => self.may_serve(bucket),
         }
     }
 

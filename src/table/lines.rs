@@ -22,6 +22,13 @@ pub(crate) struct Request {
     links: Links,
 }
 
+impl Request {
+    #[inline]
+    pub(crate) fn id(&self, slot: u32) -> WaiterId {
+        WaiterId { number: self.number, slot }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
     Line(u32),
@@ -31,11 +38,12 @@ pub(crate) enum At {
 
 /// Those who wait for a connection to one peer under one channel binding, first come first served.
 pub(crate) struct Line {
-    pub(crate) peer: Peer,
     pub(crate) site: u32,
     pub(crate) channel: ChannelBindingId,
     /// Where its connections are; [`NONE`] once the line was refused as a whole.
     pub(crate) bucket: u32,
+    /// The peer, once no bucket says it.
+    pub(crate) refused: Option<Peer>,
     /// The requests, the first to come being the oldest.
     list: List,
     pub(crate) waiting: u32,
@@ -43,15 +51,20 @@ pub(crate) struct Line {
     turn: Links,
     /// A connection may be there for it.
     pub(crate) ready: bool,
+    /// Its neighbours among those that are ready.
+    ready_links: Links,
 }
+
+/// The places among the lines that are ready, rather than in the turns of a site.
+struct ByReadiness<'a>(&'a mut Slab<Line>);
 
 #[derive(Default)]
 pub(crate) struct Lines {
     requests: Slab<Request>,
     pub(crate) lines: Slab<Line>,
     deadlines: Deadlines,
-    /// Lines that a connection may be there for. An entry whose line isn't marked as ready is a leftover.
-    ready: VecDeque<u32>,
+    /// Lines that a connection may be there for, the first to be served being the oldest.
+    ready: List,
     /// Lines refused as a whole.
     refused: VecDeque<u32>,
     waiting: usize,
@@ -80,11 +93,6 @@ impl Lines {
     }
 
     #[inline]
-    pub(crate) fn id(&self, request: u32) -> WaiterId {
-        WaiterId { number: self.at(request).number, slot: request }
-    }
-
-    #[inline]
     pub(crate) fn line(&self, line: u32) -> &Line {
         &self.lines[line as usize]
     }
@@ -94,35 +102,42 @@ impl Lines {
         &mut self.lines[line as usize]
     }
 
-    pub(crate) fn add_line(&mut self, peer: Peer, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
-        let (list, turn) = (List::EMPTY, Links::NONE);
-        let line = Line { peer, site, channel, bucket, list, waiting: 0, turn, ready: false };
+    #[inline]
+    pub(crate) fn add_line(&mut self, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
+        let (list, turn, ready_links) = (List::EMPTY, Links::NONE, Links::NONE);
+        let line = Line { site, channel, bucket, refused: None, list, waiting: 0, turn, ready: false, ready_links };
         self.lines.insert(line) as u32
     }
 
     #[inline]
     pub(crate) fn remove_line(&mut self, line: u32) {
+        self.look_away(line);
         self.lines.remove(line as usize);
     }
 
     /// A new request that is nowhere yet.
     #[inline]
-    pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> u32 {
+    pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> WaiterId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (at, links) = (At::Line(NONE), Links::NONE);
-        self.requests.insert(Request { number, owner, since, until, at, links }) as u32
+        let slot = self.requests.insert(Request { number, owner, since, until, at, links }) as u32;
+        WaiterId { number, slot }
     }
 
     /// Puts a request into a line, at its end. One that had a place goes back to the head, behind only those that
     /// came before it and were put back, too. Returns the line.
     #[inline]
     pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) -> &Line {
-        let older = if put_back { self.last_before(request, line) } else { self.line(line).list.newest };
-        self.requests[request as usize].at = At::Line(line);
-        self.deadlines.set(request, self.at(request).until);
+        let older = if put_back { Some(self.last_before(request, line)) } else { None };
+        let entering = &mut self.requests[request as usize];
+        entering.at = At::Line(line);
+        self.deadlines.set(request, entering.until);
         let it = &mut self.lines[line as usize];
-        it.list.insert(&mut self.requests, request, older);
+        match older {
+            Some(older) => it.list.insert(&mut self.requests, request, older),
+            None => it.list.push_newest(&mut self.requests, request),
+        }
         it.waiting += 1;
         self.waiting += 1;
         it
@@ -159,11 +174,11 @@ impl Lines {
         self.places -= 1;
     }
 
-    /// Forgets a request that is in no line.
+    /// Forgets a request that is in no line. Returns what was known of it.
     #[inline]
-    pub(crate) fn remove(&mut self, request: u32) {
+    pub(crate) fn remove(&mut self, request: u32) -> Request {
         self.deadlines.remove(request);
-        self.requests.remove(request as usize);
+        self.requests.remove(request as usize)
     }
 
     /// Who is first in this line.
@@ -183,39 +198,29 @@ impl Lines {
         let it = &mut self.lines[line as usize];
         if it.waiting > 0 && !it.ready {
             it.ready = true;
-            self.ready.push_back(line);
+            self.ready.push_newest(&mut ByReadiness(&mut self.lines), line);
+        }
+    }
+
+    /// To be called when no connection is there for this line.
+    #[inline]
+    pub(crate) fn look_away(&mut self, line: u32) {
+        if std::mem::take(&mut self.lines[line as usize].ready) {
+            self.ready.remove(&mut ByReadiness(&mut self.lines), line);
         }
     }
 
     #[inline]
-    pub(crate) fn is_any_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn first_ready(&mut self) -> Option<u32> {
-        while let Some(&line) = self.ready.front() {
-            if self.lines.get(line as usize).is_some_and(|line| line.ready && line.waiting > 0) {
-                return Some(line);
-            }
-            self.drop_first_ready();
-        }
-        None
-    }
-
-    /// There is no connection for the line that was [`first_ready`](Lines::first_ready).
-    #[inline]
-    pub(crate) fn drop_first_ready(&mut self) {
-        if let Some(line) = self.ready.pop_front().and_then(|line| self.lines.get_mut(line as usize)) {
-            line.ready = false;
-        }
+    pub(crate) fn first_ready(&self) -> Option<u32> {
+        self.ready.oldest()
     }
 
     /// Has everybody in this line refused: from now on they don't wait, they are to be told.
-    pub(crate) fn refuse(&mut self, line: u32) {
+    pub(crate) fn refuse(&mut self, line: u32, peer: Peer) {
+        self.look_away(line);
         let it = &mut self.lines[line as usize];
         self.waiting -= std::mem::take(&mut it.waiting) as usize;
-        (it.bucket, it.ready) = (NONE, false);
+        (it.bucket, it.refused) = (NONE, Some(peer));
         self.refused.push_back(line);
     }
 
@@ -240,28 +245,43 @@ impl Lines {
     pub(crate) fn shrink_to_fit(&mut self) {
         self.requests.shrink_to_fit();
         self.lines.shrink_to_fit();
-        self.ready.shrink_to_fit();
         self.refused.shrink_to_fit();
         self.deadlines.shrink_to_fit(self.requests.capacity());
     }
 }
 
 impl Linked for Slab<Request> {
+    #[inline]
     fn links(&self, slot: u32) -> Links {
         self[slot as usize].links
     }
 
+    #[inline]
     fn links_mut(&mut self, slot: u32) -> &mut Links {
         &mut self[slot as usize].links
     }
 }
 
 impl Linked for Slab<Line> {
+    #[inline]
     fn links(&self, slot: u32) -> Links {
         self[slot as usize].turn
     }
 
+    #[inline]
     fn links_mut(&mut self, slot: u32) -> &mut Links {
         &mut self[slot as usize].turn
+    }
+}
+
+impl Linked for ByReadiness<'_> {
+    #[inline]
+    fn links(&self, slot: u32) -> Links {
+        self.0[slot as usize].ready_links
+    }
+
+    #[inline]
+    fn links_mut(&mut self, slot: u32) -> &mut Links {
+        &mut self.0[slot as usize].ready_links
     }
 }

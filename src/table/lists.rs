@@ -41,6 +41,12 @@ impl List {
         self.newest == NONE
     }
 
+    /// Whether this slot is all that is in the list.
+    #[inline]
+    pub(crate) fn is_only(&self, slot: u32) -> bool {
+        self.newest == slot && self.oldest == slot
+    }
+
     #[inline]
     pub(crate) fn push_newest(&mut self, slots: &mut impl Linked, slot: u32) {
         slots.links_mut(slot).older = self.newest;

@@ -10,7 +10,10 @@ pub(crate) const UNLIMITED: u32 = u32::MAX;
 /// What all buckets of a peer share. It goes with the last of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Site {
-    pub(crate) buckets: u32,
+    /// The first of the peer's buckets, which are linked.
+    pub(crate) first: u32,
+    /// The next in the chain of the peer's hash.
+    pub(crate) next: u32,
     /// Connections, and places given for them.
     pub(crate) total: u32,
     /// Those of them that are not established yet.
@@ -33,7 +36,8 @@ impl Site {
     /// The site of a new peer, to which at most `most` connections may lead.
     pub(crate) fn new(most: u32) -> Site {
         let (turns, links) = (List::EMPTY, Links::NONE);
-        Site { buckets: 0, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
+        let (first, next) = (NONE, NONE);
+        Site { first, next, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
     }
 
     /// Whether as many connections lead there as are allowed.
@@ -71,13 +75,8 @@ impl Sites {
         &mut self.sites[site as usize]
     }
 
-    /// To be called when a bucket of the site went.
-    pub(crate) fn release(&mut self, site: u32) {
-        let left = &mut self.get_mut(site).buckets;
-        *left -= 1;
-        if *left == 0 {
-            self.sites.remove(site as usize);
-        }
+    pub(crate) fn remove(&mut self, site: u32) {
+        self.sites.remove(site as usize);
     }
 
     /// To be called when so many requests wait no longer.
@@ -146,10 +145,12 @@ impl Sites {
 }
 
 impl Linked for Slab<Site> {
+    #[inline]
     fn links(&self, slot: u32) -> Links {
         self[slot as usize].links
     }
 
+    #[inline]
     fn links_mut(&mut self, slot: u32) -> &mut Links {
         &mut self[slot as usize].links
     }

@@ -8,9 +8,10 @@ use crate::state::Owner;
 use crate::table::Table;
 use crate::table::buckets::{Bucket, Destination};
 use crate::table::clock::Tick;
-use crate::table::lines::{At, Line};
+use crate::table::lines::{At, Line, Request};
 use crate::table::lists::{Links, NONE};
 use crate::table::record::{Record, Standing, State};
+use crate::table::sites::Site;
 
 /// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
 /// room for somebody else who waits.
@@ -38,29 +39,29 @@ impl<C> Table<C> {
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
-    /// Puts a new request into its line. `has_no_room`: nobody else waits for this peer, which has no room.
-    pub(crate) fn wait(
-        &mut self,
-        to: Destination<'_>,
-        owner: Owner,
-        since: Tick,
-        until: Tick,
-        has_no_room: bool,
-    ) -> WaiterId {
-        let bucket = self.buckets.find_or_add(to);
-        let request = self.lines.add(owner, since, until);
-        self.enter(bucket, request, false);
+    /// Whether this bucket may have an inactive connection for whoever comes: those who wait for one come first.
+    #[inline]
+    pub(crate) fn has_some_for_anybody(&self, bucket: u32) -> bool {
+        let it = self.buckets.get(bucket);
+        it.line == NONE && !it.list.is_empty()
+    }
+
+    /// Puts a new request into the line of this bucket. `has_no_room`: nobody else waits for this peer, which has no
+    /// room.
+    pub(crate) fn wait(&mut self, bucket: u32, owner: Owner, since: Tick, until: Tick, has_no_room: bool) -> WaiterId {
+        let waiter = self.lines.add(owner, since, until);
+        self.enter(bucket, waiter.slot, false);
         if !has_no_room {
             self.buckets.sites.look_again(self.buckets.get(bucket).site);
         }
-        self.lines.id(request)
+        waiter
     }
 
     fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
         let it = self.buckets.get_mut(bucket);
         let (site, has_connections) = (it.site, !it.list.is_empty());
         if it.line == NONE {
-            it.line = self.lines.add_line(it.peer.clone(), it.channel, site, bucket);
+            it.line = self.lines.add_line(it.channel, site, bucket);
         }
         let line = it.line;
         let waiting = self.lines.enter(line, request, put_back).waiting;
@@ -76,18 +77,29 @@ impl<C> Table<C> {
 
     /// Takes a request out of its line. Its bucket may go; the request is nowhere then.
     fn step_out(&mut self, request: u32, line: u32) {
-        let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
-        if bucket == NONE {
-            // Refused as a whole: its site doesn't know it any more.
-            return;
-        }
-        self.buckets.sites.remove_waiting(site, 1);
-        if waiting == 0 {
-            self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
-            self.lines.remove_line(line);
-            self.buckets.get_mut(bucket).line = NONE;
+        let bucket = self.leave_line(request, line);
+        if bucket != NONE {
             self.buckets.release_if_empty(bucket);
         }
+    }
+
+    /// Takes a request out of its line. Returns the bucket, which the caller has to release if it is empty; [`NONE`] if
+    /// the line was refused as a whole.
+    #[inline]
+    fn leave_line(&mut self, request: u32, line: u32) -> u32 {
+        let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
+        if bucket == NONE {
+            // Its site doesn't know it any more.
+            return NONE;
+        }
+        let it = self.buckets.sites.get_mut(site);
+        if waiting == 0 {
+            it.turns.remove(&mut self.lines.lines, line);
+            self.lines.remove_line(line);
+            self.buckets.get_mut(bucket).line = NONE;
+        }
+        self.buckets.sites.remove_waiting(site, 1);
+        bucket
     }
 
     /// Ends a request, wherever it is.
@@ -97,6 +109,15 @@ impl<C> Table<C> {
             At::Place(bucket) => self.free_place(bucket),
         }
         self.lines.remove(request);
+    }
+
+    /// Ends the first request of a line that has some, and a connection: so its bucket stays.
+    #[inline]
+    pub(crate) fn end_first(&mut self, line: u32) -> (WaiterId, Request) {
+        let request = self.lines.head(line).expect("somebody waits");
+        self.leave_line(request, line);
+        let ended = self.lines.remove(request);
+        (ended.id(request), ended)
     }
 
     /// Since when the request has been waiting that waits for longest. O(buckets): to walk the slab of lines would be O(its
@@ -110,31 +131,33 @@ impl<C> Table<C> {
     }
 
     /// What a request is for.
-    pub(crate) fn asked_for(&self, request: u32) -> (&Peer, ChannelBindingId) {
-        match self.lines.at(request).at {
-            At::Line(line) => (&self.lines.line(line).peer, self.lines.line(line).channel),
-            At::Place(bucket) => (&self.buckets.get(bucket).peer, self.buckets.get(bucket).channel),
-        }
+    pub(crate) fn asked_for(&self, request: &Request) -> (&Peer, ChannelBindingId) {
+        let bucket = match request.at {
+            At::Line(line) => {
+                let line = self.lines.line(line);
+                if let Some(peer) = &line.refused {
+                    return (peer, line.channel);
+                }
+                line.bucket
+            }
+            At::Place(bucket) => bucket,
+        };
+        let bucket = self.buckets.get(bucket);
+        (&bucket.peer, bucket.channel)
     }
 
-    /// All buckets of this site's peer. None if nobody waits for it.
-    fn of_site(&self, site: u32) -> impl Iterator<Item = (u32, &Bucket)> {
-        let line = self.buckets.sites.lines(site, &self.lines.lines).next();
-        line.into_iter().flat_map(|line| self.buckets.of_peer(&self.lines.line(line).peer))
+    /// How many inactive connections to a peer are promised to nobody.
+    pub(crate) fn inactive_at(&self, site: &Site) -> u32 {
+        self.buckets.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
     }
 
-    /// How many inactive connections to a peer that somebody waits for are promised to nobody.
-    pub(crate) fn inactive_at(&self, site: u32) -> u32 {
-        self.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
-    }
-
-    /// Condemns the oldest inactive ones beyond the limit of a peer that somebody waits for: `at_most` of them.
+    /// Condemns the oldest inactive ones beyond the limit of a peer: `at_most` of them.
     pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
-        let it = self.buckets.sites.get(site);
-        let kept: u32 = self.of_site(site).map(|(_, bucket)| bucket.kept).sum();
-        let condemned = self.inactive_at(site) - kept;
-        for _ in 0..it.total.saturating_sub(it.most + condemned).min(at_most) {
-            let oldest = self.of_site(site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
+        let site = *self.buckets.sites.get(site);
+        let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
+        let condemned = self.inactive_at(&site) - kept;
+        for _ in 0..site.total.saturating_sub(site.most + condemned).min(at_most) {
+            let oldest = self.buckets.of_site(&site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
             let Some(oldest) = oldest.min_by_key(|&slot| self.at(slot).inactive_since()) else { return };
             self.condemn(oldest, Reason::MadeRoom);
         }
@@ -199,6 +222,7 @@ impl<C> Table<C> {
     }
 
     /// To be called when a connection of this bucket may be there for somebody who waits, and no room was made.
+    #[inline]
     pub(crate) fn look_at_line(&mut self, bucket: u32) {
         let it = self.buckets.get(bucket);
         if it.line != NONE && !it.list.is_empty() {
@@ -265,14 +289,15 @@ impl<C> Table<C> {
 
     /// Has everybody in the line of this bucket refused.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
-        let line = std::mem::replace(&mut self.buckets.get_mut(bucket).line, NONE);
+        let it = self.buckets.get_mut(bucket);
+        let (line, peer) = (std::mem::replace(&mut it.line, NONE), it.peer.clone());
         if line == NONE {
             return;
         }
         let &Line { site, waiting, .. } = self.lines.line(line);
         self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
         self.buckets.sites.remove_waiting(site, waiting);
-        self.lines.refuse(line);
+        self.lines.refuse(line, peer);
         self.buckets.release_if_empty(bucket);
     }
 
@@ -294,10 +319,11 @@ impl<C> Table<C> {
     /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
     /// instead, which was passed over often enough. That one is the next to open a connection then. `coming` is 1 if the
     /// connection isn't here yet, else 0.
+    #[inline]
     pub(crate) fn has_to_yield(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() + coming as usize >= most;
         full && self.yields_to_peer(bucket, coming, most_connecting)
-            || self.yields_to_channel(bucket, coming, most_connecting, full)
+            || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, coming, most_connecting, full)
     }
 
     /// Counts a service that passed over those who wait elsewhere.
@@ -315,6 +341,7 @@ impl<C> Table<C> {
     }
 
     /// To another peer that has no connection, or two less than this one, or whose line with the next turn has none.
+    #[inline(never)]
     fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
@@ -347,7 +374,15 @@ impl<C> Table<C> {
         turns.push_newest(&mut self.lines.lines, line);
     }
 
+    /// Whether somebody waits for the peer of this bucket under another channel binding.
+    #[inline]
+    fn is_another_in_line(&self, bucket: u32) -> bool {
+        let it = self.buckets.get(bucket);
+        !self.buckets.sites.get(it.site).turns.is_only(it.line)
+    }
+
     /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
+    #[inline(never)]
     fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
         let sites = &self.buckets.sites;
@@ -394,7 +429,8 @@ mod tests {
         for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
             let to = Destination { peer, channel, most: 2 };
             table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-            table.wait(to, Owner(0), Tick::FIRST, Tick::NEVER, false);
+            let bucket = table.buckets.find_or_add(to);
+            table.wait(bucket, Owner(0), Tick::FIRST, Tick::NEVER, false);
         }
         let [bucket, lonely] = [&one, &two].map(|peer| table.buckets.find(peer, plain).expect("it has a connection"));
         let site = table.buckets.get(bucket).site;

@@ -45,6 +45,17 @@ fn those_who_wait_for_a_peer_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn nothing_is_due_for_a_line_that_is_gone() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    assert!(host.checkin(id) && host.is_due());
+    host.cache.withdraw(waiter).unwrap();
+    assert_eq!(host.cache.next_deadline(), None);
+    assert!(host.reuse(1).id.same_connection(id));
+}
+
+#[test]
 fn a_connection_that_leaves_makes_room_for_a_new_one() {
     let mut host = host(|l| l.max_connections = Some(1));
     let id = host.open(1);
