@@ -93,14 +93,7 @@ for round in $(seq "$rounds"); do
     done
 done
 
-awk -v connections="${connections[*]}" '
-    function median(list,   parts, n, i, j, t) {
-        n = split(list, parts, " ")
-        for (i = 2; i <= n; i++)
-            for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
-        least = parts[1]; most = parts[n]
-        return n % 2 ? parts[(n + 1) / 2] : (parts[n / 2] + parts[n / 2 + 1]) / 2
-    }
+awk -v connections="${connections[*]}" "$(< "$root/tests/bench/median.awk")"'
     function ratio(peer, c,   i, n, list, ours, theirs) {
         n = split(cpu["fetch", c], ours, " "); split(cpu[peer, c], theirs, " ")
         for (i = 1; i <= n; i++) list = list " " theirs[i] / ours[i]

@@ -60,14 +60,7 @@ cost() { # prints CLIENTS TIME US_PER_REQUEST PROBES_PER_REQUEST for each run
 }
 
 cost_table() {
-    awk '
-        function median(list,   parts, n, i, j, t) {
-            n = split(list, parts, " ")
-            for (i = 2; i <= n; i++)
-                for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
-            least = parts[1]; most = parts[n]
-            return n % 2 ? parts[(n + 1) / 2] : (parts[n / 2] + parts[n / 2 + 1]) / 2
-        }
+    awk "$(< "$root/tests/bench/median.awk")"'
         !(($1, $2) in us) { order[++kinds] = $1 SUBSEP $2 }
         $2 == 0 { base = $3 }
         { us[$1, $2] = us[$1, $2] " " $3; ratio[$1, $2] = ratio[$1, $2] " " base / $3; probes[$1, $2] = probes[$1, $2] " " $4 }

@@ -36,14 +36,7 @@ for round in $(seq "$rounds"); do
     done
 done
 
-awk -v proxies="${proxies[*]}" -v clients="${clients[*]}" '
-    function median(list,   parts, n, i, j, t) {
-        n = split(list, parts, " ")
-        for (i = 2; i <= n; i++)
-            for (j = i; j > 1 && parts[j - 1] + 0 > parts[j] + 0; j--) { t = parts[j]; parts[j] = parts[j - 1]; parts[j - 1] = t }
-        least = parts[1]; most = parts[n]
-        return n % 2 ? parts[(n + 1) / 2] : (parts[n / 2] + parts[n / 2 + 1]) / 2
-    }
+awk -v proxies="${proxies[*]}" -v clients="${clients[*]}" "$(< "$root/tests/bench/median.awk")"'
     {
         rate[$1, $2] = rate[$1, $2] " " $3; cpu[$1, $2] = cpu[$1, $2] " " $4
         if ($1 == "ours") ours = $4
