@@ -229,6 +229,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// binding: for a request that has to be repeated on a new connection, because the old one broke. Nobody who waits
     /// is overtaken, since the connection makes its own room. Returns the place and the connection, deregistered.
     ///
+    /// A request that must not be sent twice can have a new connection at once in the same way, whenever it gets a reused
+    /// one, which its peer may be about to close.
+    ///
     /// There is no place (`None`) if a limit was lowered in the meantime, or if as many connections are being opened as
     /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer) allows. Then [`request`](Cache::request) one.
     ///
