@@ -67,6 +67,7 @@ use std::io::{self, Read};
 /// ```
 #[diagnostic::on_unimplemented(
     note = "a socket has to be one of `conncache::mio::net`, which are non-blocking",
+    note = "a type of your own, such as a socket with its buffers, has to implement `Source` and `Connection`",
     note = "for one that no `mio::Poll` watches, see `conncache::Unwatched` and `Builder::build_unwatched`"
 )]
 pub trait Connection: Source {

@@ -49,7 +49,8 @@ pub struct Limits {
     pub max_connecting_per_peer: Option<usize>,
     /// How many [requests](crate::Cache::request) may wait. One more is an error.
     pub max_waiting: Option<usize>,
-    /// For how long a connection may be inactive.
+    /// For how long a connection may be inactive. If you know for how long the servers keep one, set it below that:
+    /// otherwise some are handed out just when the server closes them.
     pub idle_timeout: Option<Duration>,
     /// How old a connection may become, counted from its insertion, or from what
     /// [`History::opened_at`](crate::History::opened_at) says. It is fixed for each connection when it comes in; a change

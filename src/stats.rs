@@ -29,7 +29,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many connections were taken in, by `insert`, `insert_at` or `park`.
+    /// How many connections were taken in, by `insert`, `insert_at`, `park` or `adopt`.
     pub inserted: u64,
     /// How many connections are in use now.
     pub active: usize,

@@ -44,8 +44,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are [as
     /// many](Cause::AtLimit) as allowed and no inactive one can make room, [requests](Cause::OthersWait) that wait
     /// elsewhere have been passed over too often, or it couldn't be re-registered (it wasn't registered before, say). The
-    /// first three are routine. A connection that has reached `max_uses`, for example, is an
-    /// error here, while [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
+    /// first three are routine. A connection that has reached `max_uses`, for example, is an error here, while
+    /// [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
     pub fn park(
         &mut self,
         now: Instant,

@@ -51,8 +51,8 @@ impl Rules {
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
 
-    /// Whether nothing speaks against keeping an active connection that ends then, as long as nobody waits. If this says
-    /// no, there may still be no reason.
+    /// Whether nothing speaks against keeping an active connection that ends then, except perhaps those who wait
+    /// elsewhere. If this says no, there may still be no reason.
     #[inline]
     pub(crate) fn is_kept_as_usual(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
         record.flags.remarks == Remarks::NONE

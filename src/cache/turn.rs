@@ -76,6 +76,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// which [`expire`](Cache::expire), [`grant`](Cache::grant) or [`overdue`](Cache::overdue) has something to return,
     /// and due as long as one of them has. A deadline that was replaced may cause one wake-up for nothing. `None` if
     /// nothing can run out and nobody can be served.
+    ///
+    /// If you have timers of your own, wait for the earlier one:
+    /// `[mine, cache.next_deadline()].into_iter().flatten().min()`. (`mine.min(..)` alone is `None` if either is, and the
+    /// loop would sleep through the other.)
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.is_expiry_due() || self.is_grant_due() {
             return self.clock.due();

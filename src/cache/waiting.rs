@@ -229,6 +229,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// binding: for a request that has to be repeated on a new connection, because the old one broke. Nobody who waits
     /// is overtaken, since the connection makes its own room. Returns the place and the connection, deregistered.
     ///
+    /// A request that must not be sent twice can have a new connection at once in the same way, whenever it gets a reused
+    /// one, which its peer may be about to close.
+    ///
     /// There is no place (`None`) if a limit was lowered in the meantime, or if as many connections are being opened as
     /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer) allows. Then [`request`](Cache::request) one.
     ///
@@ -269,11 +272,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it, [checks it
     /// out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that it is
     /// reused. After eight such services that passed other lines over, it makes room for one of them instead, if that
-    /// line has no connection, or it (or its peer, if that is another one) at least two fewer. Each service looks at one
-    /// of them. So where n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one
-    /// more for each connection that was active already. (Each peer counts with as many lines as the one that has most.)
-    /// Free room doesn't wait for that: as long as there is some, places and reuses take turns, however few grants the
-    /// host takes in a turn of its loop.
+    /// line has no connection, or at least two fewer than the connection's own line. If the two lines are of different
+    /// peers, the connections of the peers are counted for this "two fewer". Each service looks at one of the lines. So
+    /// where n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
+    /// connection that was active already. (Since peers take turns, count each peer with as many lines as the peer that
+    /// has most.) Free room doesn't wait for that: as long as there is some, places and reuses take turns, however few
+    /// grants the host takes in a turn of its loop.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.

@@ -163,6 +163,26 @@ fn who_reopens_a_broken_connection_overtakes_nobody_and_is_overtaken_by_nobody()
 }
 
 #[test]
+fn who_gets_a_reused_connection_can_have_a_new_one_instead() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let first = host.open(1);
+    assert!(host.checkin(first));
+    let requested = host.reuse(1).id;
+    host.wait(1);
+    let reopen = |host: &mut Host, id| {
+        let (place, reused) = host.cache.reopen(host.now, id, None).unwrap();
+        assert_eq!(reused.id, id);
+        host.insert_at(place.expect("the connection made room"))
+    };
+    let second = reopen(&mut host, requested);
+    assert!(host.checkin(second));
+    let granted = host.granted_reuse().1;
+    assert!(granted.same_connection(second));
+    let third = reopen(&mut host, granted);
+    assert!(!third.same_connection(second) && !second.same_connection(first) && host.all() == 1);
+}
+
+#[test]
 fn there_is_no_place_to_reopen_at_beyond_a_limit() {
     let mut host = host(|l| l.max_connecting_per_peer = Some(1));
     let [id, other] = [(); 2].map(|()| {
