@@ -2,7 +2,6 @@
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
-use crate::cache::rules::Rules;
 use crate::cache::watcher::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -366,25 +365,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         self.narrow(slot)?;
         Ok(until)
-    }
-
-    /// Whether a connection about to become inactive has to make room for others, who wait elsewhere. `waiting`
-    /// requests wait in its own bucket. If none does, it may stay: a grant evicts it when its room is needed. But if
-    /// the others were passed over too often before that, it has to make room now. Beyond a lowered limit, no request in
-    /// line keeps it: the line may never end. `coming` is 1 if the connection isn't here yet, else 0.
-    #[inline]
-    pub(super) fn has_to_yield(&mut self, bucket: u32, waiting: u32, coming: u32) -> bool {
-        if waiting == 0 && !self.table.is_quantum_over(bucket) {
-            return false;
-        }
-        let site = self.table.buckets.sites.get(self.table.buckets.get(bucket).site);
-        if waiting > 0 && (self.table.total() > self.rules.max_connections || site.total > site.most) {
-            return true;
-        }
-        let Rules { max_connections, max_connecting_per_peer, .. } = self.rules;
-        let yields = self.table.has_to_yield(bucket, coming, max_connections, max_connecting_per_peer);
-        self.opens_next |= yields;
-        yields
     }
 }
 

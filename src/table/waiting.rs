@@ -320,7 +320,7 @@ impl<C> Table<C> {
     /// instead, which was passed over often enough. That one is the next to open a connection then. `coming` is 1 if the
     /// connection isn't here yet, else 0.
     #[inline]
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
+    pub(crate) fn yields_to_others(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() + coming as usize >= most;
         full && self.yields_to_peer(bucket, coming, most_connecting)
             || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, coming, most_connecting, full)
@@ -436,7 +436,7 @@ mod tests {
         let site = table.buckets.get(bucket).site;
         (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
         table.pass_over(bucket, 3);
-        assert!(!table.has_to_yield(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
+        assert!(!table.yields_to_others(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
         table.buckets.sites.passes = 0;
         assert!(!table.is_quantum_over(lonely));
     }
