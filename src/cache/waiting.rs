@@ -129,7 +129,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(RequestError::TimedOut);
         }
         let mut bucket = self.table.buckets.find(peer, channel);
-        if let Some(at) = bucket.filter(|&at| self.table.has_some_for_anybody(at)) {
+        if let Some(at) = bucket.filter(|&at| self.table.has_some_for_newcomers(at)) {
             if let Some(found) = self.reuse(since, at, owner) {
                 self.clock = clock;
                 return Ok(Requested::Reuse(found));

@@ -53,8 +53,6 @@ pub(crate) struct More {
     same_peer: (u32, u32),
 }
 
-const NO_MORE: More = More { condemned: 0, places: 0, oldest_promised: NONE, same_peer: (NONE, NONE) };
-
 pub(crate) struct Buckets {
     buckets: Slab<Bucket>,
     more: Vec<More>,
@@ -67,6 +65,10 @@ pub(crate) struct Buckets {
     /// Closed buckets with connections in their lists.
     closed: List,
     mixer: Mixer,
+}
+
+impl More {
+    const EMPTY: More = More { condemned: 0, places: 0, oldest_promised: NONE, same_peer: (NONE, NONE) };
 }
 
 impl Buckets {
@@ -161,10 +163,10 @@ impl Buckets {
         }) as u32;
         self.living.add(added);
         if self.more.len() <= added as usize {
-            self.more.resize(added as usize + 1, NO_MORE);
+            self.more.resize(added as usize + 1, More::EMPTY);
         }
         let first = std::mem::replace(&mut self.sites.get_mut(site).first, added);
-        self.more[added as usize] = More { same_peer: (NONE, first), ..NO_MORE };
+        self.more[added as usize] = More { same_peer: (NONE, first), ..More::EMPTY };
         match first {
             NONE => self.link_site(site),
             first => self.more[first as usize].same_peer.0 = added,
@@ -189,7 +191,7 @@ impl Buckets {
     /// Forgets the bucket if it has no connection, no place and no line left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
-        if bucket.active + bucket.kept + bucket.promised > 0 || bucket.line != NONE || self.connections(at) > 0 {
+        if bucket.line != NONE || self.connections(at) > 0 {
             return;
         }
         let site = bucket.site;

@@ -41,7 +41,7 @@ impl<C> Table<C> {
 
     /// Whether this bucket may have an inactive connection for whoever comes: those who wait for one come first.
     #[inline]
-    pub(crate) fn has_some_for_anybody(&self, bucket: u32) -> bool {
+    pub(crate) fn has_some_for_newcomers(&self, bucket: u32) -> bool {
         let it = self.buckets.get(bucket);
         it.line == NONE && !it.list.is_empty()
     }

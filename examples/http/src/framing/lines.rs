@@ -145,18 +145,18 @@ impl Name {
     fn of(name: &[u8]) -> Self {
         // The length and the first letter rule out most names before any comparison.
         match (name.len(), name[0] | 0x20) {
-            (2, b't') if is(name, b"te") => Name::HopByHop,
-            (4, b'h') if is(name, b"host") => Name::Host,
-            (6, b'e') if is(name, b"expect") => Name::Expect,
-            (7, b't') if is(name, b"trailer") => Name::HopByHop,
-            (7, b'u') if is(name, b"upgrade") => Name::HopByHop,
-            (10, b'c') if is(name, b"connection") => Name::Connection,
-            (10, b'k') if is(name, b"keep-alive") => Name::KeepAlive,
-            (14, b'c') if is(name, b"content-length") => Name::ContentLength,
-            (16, b'p') if is(name, b"proxy-connection") => Name::HopByHop,
-            (17, b't') if is(name, b"transfer-encoding") => Name::TransferEncoding,
-            (18, b'p') if is(name, b"proxy-authenticate") => Name::HopByHop,
-            (19, b'p') if is(name, b"proxy-authorization") => Name::HopByHop,
+            (2, b't') if eq_ignore_case(name, b"te") => Name::HopByHop,
+            (4, b'h') if eq_ignore_case(name, b"host") => Name::Host,
+            (6, b'e') if eq_ignore_case(name, b"expect") => Name::Expect,
+            (7, b't') if eq_ignore_case(name, b"trailer") => Name::HopByHop,
+            (7, b'u') if eq_ignore_case(name, b"upgrade") => Name::HopByHop,
+            (10, b'c') if eq_ignore_case(name, b"connection") => Name::Connection,
+            (10, b'k') if eq_ignore_case(name, b"keep-alive") => Name::KeepAlive,
+            (14, b'c') if eq_ignore_case(name, b"content-length") => Name::ContentLength,
+            (16, b'p') if eq_ignore_case(name, b"proxy-connection") => Name::HopByHop,
+            (17, b't') if eq_ignore_case(name, b"transfer-encoding") => Name::TransferEncoding,
+            (18, b'p') if eq_ignore_case(name, b"proxy-authenticate") => Name::HopByHop,
+            (19, b'p') if eq_ignore_case(name, b"proxy-authorization") => Name::HopByHop,
             _ => Name::Other,
         }
     }
@@ -164,7 +164,7 @@ impl Name {
 
 /// Whether `text` is `known`, which is in lower case; the case of `text` doesn't matter. It must be without control
 /// characters: of all other bytes, only a letter's other case differs from the letter in just the bit that is set here.
-pub(super) fn is<const N: usize>(text: &[u8], known: &[u8; N]) -> bool {
+pub(super) fn eq_ignore_case<const N: usize>(text: &[u8], known: &[u8; N]) -> bool {
     // Without a way out in the middle, this becomes a few wide comparisons.
     let differ = |found, (byte, known): (&u8, &u8)| found | ((byte | 0x20) ^ known);
     text.len() == N && text.iter().zip(known).fold(0, differ) == 0
