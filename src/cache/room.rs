@@ -1,4 +1,5 @@
-//! Whether there is room for one more connection, within the limits on all connections.
+//! Whether there is room for one more connection, within the limits on all connections; and whether one that comes back has
+//! to make room for others.
 
 use crate::cache::Cache;
 use crate::cache::rules::{Rules, most};
@@ -134,7 +135,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// The inactive connection to this peer that goes first to make room for one under `channel`. O(channel bindings in
-    /// use with the peer).
+    /// use with the peer), unless no connection is kept at all.
     pub(super) fn useless_at(
         &self,
         now: Tick,

@@ -23,9 +23,9 @@ pub struct Fields<'a> {
 /// One header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// As it came: case does not matter in it.
+    /// The name as it came. Case does not matter in it.
     pub name: &'a [u8],
-    /// All of it as it came, with the line's end.
+    /// The whole line as it came, with its end.
     pub line: &'a [u8],
     /// Whether a proxy copies the line into the message that it sends on.
     ///
@@ -108,7 +108,7 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
         match meaning {
             Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
             Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
-            // What most send, without a search for commas.
+            // Most lines say only this: no need to search for commas.
             Name::Connection if eq_ignore_case(value, b"keep-alive") => {
                 options += 1;
                 facts.keep_alive = true;
