@@ -34,9 +34,9 @@ pub struct Limits {
     /// How many connections there may be in all: active ones, inactive ones, and [places](crate::Place). Once the limit
     /// holds, it is never exceeded. At the limit, [`insert`](crate::Cache::insert) is an error, and a
     /// [`request`](crate::Cache::request) evicts an inactive connection to make room, or waits. Lowering it touches
-    /// nothing active, so the number may be above it for a while. One beyond it that comes back while requests wait for
-    /// it is evicted; it doesn't serve them. Inactive ones beyond it stay and are reused, until a request waits for room
-    /// that they can make. Then [`grant`](crate::Cache::grant) condemns the oldest of them, and
+    /// nothing active, so the number may be above it for a while. A connection beyond it that comes back while requests
+    /// wait for it is evicted and doesn't serve them. Inactive ones beyond it stay and are reused, until a request waits
+    /// for room that they can make. Then [`grant`](crate::Cache::grant) condemns the oldest of them, and
     /// [`expire`](crate::Cache::expire) returns these.
     pub max_connections: Option<usize>,
     /// How many connections there may be to one peer, whatever their channel bindings: to protect the server. Otherwise

@@ -156,7 +156,7 @@ impl<C> fmt::Debug for Granted<C> {
     }
 }
 
-/// Why a request can't wait. Nothing has changed, except that dead connections met on the way are closed.
+/// Why a request can't wait. Nothing has changed, except that dead connections met on the way were closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {

@@ -48,7 +48,7 @@ pub(crate) struct Table<C> {
     next_serial: NonZeroU32,
 }
 
-/// What a connection leaves behind.
+/// A connection that has left the table, and what was known of it.
 pub(crate) struct Left<C> {
     pub(crate) record: Record,
     pub(crate) rest: Rest,
@@ -283,7 +283,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// Forgives false alarms, and gives the private data back: it goes with the connection.
+    /// Forgives false alarms, and returns the private data, which go with the connection.
     #[inline(always)]
     pub(crate) fn clear_rest(&mut self, slot: u32) -> PrivateData {
         if self.slots[slot].flags.rest_matters { self.clear_rest_that_matters(slot) } else { None }
@@ -305,7 +305,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// The number in the cache of the connection in this slot, if there is one.
+    /// The serial number of the connection in this slot, if there is one.
     pub(crate) fn serial(&self, slot: u32) -> Option<u32> {
         self.slots.is_taken(slot).then(|| self.rest(slot).serial.get())
     }

@@ -42,9 +42,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed.
     /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are [as
-    /// many](Cause::AtLimit) as allowed and no inactive one can make room, [requests](Cause::OthersWait) that wait
-    /// elsewhere have been passed over too often, or it couldn't be re-registered (it wasn't registered before, say). The
-    /// first three are routine. A connection that has reached `max_uses`, for example, is an error here, while
+    /// many](Cause::AtLimit) as allowed and no inactive one can make room, requests for other peers or channel bindings
+    /// [come first](Cause::OthersWait), or it couldn't be re-registered (it wasn't registered before, say). The first
+    /// three are routine. A connection that has reached `max_uses`, for example, is an error here, while
     /// [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
     pub fn park(
         &mut self,
@@ -80,7 +80,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
-        // One that evicts another takes no room that others could have.
+        // If it evicts another one, it takes no room that others could have.
         let may_yield = bucket.filter(|_| victim.is_none());
         let until = match self.admit(&mut conn, &clock, history.connected, &candidate, facts, may_yield) {
             Ok(until) => until,
@@ -106,8 +106,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(Parked { id, evicted })
     }
 
-    /// Until when a connection is kept that is about to be parked. It is registered under the next token then. In the
-    /// bucket `may_yield`, it may have to make room for others.
+    /// Checks a connection that is about to be parked, and registers it under the next token. Returns until when it is
+    /// kept. `may_yield` is its bucket, if it may have to leave the room to others.
     fn admit(
         &mut self,
         conn: &mut C,

@@ -1,7 +1,8 @@
-//! Whether there is room for one more connection, within the limits on all connections.
+//! Whether there is room for one more connection, within the limits on all connections; and whether one that comes back has
+//! to make room for others.
 
 use crate::cache::Cache;
-use crate::cache::rules::most;
+use crate::cache::rules::{Rules, most};
 use crate::cache::serving::MOST_LOOKS;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -134,7 +135,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// The inactive connection to this peer that goes first to make room for one under `channel`. O(channel bindings in
-    /// use with the peer).
+    /// use with the peer), unless no connection is kept at all.
     pub(super) fn useless_at(
         &self,
         now: Tick,
@@ -153,5 +154,27 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         });
         let (_, _, slot, unfit) = candidates.min_by_key(|&(fit, since, ..)| (fit, since))?;
         Some((slot, unfit.unwrap_or(Reason::MadeRoom)))
+    }
+
+    /// Whether a connection about to become inactive has to make room for requests that wait elsewhere. `unmatched`
+    /// requests wait in its own bucket and have no connection promised. `coming` is 1 if the connection isn't in the table
+    /// yet, because it is being parked, else 0.
+    ///
+    /// If nobody waits in its own bucket, it may stay: a grant evicts it when its room is needed. But if the others were
+    /// passed over too often before that, it has to make room now. Beyond a lowered limit, no request keeps it: the line
+    /// may never end.
+    #[inline]
+    pub(super) fn has_to_yield(&mut self, bucket: u32, unmatched: u32, coming: u32) -> bool {
+        if unmatched == 0 && !self.table.is_quantum_over(bucket) {
+            return false;
+        }
+        let Rules { max_connections, max_connecting_per_peer, .. } = self.rules;
+        let site = self.table.buckets.sites.get(self.table.buckets.get(bucket).site);
+        if unmatched > 0 && (self.table.total() > max_connections || site.total > site.most) {
+            return true;
+        }
+        let yields = self.table.yields_to_others(bucket, coming, max_connections, max_connecting_per_peer);
+        self.opens_next |= yields;
+        yields
     }
 }

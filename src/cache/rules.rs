@@ -43,16 +43,16 @@ impl Rules {
         }
     }
 
-    /// Whether nothing speaks against an inactive connection, but for what happened to its bucket. If this says no, there
-    /// may still be no reason.
+    /// Whether limits and orders allow an inactive connection to be handed out; its bucket isn't asked. If this says no,
+    /// there may still be no reason.
     #[inline]
     pub(crate) fn is_fit(&self, now: Tick, record: &Record) -> bool {
         let State::Inactive { since, until } = record.state() else { return false };
         record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
     }
 
-    /// Whether nothing speaks against keeping an active connection that ends then, except perhaps those who wait
-    /// elsewhere. If this says no, there may still be no reason.
+    /// Whether limits and orders allow an active connection to be kept until then, so that its checkin can take the short
+    /// way. If this says no, there may still be no reason.
     #[inline]
     pub(crate) fn is_kept_as_usual(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
         record.flags.remarks == Remarks::NONE
@@ -63,7 +63,7 @@ impl Rules {
             && now < Tick::LAST
     }
 
-    /// Whether nothing speaks against a connection of this age and use.
+    /// Whether the limits allow a connection of this age and use.
     #[inline]
     pub(super) fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
         uses < self.most_uses && end > now && now.nanos_since(since) < self.idle && now < Tick::LAST

@@ -92,7 +92,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Serves the head of the first line that is ready by a connection that is there. The line is ready no longer.
+    /// Serves the head of this line, the first that is ready, with a connection that is there. The line is no longer ready
+    /// afterwards.
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
         let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
@@ -100,6 +101,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {
+            // The search may have ended because it closed as many dead ones as it may.
             self.table.look_at_line(bucket);
         }
         let slot = found?;
@@ -141,7 +143,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Serves the line of this site whose turn it is by a place.
     pub(super) fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
-        // Not to look at all connections of the peer for each of its lines.
+        // Asked first, so that the peer's connections aren't searched for each of its lines in vain.
         if !self.has_room(now, site) {
             return None;
         }
@@ -219,8 +221,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.refuse_line(bucket);
     }
 
-    /// The promise that is broken when a request leaves the line of this bucket. None is broken if the connection that
-    /// leaves along with it was promised there.
+    /// The promise that is broken when a request leaves the line of this bucket. `with` is the connection that leaves the
+    /// inactive ones along with it. If that was promised there, no promise is broken.
     #[inline]
     fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
         let with = with.map(|slot| self.table.at(slot));

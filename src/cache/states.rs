@@ -20,7 +20,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// * From active to inactive, this is a [checkin](Cache::checkin), and the same rule holds for it. It can also give
     ///   the connection private data, a deadline, another peer or another channel binding.
-    /// * From inactive to inactive, it moves the connection, which then counts as newly inactive. So its false alarms are
+    /// * From inactive to inactive, it moves the connection, which then counts as newly inactive: its false alarms are
     ///   forgiven. New private data replaces the old. If the connection has run out already, it is evicted instead.
     /// * From inactive to active, this is a [checkout](Cache::checkout) of this connection, with a new lease. If it is
     ///   no longer fit for use, it is evicted instead.

@@ -35,8 +35,8 @@
 //! waited at the same limit. After [`QUANTUM`](crate::table::waiting::QUANTUM) of them, a connection that comes back
 //! makes room for another line.
 //!
-//! [`serving`](super::serving) has what the calls below share, [`room`](super::room) the limits. The lines are in
-//! `table/lines.rs`, the sites in `table/sites.rs`, and `table/waiting.rs` keeps both in step with the connections.
+//! [`serving`](super::serving) has what the calls below share, and [`room`](super::room) what the limits say. The lines are
+//! in `table/lines.rs`, the sites in `table/sites.rs`, and `table/waiting.rs` keeps both in step with the connections.
 
 use crate::cache::Cache;
 use crate::cache::serving::MOST_LOOKS;
@@ -109,8 +109,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`RequestError`]: as many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows, the cache drains,
-    /// or `until` has passed. Nothing has changed, but for dead connections met on the way: as in
-    /// [`checkout`](Cache::checkout), these are closed and counted.
+    /// or `until` has passed. Nothing has changed, except that dead connections met on the way were closed and counted, as
+    /// in [`checkout`](Cache::checkout).
     pub fn request(
         &mut self,
         now: Instant,
@@ -129,12 +129,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(RequestError::TimedOut);
         }
         let mut bucket = self.table.buckets.find(peer, channel);
-        if let Some(at) = bucket.filter(|&at| self.table.has_some_for_anybody(at)) {
+        if let Some(at) = bucket.filter(|&at| self.table.has_some_for_newcomers(at)) {
             if let Some(found) = self.reuse(since, at, owner) {
                 self.clock = clock;
                 return Ok(Requested::Reuse(found));
             }
-            // It may have gone with those that were found dead.
+            // The bucket may have gone with connections that were found dead.
             bucket = self.table.buckets.find(peer, channel);
         }
         let site = match bucket {
@@ -271,13 +271,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it, [checks it
     /// out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that it is
-    /// reused. After eight such services that passed other lines over, it makes room for one of them instead, if that
-    /// line has no connection, or at least two fewer than the connection's own line. If the two lines are of different
-    /// peers, the connections of the peers are counted for this "two fewer". Each service looks at one of the lines. So
-    /// where n lines wait, a line without a connection gets one after at most n × (8 + n) services, and one more for each
-    /// connection that was active already. (Since peers take turns, count each peer with as many lines as the peer that
-    /// has most.) Free room doesn't wait for that: as long as there is some, places and reuses take turns, however few
-    /// grants the host takes in a turn of its loop.
+    /// reused. Each such service passes over the other lines that wait. After eight of them, the connection that comes
+    /// back makes room for another line instead, if that line has no connection, or at least two fewer than its own line.
+    /// (If the other line is another peer's, what counts is that this peer has at least two fewer than its own peer.)
+    ///
+    /// Each service looks at one of the other lines. So where n lines wait, a line without a connection gets one after at
+    /// most n × (8 + n) services, and one more for each connection that was active already. For this bound, each peer
+    /// counts as having as many lines as the peer with the most.
+    ///
+    /// Free room is given away earlier: as long as there is some, places and reuses take turns, however few grants the
+    /// host takes in a turn of its loop.
     ///
     /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
@@ -358,8 +361,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// The longest time that one of the requests has been waiting by now; zero if none waits. O(pairs of peer and channel
-    /// binding in use) while one does.
+    /// For how long the request that has waited longest has been waiting by now; zero if none waits. O(pairs of peer and
+    /// channel binding in use); O(1) if none waits.
     pub fn longest_wait(&self) -> Duration {
         self.table.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
     }

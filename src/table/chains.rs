@@ -1,6 +1,7 @@
-//! The first of each chain, by hash: half of a hash table, whose other half are links in what it finds.
+//! The first of each chain, by hash: half of a hash table. The other half is links in what it finds.
 
 use crate::table::lists::NONE;
+
 /// At most one chain for each thing in it, on average; several hashes may share one.
 pub(crate) struct Heads {
     /// As many as a power of two.

@@ -1,4 +1,4 @@
-//! What every cycle of hand-out and return does to the tables: as few lines of the processor's cache as it can.
+//! What every cycle of hand-out and return does to the tables. It touches as few lines of the processor's cache as it can.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -9,8 +9,8 @@ use crate::table::lists::{Links, NONE};
 use crate::table::record::{Standing, State};
 
 impl<C> Table<C> {
-    /// The connection to this peer under this channel binding that is looked at first. None while anybody waits, for
-    /// whatever peer.
+    /// The connection to this peer under this channel binding that is looked at first. None while anybody waits, whatever
+    /// the peer.
     #[inline]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
         let bucket = self.buckets.get(self.buckets.find(peer, channel)?);
@@ -58,11 +58,11 @@ impl<C> Table<C> {
         }
     }
 
-    /// To be called when a connection of this bucket became inactive while somebody waits, for whatever peer.
+    /// To be called when a connection of this bucket became inactive while somebody waits, whatever the peer.
     #[inline]
     pub(crate) fn show_to_line(&mut self, slot: u32, bucket: u32, standing: Standing) {
         match standing {
-            // It makes room for nobody else.
+            // It is for its own line, and makes room for nobody else.
             Standing::Promised => {
                 self.promise(slot, bucket);
                 self.look_at_line(bucket);
@@ -71,8 +71,8 @@ impl<C> Table<C> {
         }
     }
 
-    /// Makes an active connection inactive that is established, and whose owner has no time set: how many are kept in
-    /// its bucket then.
+    /// Makes an active connection inactive. It has to be established, without a time set by its owner. Returns how many
+    /// are kept in its bucket then.
     #[inline(always)]
     pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
         let record = &mut self.slots[slot];

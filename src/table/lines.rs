@@ -42,7 +42,7 @@ pub(crate) struct Line {
     pub(crate) channel: ChannelBindingId,
     /// Where its connections are; [`NONE`] once the line was refused as a whole.
     pub(crate) bucket: u32,
-    /// The peer, once no bucket says it.
+    /// The peer, once the line was refused as a whole. Before that, its bucket says it.
     pub(crate) refused: Option<Peer>,
     /// The requests, the first to come being the oldest.
     list: List,
@@ -51,11 +51,11 @@ pub(crate) struct Line {
     turn: Links,
     /// A connection may be there for it.
     pub(crate) ready: bool,
-    /// Its neighbours among those that are ready.
+    /// Its neighbours among the lines that are ready.
     ready_links: Links,
 }
 
-/// The places among the lines that are ready, rather than in the turns of a site.
+/// The lines, linked by `ready_links` instead of by `turn`.
 struct ByReadiness<'a>(&'a mut Slab<Line>);
 
 #[derive(Default)]

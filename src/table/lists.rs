@@ -41,7 +41,7 @@ impl List {
         self.newest == NONE
     }
 
-    /// Whether this slot is all that is in the list.
+    /// Whether this slot is the only one in the list.
     #[inline]
     pub(crate) fn is_only(&self, slot: u32) -> bool {
         self.newest == slot && self.oldest == slot

@@ -1,4 +1,4 @@
-//! All that is known of one connection besides itself, in two parts.
+//! All that is known of one connection, in two parts. The connection itself is in `slots.rs`.
 
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
@@ -25,7 +25,7 @@ pub(crate) struct Record {
     pub(crate) flags: Flags,
 }
 
-/// The rest: a cycle doesn't need it.
+/// What a cycle doesn't need.
 pub(crate) struct Rest {
     /// What is kept with an inactive one.
     pub(crate) private: PrivateData,

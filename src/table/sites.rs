@@ -10,9 +10,9 @@ pub(crate) const UNLIMITED: u32 = u32::MAX;
 /// What all buckets of a peer share. It goes with the last of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Site {
-    /// The first of the peer's buckets, which are linked.
+    /// The first in the list of the peer's buckets.
     pub(crate) first: u32,
-    /// The next in the chain of the peer's hash.
+    /// The next site in the chain of the peer's hash.
     pub(crate) next: u32,
     /// Connections, and places given for them.
     pub(crate) total: u32,
@@ -119,7 +119,7 @@ impl Sites {
         }
     }
 
-    /// Makes it this site's turn, which has waiting requests.
+    /// Gives the next turn to this site, which has waiting requests.
     pub(crate) fn bring_forward(&mut self, site: u32) {
         self.drop(site);
         self.get_mut(site).queued = true;

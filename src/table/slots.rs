@@ -1,12 +1,12 @@
-//! The connection records by their slots.
+//! The connections by their slots, and what is known of them.
 
 use crate::table::lists::{Linked, Links};
 use crate::table::record::{Record, Rest};
 use slab::Slab;
 use std::ops::{Index, IndexMut};
 
-/// The records, and under the same numbers the rest of each and the connections. The slab of connections says what slots
-/// are vacant. They are apart, so that those that cycles probe lie close together.
+/// The connections, and under the same numbers their records and the rest. The slab of connections says which slots are
+/// vacant. The connections have a table of their own, so that those which cycles probe lie close together.
 pub(crate) struct Slots<C> {
     /// Those of vacant slots are [`Record::VACANT`].
     records: Vec<Record>,
@@ -19,7 +19,7 @@ pub(crate) fn more_for(len: usize) -> usize {
     (len / 4).max(4)
 }
 
-/// The places in the order of age, rather than in the lists of owners and buckets.
+/// The records, linked by `age` instead of by the lists of owners and buckets.
 pub(crate) struct ByAge<'a>(&'a mut [Record]);
 
 impl<C> Slots<C> {

@@ -32,16 +32,16 @@ impl<C> Table<C> {
         }
     }
 
-    /// How many of those aren't promised a connection yet, not counting a promise of `but`.
+    /// How many of those have no connection promised yet. A promise of the connection `but` isn't counted.
     pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
         let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
         let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
-    /// Whether this bucket may have an inactive connection for whoever comes: those who wait for one come first.
+    /// Whether this bucket may have an inactive connection for a request that comes now. Those who wait there come first.
     #[inline]
-    pub(crate) fn has_some_for_anybody(&self, bucket: u32) -> bool {
+    pub(crate) fn has_some_for_newcomers(&self, bucket: u32) -> bool {
         let it = self.buckets.get(bucket);
         it.line == NONE && !it.list.is_empty()
     }
@@ -57,6 +57,8 @@ impl<C> Table<C> {
         waiter
     }
 
+    /// Puts a request into the line of this bucket, as [`Lines::enter`](super::lines::Lines::enter) does. The first one
+    /// begins the line.
     fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
         let it = self.buckets.get_mut(bucket);
         let (site, has_connections) = (it.site, !it.list.is_empty());
@@ -83,8 +85,8 @@ impl<C> Table<C> {
         }
     }
 
-    /// Takes a request out of its line. Returns the bucket, which the caller has to release if it is empty; [`NONE`] if
-    /// the line was refused as a whole.
+    /// Takes a request out of its line. Returns the line's bucket, which the caller has to release if it is empty, or
+    /// [`NONE`] if the line was refused as a whole.
     #[inline]
     fn leave_line(&mut self, request: u32, line: u32) -> u32 {
         let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
@@ -111,7 +113,7 @@ impl<C> Table<C> {
         self.lines.remove(request);
     }
 
-    /// Ends the first request of a line that has some, and a connection: so its bucket stays.
+    /// Ends the first request of a line. There has to be one, and a connection in the line's bucket: so the bucket stays.
     #[inline]
     pub(crate) fn end_first(&mut self, line: u32) -> (WaiterId, Request) {
         let request = self.lines.head(line).expect("somebody waits");
@@ -120,8 +122,8 @@ impl<C> Table<C> {
         (ended.id(request), ended)
     }
 
-    /// Since when the request has been waiting that waits for longest. O(buckets): to walk the slab of lines would be O(its
-    /// peak).
+    /// When the request that has waited longest began to wait. O(buckets): a walk of the slab of lines would cost what was
+    /// there at a peak.
     pub(crate) fn longest_since(&self) -> Option<Tick> {
         if self.lines.waiting() == 0 {
             return None;
@@ -151,7 +153,7 @@ impl<C> Table<C> {
         self.buckets.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
     }
 
-    /// Condemns the oldest inactive ones beyond the limit of a peer: `at_most` of them.
+    /// Condemns the oldest inactive ones beyond the limit of a peer, up to `at_most` of them.
     pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
         let site = *self.buckets.sites.get(site);
         let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
@@ -230,7 +232,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// A connection that was promised to somebody who waits no longer is for whoever comes, until then at the latest.
+    /// Keeps a promised connection for whoever comes, because its request has left: until `end` at the latest.
     /// O(connections that have become inactive since it did).
     pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
         let since = self.at(slot).inactive_since();
@@ -272,8 +274,8 @@ impl<C> Table<C> {
         }
     }
 
-    /// Finds the oldest promised one from this one on, which isn't older. O(1), amortised: what was passed isn't passed
-    /// again.
+    /// Finds the oldest promised connection of a bucket; none older than `from` is promised. O(1), amortised: what was
+    /// passed isn't passed again.
     #[cold]
     fn find_oldest_promised(&mut self, bucket: u32, from: u32) {
         let list = self.buckets.get(bucket).list;
@@ -282,7 +284,7 @@ impl<C> Table<C> {
         self.buckets.more_mut(bucket).oldest_promised = oldest.expect("another one is promised");
     }
 
-    /// A connection of this bucket whose promise is broken when only `waiting` requests wait there.
+    /// The connection of this bucket whose promise is broken when only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
         (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
     }
@@ -316,11 +318,12 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(bucket);
     }
 
-    /// Whether a connection that is about to serve the line of its own bucket has to make room for another line
-    /// instead, which was passed over often enough. That one is the next to open a connection then. `coming` is 1 if the
-    /// connection isn't here yet, else 0.
+    /// Whether a connection that is about to serve the line of its own bucket has to make room for another line instead,
+    /// which was passed over often enough. Then that line is the next to open a connection. Otherwise, the service counts
+    /// as one that passed the others over. `coming` is 1 if the connection isn't in the table yet, else 0. `most` and
+    /// `most_connecting` are the limits.
     #[inline]
-    pub(crate) fn has_to_yield(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
+    pub(crate) fn yields_to_others(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() + coming as usize >= most;
         full && self.yields_to_peer(bucket, coming, most_connecting)
             || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, coming, most_connecting, full)
@@ -340,7 +343,8 @@ impl<C> Table<C> {
         self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
     }
 
-    /// To another peer that has no connection, or two less than this one, or whose line with the next turn has none.
+    /// Yields to another peer if that has no connection, or two fewer than this one, or none for the line whose turn is
+    /// next there.
     #[inline(never)]
     fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
@@ -362,7 +366,7 @@ impl<C> Table<C> {
             }
             self.put_line_behind(other, line);
         }
-        // Perhaps the next one, the next time.
+        // The next service looks at the next peer.
         self.buckets.sites.put_behind(other);
         false
     }
@@ -381,7 +385,8 @@ impl<C> Table<C> {
         !self.buckets.sites.get(it.site).turns.is_only(it.line)
     }
 
-    /// To another channel binding of the same peer, if the limit that binds is the peer's, or that on all.
+    /// Yields to another channel binding of the same peer if that has no connection, or two fewer than this one. The limit
+    /// that binds is the peer's, or the one on all connections (`full`).
     #[inline(never)]
     fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
@@ -436,7 +441,7 @@ mod tests {
         let site = table.buckets.get(bucket).site;
         (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
         table.pass_over(bucket, 3);
-        assert!(!table.has_to_yield(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
+        assert!(!table.yields_to_others(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
         table.buckets.sites.passes = 0;
         assert!(!table.is_quantum_over(lonely));
     }

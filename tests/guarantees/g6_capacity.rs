@@ -150,7 +150,7 @@ fn what_a_peak_took_is_given_back() {
     }
 }
 
-/// Requests in lines of their own, some of which leave and the rest of which is refused.
+/// Each request has a line of its own. Half of them are withdrawn, and the others are refused.
 #[test]
 fn what_a_peak_of_requests_took_is_given_back() {
     let (poll, now) = (Poll::new().unwrap(), Instant::now());

@@ -121,7 +121,7 @@ fn a_peer_without_a_connection_is_served_though_others_with_one_are_ahead_of_it(
     assert!(services_until_served(&mut host, ids, &[1, 2, 3].map(|to| (to, PLAIN)), last) <= 4 * (8 + 4));
 }
 
-/// Its peer has a connection, but under another channel binding, and that one doesn't come back.
+/// The peer's only connection is under another channel binding, and doesn't come back.
 #[test]
 fn a_channel_without_a_connection_is_served_though_its_peer_has_one() {
     let mut host = host(|l| l.max_connections = Some(2));
@@ -329,7 +329,7 @@ fn whoever_takes_into_a_table_of_its_own_passes_nobody_over() {
     assert_eq!(host.granted_place().0, other);
 }
 
-/// Takes a connection out of the cache and parks it, in one turn of the loop, and it serves its own line.
+/// The host removes a connection and parks it in the same turn of the loop, and it serves its own line each time.
 #[test]
 fn whoever_parks_what_it_removed_does_not_starve_those_who_wait() {
     let park = |host: &mut Host, id: ConnId| {

@@ -202,7 +202,7 @@ fn a_line_whose_connection_has_run_out_keeps_no_other_from_opening() {
     host.open(2);
 }
 
-/// Those beyond a lowered limit don't serve the line, which may never end.
+/// Connections beyond a lowered limit don't serve the line, because it may never end.
 #[test]
 fn a_lowered_limit_is_reached_though_the_line_is_always_busy() {
     for per_peer in [false, true] {

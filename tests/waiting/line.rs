@@ -321,7 +321,7 @@ fn a_connection_that_may_be_inactive_for_longer_now_serves_those_who_wait() {
     assert_eq!(host.granted_reuse().0, waiter);
 }
 
-/// One that was kept for nobody came back in between.
+/// Between the two that were kept for the requests, a third one came back, which was kept for nobody.
 #[test]
 fn connections_kept_for_requests_that_leave_are_kept_for_others() {
     let mut host = host(|l| l.max_connections = Some(3));

@@ -26,7 +26,8 @@ const SIGNALS: Token = Token(1);
 /// How many connections may expire in one turn: another one follows at once.
 const MOST_EXPIRIES: usize = 1_000;
 
-/// The cache, of a kind that is chosen at run time.
+/// The cache, of a kind that is chosen at run time. Its connections are boxed: most answers of the cache could hold one,
+/// and would be moved with room for it.
 pub type ConnCache = Cache<Box<Conn>, Box<dyn Policy>>;
 
 /// What a client does with its connections.

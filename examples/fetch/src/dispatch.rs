@@ -53,8 +53,8 @@ impl Client {
     }
 
     /// Sends the site's next request on a connection that was handed out, and as many more as may be under way at once.
-    /// All are answered before there are others: a server that loses some of them could pass off a later one's response
-    /// as theirs.
+    /// Others follow only when all of these are answered: if the server lost one of them, the response to a later request
+    /// could be taken for its own.
     fn reuse(&mut self, id: ConnId, at: usize) {
         self.asking.push_back(at);
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
@@ -67,9 +67,9 @@ impl Client {
         let most = if site.breaks_pipelines { 1 } else { conn.most_under_way(config.pipeline) };
         while conn.exchanges().len() < most {
             let Some(mut exchange) = site.next(now, config) else { break };
-            // A response that has come can't wait for a descriptor: its file is there before it is asked for.
+            // The file is created before the request is sent: a response that has come can't wait for a descriptor.
             if let Err(error) = exchange.create_file() {
-                // It waits: for this connection's descriptor, or for the requests ahead of it.
+                // The request waits: for this connection's descriptor, or for the requests ahead of it.
                 if out_of_descriptors(&error) || !conn.exchanges().is_empty() {
                     site.put_back(exchange);
                     break;

@@ -40,7 +40,7 @@ impl Client {
             }
             let (used, event) = match exchange.answered {
                 true => self.response.next(link.inbox.bytes())?,
-                // Nothing has been read so far.
+                // Nothing of the response has been read yet: there is nothing to parse.
                 false => (0, response::Event::More),
             };
             let mut more = false;

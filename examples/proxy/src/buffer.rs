@@ -130,7 +130,7 @@ impl Inbox {
         !self.is_empty() || self.readable
     }
 
-    /// Drops the first `used` bytes. The memory goes back when none are left.
+    /// Drops the first `used` bytes. If they were the last, the memory goes back.
     pub fn consume(&mut self, used: usize, pool: &mut Pool) {
         self.start += used;
         if used > 0 && self.is_empty() {

@@ -93,12 +93,14 @@ pub enum Fault {
     Upstream(String),
 }
 
+/// A response that can't be read is the upstream's fault.
 impl From<Error> for Fault {
     fn from(error: Error) -> Fault {
         Fault::Upstream(error.to_string())
     }
 }
 
+/// A request that can't be read is answered with the status that says why.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         Refusal::Answer(error.status(), error.to_string())

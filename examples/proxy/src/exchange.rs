@@ -97,9 +97,10 @@ pub struct Attempt {
 }
 
 impl Exchange {
+    /// The exchange that begins with this head. `status`: the client came to the status page.
     pub fn new(head: &request::Request<'_>, status: bool, now: Instant, pool: &mut Pool) -> Exchange {
         let safe_to_repeat = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
-        // More isn't kept.
+        // A longer body isn't kept for a repetition.
         let short = head.content_length.is_none_or(|length| length <= BUFFER as u64);
         let page = status.then(|| match (head.method, head.path.split('?').next()) {
             ("GET" | "HEAD", Some("/")) => Page::Html,

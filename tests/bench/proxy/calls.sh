@@ -6,9 +6,9 @@
 #
 # CLIENTS may be 8x16, say: 8 clients, each of which sends 16 requests at once (pipelined).
 #
-# The clients stand still while strace attaches, and again before it leaves, so that each call belongs to a request that
-# the upstream counted. Both tools slow the proxies down. With many clients a turn of their loops then has more requests
-# than it would have, which share its epoll_wait.
+# The clients stand still when a tool begins to count, and again when it ends, so that what it counts belongs to requests
+# that the upstream counted, too. Both tools slow the proxies down. With many clients a turn of their loops then has more
+# requests than it would have, which share its epoll_wait.
 #
 # Needs nginx, haproxy, wrk, taskset, strace and valgrind.
 set -euo pipefail

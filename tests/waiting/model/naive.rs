@@ -289,8 +289,9 @@ impl Naive {
         self.total() > self.most() || self.total_to(pair.0) > self.most_to(pair.0)
     }
 
-    /// Whether a connection that would serve the line of its own pair may have to make room for another line: one that
-    /// has no connection, or (it or its peer) two less. `coming` is 1 if it isn't here yet, else 0.
+    /// Whether a connection that would serve the line of its own pair may have to make room: because it is beyond a lowered
+    /// limit, or for a line that has no connection, or two fewer, or whose peer has two fewer. `coming` is 1 if the
+    /// connection isn't in the cache yet, else 0.
     pub fn may_yield(&self, pair: Pair, coming: usize) -> bool {
         if self.has_to_yield(pair) {
             return true;
@@ -299,7 +300,7 @@ impl Naive {
         let peer_full = self.total_to(pair.0) + coming >= self.most_to(pair.0);
         let in_need = |here: usize, there: usize| there == 0 || here >= there + 2;
         self.heads().iter().any(|head| {
-            // Of those that were closed, and of places given before that, the other line has no use.
+            // Connections that were closed, and places given before that, are of no use to the other line.
             let theirs = self.conns.iter().filter(|conn| conn.pair == head.pair && conn.closed.is_none()).count();
             if head.pair.0 != pair.0 {
                 all_full && (theirs == 0 || in_need(self.total_to(pair.0) + coming, self.total_to(head.pair.0)))

@@ -222,7 +222,7 @@ impl Run {
             Handled::Active { id, .. } => assert!(id == conn.id && !conn.is_inactive()),
             Handled::Evicted(evicted) => {
                 assert!(evicted.id == conn.id && conn.is_inactive());
-                // How many false alarms are too many is the other model's to know.
+                // The other model knows how many false alarms are too many.
                 assert!(conn.is_dead() || evicted.reason == Reason::FalseAlarms, "{}", evicted.reason);
                 self.naive.conns.remove(at);
             }

@@ -15,7 +15,7 @@ const MOST_AT_ONCE: usize = 1 << 20;
 const MOST_REASON: usize = 100;
 const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
 
-/// Who is given an exchange that has its response.
+/// What takes each exchange that has got its response.
 pub type Answered<'a> = &'a mut dyn FnMut(Exchange);
 
 /// Where a connection stands after it was driven.
@@ -96,7 +96,7 @@ impl Conn {
         let mut at = 0;
         while let Some(exchange) = self.exchanges.front_mut() {
             self.begun |= at < bytes.len();
-            // Looked at where it lies: an event has the size of a whole head's facts.
+            // Matched by reference, since moving it costs: an event has room for all that a head says.
             let step = self.parser.next(&bytes[at..]);
             let (used, event) = match step {
                 Ok((used, ref event)) => (used, event),

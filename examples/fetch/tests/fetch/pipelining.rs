@@ -188,7 +188,7 @@ fn a_connection_that_owes_an_answer_gets_no_further_request() {
     assert_eq!(heads[0].len(), 3, "{heads:?}");
 }
 
-/// It is the first of those that go by a connection again, or the second.
+/// The request is the first to be sent on the reused connection, or the second.
 #[test]
 fn a_request_whose_file_cannot_be_created_fails_alone() {
     let server = Server::start(|client, _| {

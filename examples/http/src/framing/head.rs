@@ -1,7 +1,7 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::lines::{Name, Span, is};
+use super::lines::{Name, Span, eq_ignore_case};
 use super::{MAX_CONNECTION_OPTIONS, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
@@ -23,9 +23,9 @@ pub struct Fields<'a> {
 /// One header line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// As it came: case does not matter in it.
+    /// The name as it came. Case does not matter in it.
     pub name: &'a [u8],
-    /// All of it as it came, with the line's end.
+    /// The whole line as it came, with its end.
     pub line: &'a [u8],
     /// Whether a proxy copies the line into the message that it sends on.
     ///
@@ -108,20 +108,20 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
         match meaning {
             Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
             Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
-            // What most send, without a search for commas.
-            Name::Connection if is(value, b"keep-alive") => {
+            // Most lines say only this: no need to search for commas.
+            Name::Connection if eq_ignore_case(value, b"keep-alive") => {
                 options += 1;
                 facts.keep_alive = true;
             }
             Name::Connection => {
                 for option in list(value) {
                     options += 1;
-                    if is(option, b"close") {
+                    if eq_ignore_case(option, b"close") {
                         facts.close = true;
-                    } else if is(option, b"keep-alive") {
+                    } else if eq_ignore_case(option, b"keep-alive") {
                         facts.keep_alive = true;
                     } else {
-                        facts.upgrade |= is(option, b"upgrade");
+                        facts.upgrade |= eq_ignore_case(option, b"upgrade");
                         names_fields = true;
                     }
                 }
@@ -132,7 +132,7 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
             }
             Name::Host => facts.host = Some(value),
             Name::Expect => {
-                facts.expect_continue |= list(value).any(|item| is(item, b"100-continue"));
+                facts.expect_continue |= list(value).any(|item| eq_ignore_case(item, b"100-continue"));
             }
             Name::HopByHop | Name::Other => {}
         }
@@ -190,7 +190,7 @@ fn content_length(known: &mut Option<u64>, value: &[u8], role: Role) -> Result<(
 
 /// `chunked`, once and alone, is the only coding understood.
 fn transfer_encoding(chunked: &mut bool, value: &[u8]) -> Result<(), Error> {
-    let is_chunked = |item: &[u8]| is(item, b"chunked");
+    let is_chunked = |item: &[u8]| eq_ignore_case(item, b"chunked");
     if !*chunked && is_chunked(value) {
         *chunked = true;
         return Ok(());
@@ -212,9 +212,9 @@ fn keep_alive(facts: &mut Facts<'_>, value: &[u8]) {
         let Some(number) = halves.next().and_then(|half| number(half.trim_ascii())) else {
             continue;
         };
-        let known = if is(name, b"timeout") {
+        let known = if eq_ignore_case(name, b"timeout") {
             &mut facts.timeout
-        } else if is(name, b"max") {
+        } else if eq_ignore_case(name, b"max") {
             &mut facts.max
         } else {
             continue;

@@ -25,7 +25,7 @@ impl Span {
         head[self.colon as usize + 1..self.end as usize].trim_ascii()
     }
 
-    /// All of it, with the line's end.
+    /// The whole line, with its end.
     #[inline]
     pub(super) fn line<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         &head[self.start as usize..self.end as usize + 2]
@@ -145,27 +145,28 @@ impl Name {
     fn of(name: &[u8]) -> Self {
         // The length and the first letter rule out most names before any comparison.
         match (name.len(), name[0] | 0x20) {
-            (2, b't') if is(name, b"te") => Name::HopByHop,
-            (4, b'h') if is(name, b"host") => Name::Host,
-            (6, b'e') if is(name, b"expect") => Name::Expect,
-            (7, b't') if is(name, b"trailer") => Name::HopByHop,
-            (7, b'u') if is(name, b"upgrade") => Name::HopByHop,
-            (10, b'c') if is(name, b"connection") => Name::Connection,
-            (10, b'k') if is(name, b"keep-alive") => Name::KeepAlive,
-            (14, b'c') if is(name, b"content-length") => Name::ContentLength,
-            (16, b'p') if is(name, b"proxy-connection") => Name::HopByHop,
-            (17, b't') if is(name, b"transfer-encoding") => Name::TransferEncoding,
-            (18, b'p') if is(name, b"proxy-authenticate") => Name::HopByHop,
-            (19, b'p') if is(name, b"proxy-authorization") => Name::HopByHop,
+            (2, b't') if eq_ignore_case(name, b"te") => Name::HopByHop,
+            (4, b'h') if eq_ignore_case(name, b"host") => Name::Host,
+            (6, b'e') if eq_ignore_case(name, b"expect") => Name::Expect,
+            (7, b't') if eq_ignore_case(name, b"trailer") => Name::HopByHop,
+            (7, b'u') if eq_ignore_case(name, b"upgrade") => Name::HopByHop,
+            (10, b'c') if eq_ignore_case(name, b"connection") => Name::Connection,
+            (10, b'k') if eq_ignore_case(name, b"keep-alive") => Name::KeepAlive,
+            (14, b'c') if eq_ignore_case(name, b"content-length") => Name::ContentLength,
+            (16, b'p') if eq_ignore_case(name, b"proxy-connection") => Name::HopByHop,
+            (17, b't') if eq_ignore_case(name, b"transfer-encoding") => Name::TransferEncoding,
+            (18, b'p') if eq_ignore_case(name, b"proxy-authenticate") => Name::HopByHop,
+            (19, b'p') if eq_ignore_case(name, b"proxy-authorization") => Name::HopByHop,
             _ => Name::Other,
         }
     }
 }
 
-/// Whether `text` is `known`, which is in lower case; the case of `text` doesn't matter. It must be without control
-/// characters: of all other bytes, only a letter's other case differs from the letter in just the bit that is set here.
-pub(super) fn is<const N: usize>(text: &[u8], known: &[u8; N]) -> bool {
-    // Without a way out in the middle, this becomes a few wide comparisons.
+/// Whether `text` is `known`, in whatever case. `known` has to be in lower case, and `text` without control characters
+/// other than tabs. Of the bytes left, the bit set here turns only upper-case letters into something that a known word
+/// contains.
+pub(super) fn eq_ignore_case<const N: usize>(text: &[u8], known: &[u8; N]) -> bool {
+    // Without an early exit, this is compiled to a few wide comparisons.
     let differ = |found, (byte, known): (&u8, &u8)| found | ((byte | 0x20) ^ known);
     text.len() == N && text.iter().zip(known).fold(0, differ) == 0
 }
@@ -175,7 +176,7 @@ fn line_end(window: &[u8], at: usize) -> Option<usize> {
     window[at..].starts_with(b"\r\n").then_some(at + 2)
 }
 
-/// How many bytes at the start of `bytes` may stand in a header name.
+/// How many bytes at the start of `bytes` may stand in a header name. Most are letters, which are tested eight at a time.
 fn token_len(bytes: &[u8]) -> usize {
     let mut len = 0;
     loop {
@@ -187,11 +188,12 @@ fn token_len(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes at the start of `block` are letters, as most are in a name. Tests all of them at once.
+/// How many bytes at the start of `block` are letters. Tests all of them at once.
 fn letters(block: &[u8; 8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let word = u64::from_le_bytes(*block);
-    // The highest bit of each byte is clear, and set by the sum if the rest is large enough. No sum reaches the next byte.
+    // The highest bit of each byte is cleared. A sum sets it again if the rest is large enough, and never carries into the
+    // next byte.
     let lower = (word | (0x20 * ONES)) & (0x7f * ONES);
     let from_a = lower + (0x80 - b'a' as u64) * ONES;
     let after_z = lower + (0x7f - b'z' as u64) * ONES;
@@ -210,8 +212,8 @@ fn find_line_feed(bytes: &[u8]) -> Option<usize> {
     (at < bytes.len()).then_some(at)
 }
 
-/// How many bytes at the start of `bytes` are of a kind. Compilers turn the tests of a block into a few wide ones, if
-/// `is_kind` has no branches.
+/// How many bytes at the start of `bytes` are of the kind that `is_kind` tells. If it has no branches, the tests of a
+/// whole block are compiled to a few wide ones.
 #[inline(always)] // else `is_kind` is called for each byte
 pub(super) fn run_len(bytes: &[u8], is_kind: impl Fn(u8) -> bool) -> usize {
     const BLOCK: usize = 16;
@@ -235,7 +237,7 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     TABLE[usize::from(byte)]
 }
 
-/// Says of each byte whether it is a letter, a digit or one of the `others`.
+/// A table that says of each byte whether it is a letter, a digit or one of the `others`.
 pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -253,5 +255,6 @@ pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
 
 /// Whether `byte` may stand in a header value or in a chunk extension.
 pub(super) fn is_text(byte: u8) -> bool {
+    // Without branches, for `run_len`.
     (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
 }

@@ -193,7 +193,7 @@ fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
     if run_len(target, |byte| (byte > b' ') & (byte < 0x7f) & (byte != b'#')) < target.len() {
         return Err(Error::quoting(Kind::Target, target));
     }
-    // All of it is ASCII by now.
+    // Both parts were found to be ASCII.
     let text = std::str::from_utf8(&line[..method.len() + 1 + target.len()]).map_err(|_| malformed())?;
     Ok(RequestLine { method: &text[..method.len()], target: &text[method.len() + 1..], version })
 }
@@ -243,5 +243,6 @@ fn in_names(byte: u8) -> bool {
 
 /// Whether `byte` may stand in an address in brackets.
 fn in_literals(byte: u8) -> bool {
+    // Without branches, for `run_len`.
     byte.is_ascii_hexdigit() | (byte == b':') | (byte == b'.')
 }
