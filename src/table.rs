@@ -29,9 +29,11 @@ pub(crate) mod lines;
 pub(crate) mod lists;
 pub(crate) mod living;
 pub(crate) mod owners;
+mod promises;
 pub(crate) mod record;
 pub(crate) mod sites;
 pub(crate) mod slots;
+pub(crate) mod turns;
 pub(crate) mod waiting;
 
 pub(crate) struct Table<C> {

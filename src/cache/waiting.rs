@@ -32,11 +32,12 @@
 //! requests wait, a promise is broken: the policy is asked once more, and the connection is kept or condemned.
 //!
 //! *Passes* count how often connections served their own line, or somebody who came between two grants, while others
-//! waited at the same limit. After [`QUANTUM`](crate::table::waiting::QUANTUM) of them, a connection that comes back
+//! waited at the same limit. After [`QUANTUM`](crate::table::turns::QUANTUM) of them, a connection that comes back
 //! makes room for another line.
 //!
 //! [`serving`](super::serving) has what the calls below share, and [`room`](super::room) what the limits say. The lines are
-//! in `table/lines.rs`, the sites in `table/sites.rs`, and `table/waiting.rs` keeps both in step with the connections.
+//! in `table/lines.rs`, the sites in `table/sites.rs`. `table/waiting.rs` keeps both in step with the connections, and
+//! `table/turns.rs` knows whose turn it is.
 
 use crate::cache::Cache;
 use crate::cache::serving::MOST_LOOKS;

@@ -6,16 +6,12 @@ use crate::reason::Reason;
 use crate::request::WaiterId;
 use crate::state::Owner;
 use crate::table::Table;
-use crate::table::buckets::{Bucket, Destination};
+use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Line, Request};
-use crate::table::lists::{Links, NONE};
-use crate::table::record::{Record, Standing, State};
+use crate::table::lists::NONE;
+use crate::table::record::Standing;
 use crate::table::sites::Site;
-
-/// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
-/// room for somebody else who waits.
-pub(crate) const QUANTUM: u32 = 8;
 
 impl<C> Table<C> {
     /// How many connections there are, and places given for them.
@@ -30,13 +26,6 @@ impl<C> Table<C> {
             NONE => 0,
             line => self.lines.line(line).waiting,
         }
-    }
-
-    /// How many of those have no connection promised yet. A promise of the connection `but` isn't counted.
-    pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
-        let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
-        let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
-        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
     /// Whether this bucket may have an inactive connection for a request that comes now. Those who wait there come first.
@@ -232,63 +221,6 @@ impl<C> Table<C> {
         }
     }
 
-    /// Keeps a promised connection for whoever comes, because its request has left: until `end` at the latest.
-    /// O(connections that have become inactive since it did).
-    pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
-        let since = self.at(slot).inactive_since();
-        let older =
-            self.ages.newest_first(&self.slots, Standing::Kept).find(|&other| self.at(other).inactive_since() <= since);
-        self.ages.remove(&mut self.slots, slot, Standing::Promised);
-        self.ages.insert(&mut self.slots, slot, Standing::Kept, older.unwrap_or(NONE));
-        let record = &mut self.slots[slot];
-        record.flags.standing = Standing::Kept;
-        if let State::Inactive { since, until } = record.state() {
-            record.set_state(State::Inactive { since, until: end.min(until) });
-        }
-        if end != Tick::NEVER {
-            record.flags.armed = true;
-            self.deadlines.bring_forward(slot, end);
-        }
-        let Record { bucket, links, .. } = self.slots[slot];
-        self.forget_promise(slot, bucket, links);
-        let it = self.buckets.get_mut(bucket);
-        it.kept += 1;
-        let site = it.site;
-        self.buckets.sites.look_again(site);
-    }
-
-    /// To be called when a connection of this bucket, the newest, was promised to somebody who waits.
-    pub(crate) fn promise(&mut self, slot: u32, bucket: u32) {
-        if self.buckets.get(bucket).promised == 1 {
-            self.buckets.more_mut(bucket).oldest_promised = slot;
-        }
-    }
-
-    /// Counts a connection of this bucket, with these links in its list, no longer as promised.
-    #[inline]
-    pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
-        let it = self.buckets.get_mut(bucket);
-        it.promised -= 1;
-        if it.promised > 0 && self.buckets.oldest_promised(bucket) == slot {
-            self.find_oldest_promised(bucket, links.newer);
-        }
-    }
-
-    /// Finds the oldest promised connection of a bucket; none older than `from` is promised. O(1), amortised: what was
-    /// passed isn't passed again.
-    #[cold]
-    fn find_oldest_promised(&mut self, bucket: u32, from: u32) {
-        let list = self.buckets.get(bucket).list;
-        let mut all = std::iter::successors(Some(from), |&slot| list.newer(&self.slots, slot));
-        let oldest = all.find(|&slot| self.at(slot).flags.standing == Standing::Promised);
-        self.buckets.more_mut(bucket).oldest_promised = oldest.expect("another one is promised");
-    }
-
-    /// The connection of this bucket whose promise is broken when only `waiting` requests wait there.
-    pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
-        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
-    }
-
     /// Has everybody in the line of this bucket refused.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
         let it = self.buckets.get_mut(bucket);
@@ -316,133 +248,5 @@ impl<C> Table<C> {
             self.lines.line_mut(line).bucket = fresh;
         }
         self.buckets.release_if_empty(bucket);
-    }
-
-    /// Whether a connection that is about to serve the line of its own bucket has to make room for another line instead,
-    /// which was passed over often enough. Then that line is the next to open a connection. Otherwise, the service counts
-    /// as one that passed the others over. `coming` is 1 if the connection isn't in the table yet, else 0. `most` and
-    /// `most_connecting` are the limits.
-    #[inline]
-    pub(crate) fn yields_to_others(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
-        let full = self.total() + coming as usize >= most;
-        full && self.yields_to_peer(bucket, coming, most_connecting)
-            || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, coming, most_connecting, full)
-    }
-
-    /// Counts a service that passed over those who wait elsewhere.
-    pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
-        let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
-        let (others_wait, sites) = (self.buckets.sites.first_but(site).is_some(), &mut self.buckets.sites);
-        sites.passes = sites.passes.saturating_add(u32::from(full && others_wait));
-        let it = self.buckets.sites.get_mut(site);
-        it.passes = it.passes.saturating_add(u32::from(it.waiting > 0 && (full || it.is_full())));
-    }
-
-    /// Whether those who wait elsewhere were passed over often enough.
-    pub(crate) fn is_quantum_over(&self, bucket: u32) -> bool {
-        self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
-    }
-
-    /// Yields to another peer if that has no connection, or two fewer than this one, or none for the line whose turn is
-    /// next there.
-    #[inline(never)]
-    fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
-        let site = self.buckets.get(bucket).site;
-        let sites = &mut self.buckets.sites;
-        let Some(other) = sites.first_but(site) else { return false };
-        sites.passes = sites.passes.saturating_add(1);
-        if sites.passes <= QUANTUM {
-            return false;
-        }
-        let (here, there) = (sites.get(site), sites.get(other));
-        let line = there.turns.oldest;
-        if !there.is_full() && there.connecting < most_connecting {
-            if is_in_need(here.total + coming, there.total)
-                || self.buckets.connections(self.lines.line(line).bucket) == 0
-            {
-                self.buckets.sites.passes = 0;
-                self.buckets.sites.bring_forward(other);
-                return true;
-            }
-            self.put_line_behind(other, line);
-        }
-        // The next service looks at the next peer.
-        self.buckets.sites.put_behind(other);
-        false
-    }
-
-    /// Lets all other lines of this site have their turns before this one.
-    fn put_line_behind(&mut self, site: u32, line: u32) {
-        let turns = &mut self.buckets.sites.get_mut(site).turns;
-        turns.remove(&mut self.lines.lines, line);
-        turns.push_newest(&mut self.lines.lines, line);
-    }
-
-    /// Whether somebody waits for the peer of this bucket under another channel binding.
-    #[inline]
-    fn is_another_in_line(&self, bucket: u32) -> bool {
-        let it = self.buckets.get(bucket);
-        !self.buckets.sites.get(it.site).turns.is_only(it.line)
-    }
-
-    /// Yields to another channel binding of the same peer if that has no connection, or two fewer than this one. The limit
-    /// that binds is the peer's, or the one on all connections (`full`).
-    #[inline(never)]
-    fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
-        let Bucket { site, line, .. } = *self.buckets.get(bucket);
-        let sites = &self.buckets.sites;
-        let it = sites.get(site);
-        if !full && it.total + coming < it.most || it.connecting >= most_connecting {
-            return false;
-        }
-        let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
-        let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| self.buckets.connections(bucket));
-        let it = self.buckets.sites.get_mut(site);
-        it.passes = it.passes.saturating_add(1);
-        if it.passes <= QUANTUM {
-            return false;
-        }
-        if is_in_need(here + coming, there) {
-            it.passes = 0;
-            it.turns.remove(&mut self.lines.lines, other);
-            it.turns.insert(&mut self.lines.lines, other, NONE);
-            self.buckets.sites.bring_forward(site);
-            return true;
-        }
-        self.put_line_behind(site, other);
-        false
-    }
-}
-
-/// Whether a peer or line with `here` connections gives one away to another with `there`.
-fn is_in_need(here: u32, there: u32) -> bool {
-    there == 0 || here >= there + 2
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::peer::Peer;
-    use crate::table::record::Rest;
-
-    /// Between lines with a connection each, no service makes room, and the count of services goes on.
-    #[test]
-    fn services_are_counted_however_many_there_were() {
-        let [one, two] = [1, 2].map(|port| Peer::direct("host", port));
-        let [plain, other] = [0, 1].map(ChannelBindingId);
-        let mut table = Table::new(0, 1);
-        for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
-            let to = Destination { peer, channel, most: 2 };
-            table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-            let bucket = table.buckets.find_or_add(to);
-            table.wait(bucket, Owner(0), Tick::FIRST, Tick::NEVER, false);
-        }
-        let [bucket, lonely] = [&one, &two].map(|peer| table.buckets.find(peer, plain).expect("it has a connection"));
-        let site = table.buckets.get(bucket).site;
-        (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
-        table.pass_over(bucket, 3);
-        assert!(!table.yields_to_others(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
-        table.buckets.sites.passes = 0;
-        assert!(!table.is_quantum_over(lonely));
     }
 }

@@ -1,0 +1,72 @@
+//! Inactive connections that are kept for those who wait: each is promised to whoever is next in the line of its bucket.
+
+use crate::table::Table;
+use crate::table::clock::Tick;
+use crate::table::lists::{Links, NONE};
+use crate::table::record::{Record, Standing, State};
+
+impl<C> Table<C> {
+    /// How many requests in the line of this bucket have no connection promised yet. A promise of the connection `but` isn't counted.
+    pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
+        let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
+        let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
+        self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
+    }
+
+    /// Keeps a promised connection for whoever comes, because its request has left: until `end` at the latest.
+    /// O(connections that have become inactive since it did).
+    pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
+        let since = self.at(slot).inactive_since();
+        let older =
+            self.ages.newest_first(&self.slots, Standing::Kept).find(|&other| self.at(other).inactive_since() <= since);
+        self.ages.remove(&mut self.slots, slot, Standing::Promised);
+        self.ages.insert(&mut self.slots, slot, Standing::Kept, older.unwrap_or(NONE));
+        let record = &mut self.slots[slot];
+        record.flags.standing = Standing::Kept;
+        if let State::Inactive { since, until } = record.state() {
+            record.set_state(State::Inactive { since, until: end.min(until) });
+        }
+        if end != Tick::NEVER {
+            record.flags.armed = true;
+            self.deadlines.bring_forward(slot, end);
+        }
+        let Record { bucket, links, .. } = self.slots[slot];
+        self.forget_promise(slot, bucket, links);
+        let it = self.buckets.get_mut(bucket);
+        it.kept += 1;
+        let site = it.site;
+        self.buckets.sites.look_again(site);
+    }
+
+    /// To be called when a connection of this bucket, the newest, was promised to somebody who waits.
+    pub(crate) fn promise(&mut self, slot: u32, bucket: u32) {
+        if self.buckets.get(bucket).promised == 1 {
+            self.buckets.more_mut(bucket).oldest_promised = slot;
+        }
+    }
+
+    /// Counts a connection of this bucket, with these links in its list, no longer as promised.
+    #[inline]
+    pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
+        let it = self.buckets.get_mut(bucket);
+        it.promised -= 1;
+        if it.promised > 0 && self.buckets.oldest_promised(bucket) == slot {
+            self.find_oldest_promised(bucket, links.newer);
+        }
+    }
+
+    /// Finds the oldest promised connection of a bucket; none older than `from` is promised. O(1), amortised: what was
+    /// passed isn't passed again.
+    #[cold]
+    fn find_oldest_promised(&mut self, bucket: u32, from: u32) {
+        let list = self.buckets.get(bucket).list;
+        let mut all = std::iter::successors(Some(from), |&slot| list.newer(&self.slots, slot));
+        let oldest = all.find(|&slot| self.at(slot).flags.standing == Standing::Promised);
+        self.buckets.more_mut(bucket).oldest_promised = oldest.expect("another one is promised");
+    }
+
+    /// The connection of this bucket whose promise is broken when only `waiting` requests wait there.
+    pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
+        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
+    }
+}

@@ -1,0 +1,143 @@
+//! Fairness: whether a connection serves its own line, or makes room for another line whose turn it is.
+
+use crate::table::Table;
+use crate::table::buckets::Bucket;
+use crate::table::lists::NONE;
+
+/// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
+/// room for somebody else who waits.
+pub(crate) const QUANTUM: u32 = 8;
+
+impl<C> Table<C> {
+    /// Whether a connection that is about to serve the line of its own bucket has to make room for another line instead,
+    /// which was passed over often enough. Then that line is the next to open a connection. Otherwise, the service counts
+    /// as one that passed the others over. `coming` is 1 if the connection isn't in the table yet, else 0. `most` and
+    /// `most_connecting` are the limits.
+    #[inline]
+    pub(crate) fn yields_to_others(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
+        let full = self.total() + coming as usize >= most;
+        full && self.yields_to_peer(bucket, coming, most_connecting)
+            || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, coming, most_connecting, full)
+    }
+
+    /// Counts a service that passed over those who wait elsewhere.
+    pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
+        let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
+        let (others_wait, sites) = (self.buckets.sites.first_but(site).is_some(), &mut self.buckets.sites);
+        sites.passes = sites.passes.saturating_add(u32::from(full && others_wait));
+        let it = self.buckets.sites.get_mut(site);
+        it.passes = it.passes.saturating_add(u32::from(it.waiting > 0 && (full || it.is_full())));
+    }
+
+    /// Whether those who wait elsewhere were passed over often enough.
+    pub(crate) fn is_quantum_over(&self, bucket: u32) -> bool {
+        self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
+    }
+
+    /// Yields to another peer if that has no connection, or two fewer than this one, or none for the line whose turn is
+    /// next there.
+    #[inline(never)]
+    fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
+        let site = self.buckets.get(bucket).site;
+        let sites = &mut self.buckets.sites;
+        let Some(other) = sites.first_but(site) else { return false };
+        sites.passes = sites.passes.saturating_add(1);
+        if sites.passes <= QUANTUM {
+            return false;
+        }
+        let (here, there) = (sites.get(site), sites.get(other));
+        let line = there.turns.oldest;
+        if !there.is_full() && there.connecting < most_connecting {
+            if is_in_need(here.total + coming, there.total)
+                || self.buckets.connections(self.lines.line(line).bucket) == 0
+            {
+                self.buckets.sites.passes = 0;
+                self.buckets.sites.bring_forward(other);
+                return true;
+            }
+            self.put_line_behind(other, line);
+        }
+        // The next service looks at the next peer.
+        self.buckets.sites.put_behind(other);
+        false
+    }
+
+    /// Lets all other lines of this site have their turns before this one.
+    pub(crate) fn put_line_behind(&mut self, site: u32, line: u32) {
+        let turns = &mut self.buckets.sites.get_mut(site).turns;
+        turns.remove(&mut self.lines.lines, line);
+        turns.push_newest(&mut self.lines.lines, line);
+    }
+
+    /// Whether somebody waits for the peer of this bucket under another channel binding.
+    #[inline]
+    fn is_another_in_line(&self, bucket: u32) -> bool {
+        let it = self.buckets.get(bucket);
+        !self.buckets.sites.get(it.site).turns.is_only(it.line)
+    }
+
+    /// Yields to another channel binding of the same peer if that has no connection, or two fewer than this one. The limit
+    /// that binds is the peer's, or the one on all connections (`full`).
+    #[inline(never)]
+    fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
+        let Bucket { site, line, .. } = *self.buckets.get(bucket);
+        let sites = &self.buckets.sites;
+        let it = sites.get(site);
+        if !full && it.total + coming < it.most || it.connecting >= most_connecting {
+            return false;
+        }
+        let Some(other) = sites.lines(site, &self.lines.lines).find(|&other| other != line) else { return false };
+        let [here, there] = [bucket, self.lines.line(other).bucket].map(|bucket| self.buckets.connections(bucket));
+        let it = self.buckets.sites.get_mut(site);
+        it.passes = it.passes.saturating_add(1);
+        if it.passes <= QUANTUM {
+            return false;
+        }
+        if is_in_need(here + coming, there) {
+            it.passes = 0;
+            it.turns.remove(&mut self.lines.lines, other);
+            it.turns.insert(&mut self.lines.lines, other, NONE);
+            self.buckets.sites.bring_forward(site);
+            return true;
+        }
+        self.put_line_behind(site, other);
+        false
+    }
+}
+
+/// Whether a peer or line with `here` connections gives one away to another with `there`.
+fn is_in_need(here: u32, there: u32) -> bool {
+    there == 0 || here >= there + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::ChannelBindingId;
+    use crate::peer::Peer;
+    use crate::state::Owner;
+    use crate::table::buckets::Destination;
+    use crate::table::clock::Tick;
+    use crate::table::record::{Record, Rest};
+
+    /// Between lines with a connection each, no service makes room, and the count of services goes on.
+    #[test]
+    fn services_are_counted_however_many_there_were() {
+        let [one, two] = [1, 2].map(|port| Peer::direct("host", port));
+        let [plain, other] = [0, 1].map(ChannelBindingId);
+        let mut table = Table::new(0, 1);
+        for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
+            let to = Destination { peer, channel, most: 2 };
+            table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
+            let bucket = table.buckets.find_or_add(to);
+            table.wait(bucket, Owner(0), Tick::FIRST, Tick::NEVER, false);
+        }
+        let [bucket, lonely] = [&one, &two].map(|peer| table.buckets.find(peer, plain).expect("it has a connection"));
+        let site = table.buckets.get(bucket).site;
+        (table.buckets.sites.passes, table.buckets.sites.get_mut(site).passes) = (u32::MAX, u32::MAX);
+        table.pass_over(bucket, 3);
+        assert!(!table.yields_to_others(bucket, 0, 3, 9) && table.is_quantum_over(bucket));
+        table.buckets.sites.passes = 0;
+        assert!(!table.is_quantum_over(lonely));
+    }
+}
