@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::io;
 use std::sync::Arc;
 
 /// Tells apart connections to one peer that must not replace each other, because they have different TLS settings,
@@ -117,6 +118,12 @@ impl fmt::Display for ChannelsExhausted {
 }
 
 impl std::error::Error for ChannelsExhausted {}
+
+impl From<ChannelsExhausted> for io::Error {
+    fn from(error: ChannelsExhausted) -> io::Error {
+        io::Error::other(error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

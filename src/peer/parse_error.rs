@@ -1,6 +1,7 @@
 //! Why a text is not a peer. What may be a password is never held.
 
 use std::fmt;
+use std::io;
 
 /// Why a text isn't a [`Peer`](crate::Peer): says which part. The value found there is held only if it is a plain name or an IPv6
 /// address and doesn't follow a colon. Anything else may contain a password, and is `None`.
@@ -47,6 +48,12 @@ impl fmt::Display for ParsePeerError {
 }
 
 impl std::error::Error for ParsePeerError {}
+
+impl From<ParsePeerError> for io::Error {
+    fn from(error: ParsePeerError) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, error)
+    }
+}
 
 impl ParsePeerError {
     pub(super) fn without_value(self) -> ParsePeerError {

@@ -6,6 +6,7 @@ use crate::common::{ME, PLAIN};
 use crate::host;
 use conncache::mio::Poll;
 use conncache::{AggressiveCache, ConnId, ConnState, NotFound, Owner, Peer, StateError};
+use std::io;
 use std::time::Instant;
 
 #[test]
@@ -27,6 +28,17 @@ fn errors_say_what_went_wrong_and_lead_to_the_systems() {
     assert_eq!(error.source().expect("the system's").to_string(), "as the script says");
     let error = cache.set_connection_state(now, other_id(), &peer, ConnState::Active(ME)).unwrap_err();
     assert_eq!((error.to_string(), error.source().is_none()), (told(StateError::NotFound), true));
+}
+
+#[test]
+fn a_wrong_peer_is_an_error_of_invalid_input_in_a_function_that_returns_those_of_the_system() {
+    fn peer(text: &str) -> io::Result<Peer> {
+        Ok(text.parse()?)
+    }
+    assert_eq!(peer("a:1").unwrap(), Peer::direct("a", 1));
+    let error = peer("a:b").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), "peer: port (not shown) is not a number from 0 to 65535");
 }
 
 /// An id of another cache.
