@@ -95,7 +95,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
-        debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
         let evicted = match victim {
             Some((victim, reason)) => {
                 self.condemn_surplus(self.table.at(slot).bucket);
@@ -103,6 +102,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             None => self.make_room(since, slot),
         };
+        // The logger may panic, so it comes after what a limit wants.
+        debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
         Ok(Parked { id, evicted })
     }
 

@@ -1,6 +1,7 @@
 //! How requests are served, refused and ended: what the calls of [`waiting`](super::waiting) share.
 
 use crate::cache::Cache;
+use crate::cache::cycle::log_reuse;
 use crate::cache::fitness::verdict;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -111,11 +112,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if waiting > 1 {
             self.table.look_at_line(bucket);
         }
-        let found = self.hand_out(now, slot, asked.owner);
+        let found = self.lend(now, slot, asked.owner);
         if let Some(broken) = broken {
             self.end_promise(broken);
         }
         self.opens_next = true;
+        log_reuse(found.id, asked.owner);
         Some(asked.gets(Granted::Reuse(found)))
     }
 

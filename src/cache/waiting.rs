@@ -40,6 +40,7 @@
 //! `table/turns.rs` knows whose turn it is.
 
 use crate::cache::Cache;
+use crate::cache::cycle::log_insert;
 use crate::cache::serving::MOST_LOOKS;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -185,6 +186,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         match self.take_in(now, conn, to, place.owner) {
             Ok(id) => {
                 self.end_place(&place);
+                log_insert(id, &place.peer, place.channel, place.owner);
                 Ok(id)
             }
             Err((conn, cause)) => Err(InsertError { conn, cause, place: Some(place) }),
