@@ -215,7 +215,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Asked::new(now, it.id(request), it, peer, channel)
     }
 
-    /// Has everybody in the line of this bucket refused.
+    /// Has everybody in the line of this bucket refused. Connections that were kept for them can go to others.
     pub(super) fn refuse_line(&mut self, bucket: u32) {
         while let Some(broken) = self.promise_beyond(bucket, 0) {
             self.end_promise(broken);
@@ -235,10 +235,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
-    /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
+    /// policy may panic: this is to be called before anything changes.
     #[inline(never)]
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
-        let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
+        let slot = self.table.broken_promise(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let candidate = Candidate {
             now: self.clock.now().expect("the clock has been told"),

@@ -223,7 +223,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let bucket = self.table.put_back(place.waiter.slot);
         if self.draining {
-            self.refuse_line(bucket);
+            self.table.refuse_line(bucket);
         }
         Ok(place.waiter)
     }
