@@ -94,11 +94,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Serves the head of this line, the first that is ready, with a connection that is there. The line is no longer ready
-    /// afterwards.
-    pub(super) fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
+    /// afterwards. `dead` connections were closed by this call before, fewer than it may close.
+    pub(super) fn reuse_for(&mut self, now: Tick, line: u32, dead: u32) -> Option<Grant<C>> {
         let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot));
+        let found = self.find_in(now, bucket, dead).and_then(|slot| self.made_ready(slot));
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {
