@@ -71,6 +71,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Stops keeping connections, for an orderly end. Inactive ones come from [`expire`](Cache::expire). Active ones are
     /// not kept when they would become inactive. Requests that wait are refused. This can't be undone.
+    ///
+    /// O(1); if requests wait, O(pairs of peer and channel binding in use).
     pub fn drain(&mut self) {
         self.draining = true;
         self.rules = Rules::new(&self.limits, true, self.narrows());
