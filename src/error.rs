@@ -324,18 +324,39 @@ error_with_cause!(SetStateError, InsertError<C>, ParkError<C>, TakeError<C>, Ado
 mod tests {
     use super::*;
 
+    /// Private data is only `Send`.
     #[test]
     fn every_error_can_be_boxed_for_other_threads() {
-        fn boxed(_: impl Into<Box<dyn Error + Send + Sync>>) {}
+        fn fits<T: Into<Box<dyn Error + Send + Sync>>>() {}
 
-        let full = || Cause::TokensExhausted { slots: 1 };
-        boxed(ConfigError { field: "field", value: "1".into(), problem: "is wrong".into() });
-        boxed(NotFound);
-        boxed(StateError::AlreadyInactive);
-        boxed(SetStateError::new(StateError::NotFound, ConnState::Active(Owner(1))));
-        boxed(full());
-        boxed(InsertError { conn: (), cause: full(), place: None });
-        boxed(ParkError::new((), ParkOptions::default(), full()));
-        boxed(TakeError::<()>::new(full(), None));
+        fits::<ConfigError>();
+        fits::<NotFound>();
+        fits::<StateError>();
+        fits::<SetStateError>();
+        fits::<Cause>();
+        fits::<InsertError<()>>();
+        fits::<ParkError<()>>();
+        fits::<TakeError<()>>();
+        fits::<AdoptError<()>>();
+        fits::<crate::RequestError>();
+        fits::<crate::ParsePeerError>();
+        fits::<crate::ChannelsExhausted>();
+    }
+
+    /// As the documents say: all but two.
+    #[test]
+    fn an_error_is_an_io_error_if_a_loop_wants_that() {
+        fn fits<T: Into<io::Error>>() {}
+
+        fits::<ConfigError>();
+        fits::<NotFound>();
+        fits::<StateError>();
+        fits::<SetStateError>();
+        fits::<Cause>();
+        fits::<InsertError<()>>();
+        fits::<ParkError<()>>();
+        fits::<TakeError<()>>();
+        fits::<AdoptError<()>>();
+        fits::<crate::RequestError>();
     }
 }

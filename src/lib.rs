@@ -147,8 +147,8 @@
 //! * **No leak.** No descriptor, token or table entry outlives its connection, even if deregistering fails. If your own
 //!   code (probe, source, policy or logger, but not a `Drop`) panics inside a call and you catch that, the connection
 //!   has either left, or is as it was.
-//! * **Bounded.** What you ask for bounds the work of a turn: a call returns at most one eviction, and a search closes
-//!   at most eight dead connections. Only [`close_all`](Cache::close_all) and dropping the cache close all at once.
+//! * **Bounded.** What you ask for bounds the work of a turn: a call returns at most one eviction, and closes at most
+//!   eight dead connections. Only [`close_all`](Cache::close_all) and dropping the cache close all at once.
 //!   Within a given [`capacity`](Builder::capacity), no table of connections, peers or owners grows.
 //! * **Robust.** Nothing that a peer sends and no order of calls panics (except [indexing](std::ops::Index)), loops or
 //!   leaks. A misuse returns an error, and an error changes nothing.

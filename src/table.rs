@@ -13,6 +13,7 @@ use crate::table::chains::Mixer;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
 use crate::table::lines::Lines;
+use crate::table::lists::NONE;
 use crate::table::living::Living;
 use crate::table::owners::Owners;
 use crate::table::record::{Record, Remarks, Rest, Standing, State};
@@ -47,6 +48,8 @@ pub(crate) struct Table<C> {
     /// Until when owners want to have done with their active connections.
     times: Deadlines,
     pub(crate) lines: Lines,
+    /// The connection whose promise was broken last. It may have left.
+    latest_broken: u32,
     next_serial: NonZeroU32,
 }
 
@@ -73,6 +76,7 @@ impl<C> Table<C> {
             deadlines: Deadlines::with_capacity(capacity),
             times: Deadlines::with_capacity(capacity),
             lines: Lines::default(),
+            latest_broken: NONE,
             next_serial: NonZeroU32::MIN,
         }
     }

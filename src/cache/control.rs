@@ -28,9 +28,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Closes all connections, active ones too. Requests that wait are refused. O(n).
     pub fn close_all(&mut self) {
-        for bucket in self.lines(|_| true) {
-            self.table.refuse_line(bucket);
-        }
+        self.refuse_lines(|_| true);
         while let Some(slot) = self.table.last() {
             drop(self.evict(slot, Reason::Closed));
         }
@@ -73,6 +71,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Stops keeping connections, for an orderly end. Inactive ones come from [`expire`](Cache::expire). Active ones are
     /// not kept when they would become inactive. Requests that wait are refused. This can't be undone.
+    ///
+    /// O(1); if requests wait, O(pairs of peer and channel binding in use).
     pub fn drain(&mut self) {
         self.draining = true;
         self.rules = Rules::new(&self.limits, true, self.narrows());
@@ -143,8 +143,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         all.into_iter().map(|(site, peer)| (site, self.most_by_policy(&peer, limit))).collect()
     }
 
+    /// Has lines refused whose inactive connections go, too. So the policy isn't asked about those kept for the lines: it
+    /// could panic.
     fn refuse_lines(&mut self, which: impl Fn(&Bucket) -> bool) {
-        self.lines(which).into_iter().for_each(|bucket| self.refuse_line(bucket));
+        self.lines(which).into_iter().for_each(|bucket| self.table.refuse_line(bucket));
     }
 
     /// The buckets that somebody waits in.

@@ -47,10 +47,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(cause) => Err((conn, cause)),
             None => self.take_in(now, conn, Destination { peer, channel, most: site.most }, owner),
         }
+        .inspect(|&id| log_insert(id, peer, channel, owner))
         .map_err(|(conn, cause)| InsertError { conn, cause, place: None })
     }
 
-    /// Registers a connection and takes it in.
+    /// Registers a connection and takes it in. The caller logs that, once nothing is left to do.
     pub(super) fn take_in(
         &mut self,
         now: Instant,
@@ -68,10 +69,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = Record { lifetime_end, flags, ..Record::new(owner) };
         let slot = self.table.insert(record, Rest::new(opened), conn, to);
         self.stats.inserted += 1;
-        let id = self.table.at(slot).id(slot);
-        let Destination { peer, channel, .. } = to;
-        debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
-        Ok(id)
+        Ok(self.table.at(slot).id(slot))
     }
 
     /// Hands out an inactive connection to `peer` under `channel` that is fit for use, and makes it `owner`'s. It is
@@ -270,6 +268,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Makes an inactive connection, found fit, active.
     #[inline(always)]
     pub(super) fn hand_out(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
+        let found = self.lend(now, slot, owner);
+        log_reuse(found.id, owner);
+        found
+    }
+
+    /// [`hand_out`](Cache::hand_out) for a caller that logs it, once nothing is left to do.
+    #[inline(always)]
+    pub(super) fn lend(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let record = self.table.at_mut(slot);
         record.uses += 1;
         let inactive_for = record.inactive_since().map_or(0, |since| now.nanos_since(since));
@@ -279,9 +285,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let found = Found { id, inactive_for, uses, private };
         self.table.activate(slot, owner);
         self.stats.handed_out += 1;
-        if log::max_level() >= log::LevelFilter::Debug {
-            log_reuse(found.id, owner);
-        }
         found
     }
 
@@ -370,8 +373,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 }
 
+pub(super) fn log_insert(id: ConnId, peer: &Peer, channel: ChannelBindingId, owner: Owner) {
+    debug!(target: "conncache", "event=insert id={id} peer={peer} channel={channel} owner={}", owner.0);
+}
+
+#[inline(always)]
+pub(super) fn log_reuse(id: ConnId, owner: Owner) {
+    if log::max_level() >= log::LevelFilter::Debug {
+        write_reuse(id, owner);
+    }
+}
+
 /// Apart, so that what is handed out need not be in memory for the log to read it.
 #[cold]
-fn log_reuse(id: ConnId, owner: Owner) {
+fn write_reuse(id: ConnId, owner: Owner) {
     debug!(target: "conncache", "event=reuse id={id} owner={}", owner.0);
 }

@@ -13,8 +13,8 @@ use crate::table::clock::{Clock, Tick};
 use crate::table::lists::NONE;
 use crate::table::record::{Standing, State};
 
-/// How many dead connections one search closes before it is a miss: closing takes time.
-const MOST_DEAD: u32 = 8;
+/// How many dead connections one call closes before it is a miss: closing takes time.
+pub(super) const MOST_DEAD: u32 = 8;
 /// How many connections that have run out, and are still to come from `expire`, one search passes by.
 const MOST_PASSED: u32 = 64;
 

@@ -38,6 +38,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// At a limit on all connections, the oldest inactive one makes room for it.
     ///
+    /// O(1), but at the limit of its peer O(channel bindings in use with the peer, and connections kept for requests that
+    /// wait for it).
+    ///
     /// # Errors
     ///
     /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed.
@@ -95,7 +98,6 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.deactivate(slot, since, until, standing);
         self.stats.inserted += 1;
         let id = self.table.at(slot).id(slot);
-        debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
         let evicted = match victim {
             Some((victim, reason)) => {
                 self.condemn_surplus(self.table.at(slot).bucket);
@@ -103,6 +105,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             None => self.make_room(since, slot),
         };
+        // The logger may panic, so it comes after what a limit wants.
+        debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
         Ok(Parked { id, evicted })
     }
 

@@ -79,3 +79,35 @@ pub(super) fn most(limit: Option<usize>) -> u32 {
 pub(super) fn most_uses(limits: &Limits) -> u32 {
     limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use crate::{AggressiveCache, Cause, ChannelBindingId, History, Owner, ParkOptions, Peer, Reason, Unwatched};
+    use std::io::{self, Read};
+    use std::time::Instant;
+
+    struct Quiet;
+
+    impl Read for Quiet {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    /// Otherwise the number in its lease would come back, and a former owner's id with it.
+    #[test]
+    fn a_connection_whose_uses_have_no_more_numbers_is_not_kept() {
+        let mut cache: AggressiveCache<Unwatched<Quiet>> = AggressiveCache::builder().build_unwatched().unwrap();
+        let (now, peer, plain) = (Instant::now(), Peer::direct("host", 1), ChannelBindingId::PLAIN);
+        let mut park = |uses| {
+            let history = History { uses, ..History::opened_at(now) };
+            cache.park(now, Unwatched(Quiet), &peer, plain, ParkOptions::default().history(history))
+        };
+        assert!(matches!(park(u32::MAX - 1).unwrap_err().cause, Cause::Refused(Reason::MaxUses)));
+        assert!(park(u32::MAX - 2).is_ok());
+        let last = cache.checkout(now, &peer, plain, Owner(1)).unwrap();
+        assert_eq!(last.uses, u32::MAX - 1);
+        assert_eq!(cache.checkin(now, last.id).unwrap().map(|gone| gone.reason), Some(Reason::MaxUses));
+    }
+}

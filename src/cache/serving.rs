@@ -1,6 +1,7 @@
 //! How requests are served, refused and ended: what the calls of [`waiting`](super::waiting) share.
 
 use crate::cache::Cache;
+use crate::cache::cycle::log_reuse;
 use crate::cache::fitness::verdict;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -93,11 +94,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Serves the head of this line, the first that is ready, with a connection that is there. The line is no longer ready
-    /// afterwards.
-    pub(super) fn reuse_for(&mut self, now: Tick, line: u32) -> Option<Grant<C>> {
+    /// afterwards. `dead` connections were closed by this call before, fewer than it may close.
+    pub(super) fn reuse_for(&mut self, now: Tick, line: u32, dead: u32) -> Option<Grant<C>> {
         let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot));
+        let found = self.find_in(now, bucket, dead).and_then(|slot| self.made_ready(slot));
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {
@@ -111,11 +112,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if waiting > 1 {
             self.table.look_at_line(bucket);
         }
-        let found = self.hand_out(now, slot, asked.owner);
+        let found = self.lend(now, slot, asked.owner);
         if let Some(broken) = broken {
             self.end_promise(broken);
         }
         self.opens_next = true;
+        log_reuse(found.id, asked.owner);
         Some(asked.gets(Granted::Reuse(found)))
     }
 
@@ -213,7 +215,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Asked::new(now, it.id(request), it, peer, channel)
     }
 
-    /// Has everybody in the line of this bucket refused.
+    /// Has everybody in the line of this bucket refused. Connections that were kept for them can go to others.
     pub(super) fn refuse_line(&mut self, bucket: u32) {
         while let Some(broken) = self.promise_beyond(bucket, 0) {
             self.end_promise(broken);
@@ -233,10 +235,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
-    /// policy may panic: this is to be called before anything changes. A cache that drains keeps nothing anyway.
+    /// policy may panic: this is to be called before anything changes.
     #[inline(never)]
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
-        let slot = self.table.broken_promise(bucket, waiting).filter(|_| !self.draining)?;
+        let slot = self.table.broken_promise(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let candidate = Candidate {
             now: self.clock.now().expect("the clock has been told"),

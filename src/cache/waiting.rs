@@ -40,6 +40,8 @@
 //! `table/turns.rs` knows whose turn it is.
 
 use crate::cache::Cache;
+use crate::cache::cycle::log_insert;
+use crate::cache::fitness::MOST_DEAD;
 use crate::cache::serving::MOST_LOOKS;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -185,6 +187,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         match self.take_in(now, conn, to, place.owner) {
             Ok(id) => {
                 self.end_place(&place);
+                log_insert(id, &place.peer, place.channel, place.owner);
                 Ok(id)
             }
             Err((conn, cause)) => Err(InsertError { conn, cause, place: Some(place) }),
@@ -221,7 +224,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let bucket = self.table.put_back(place.waiter.slot);
         if self.draining {
-            self.refuse_line(bucket);
+            self.table.refuse_line(bucket);
         }
         Ok(place.waiter)
     }
@@ -283,8 +286,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Free room is given away earlier: as long as there is some, places and reuses take turns, however few grants the
     /// host takes in a turn of its loop.
     ///
-    /// It may return `None` although more can be done, after looking at 16 lines and peers in vain. Then
-    /// [`next_deadline`](Cache::next_deadline) is still due.
+    /// It may return `None` although more can be done, after looking at 16 lines and peers in vain, or after closing eight
+    /// dead connections. Then [`next_deadline`](Cache::next_deadline) is still due.
     ///
     /// O(1), but where a peer's limit binds O(channel bindings in use with it).
     #[must_use = "a request granted waits no longer; there may be more"]
@@ -298,14 +301,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(request) = self.table.lines.first_refused() {
             return Some(self.end_with(now, request, Granted::Refused));
         }
+        let dead_before = self.stats.found_dead;
         for _ in 0..MOST_LOOKS {
             if let Some(line) = self.table.lines.first_ready() {
+                let dead = (self.stats.found_dead - dead_before) as u32;
+                if dead >= MOST_DEAD {
+                    return None;
+                }
                 if std::mem::take(&mut self.opens_next) {
                     if let Some(grant) = self.open_before_reuse(now) {
                         return Some(grant);
                     }
                 }
-                if let Some(grant) = self.reuse_for(now, line) {
+                if let Some(grant) = self.reuse_for(now, line, dead) {
                     return Some(grant);
                 }
                 continue;
@@ -341,7 +349,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be down.
-    /// They come from [`grant`](Cache::grant). O(channel bindings in use with the peer).
+    /// They come from [`grant`](Cache::grant). O(channel bindings in use with the peer, and connections kept for these
+    /// requests).
     pub fn refuse(&mut self, peer: &Peer) {
         let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
         let lines: Vec<u32> = lines.map(|(at, _)| at).collect();

@@ -1,6 +1,6 @@
 //! The oldest-first order over all inactive connections.
 
-use crate::table::lists::{List, NONE};
+use crate::table::lists::List;
 use crate::table::record::Standing;
 use crate::table::slots::Slots;
 
@@ -22,7 +22,7 @@ impl Ages {
         order.len += 1;
     }
 
-    /// Puts a slot in next to `older`, on its newer side; at the oldest end if that is [`NONE`].
+    /// Puts a slot in next to `older`, on its newer side; at the oldest end if that is [`NONE`](crate::table::lists::NONE).
     pub(crate) fn insert<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing, older: u32) {
         let order = &mut self.0[standing as usize];
         order.list.insert(&mut slots.by_age(), slot, older);
@@ -49,15 +49,22 @@ impl Ages {
 
     /// All of this standing, oldest first.
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, standing: Standing) -> impl Iterator<Item = u32> {
-        let newest = self.0[standing as usize].list.newest;
-        std::iter::successors(self.oldest(standing), move |&slot| (slot != newest).then(|| slots[slot].age.newer))
+        std::iter::successors(self.oldest(standing), move |&slot| self.newer(slots, slot, standing))
     }
 
-    /// All of this standing, newest first.
-    pub(crate) fn newest_first<C>(&self, slots: &Slots<C>, standing: Standing) -> impl Iterator<Item = u32> {
-        let List { newest, oldest } = self.0[standing as usize].list;
-        let newest = Some(newest).filter(|&slot| slot != NONE);
-        std::iter::successors(newest, move |&slot| (slot != oldest).then(|| slots[slot].age.older))
+    #[inline]
+    pub(crate) fn newest(&self, standing: Standing) -> Option<u32> {
+        self.0[standing as usize].list.newest()
+    }
+
+    /// The one of this standing after `slot`, towards the newest.
+    pub(crate) fn newer<C>(&self, slots: &Slots<C>, slot: u32, standing: Standing) -> Option<u32> {
+        (slot != self.0[standing as usize].list.newest).then(|| slots[slot].age.newer)
+    }
+
+    /// The one of this standing after `slot`, towards the oldest.
+    pub(crate) fn older<C>(&self, slots: &Slots<C>, slot: u32, standing: Standing) -> Option<u32> {
+        (slot != self.0[standing as usize].list.oldest).then(|| slots[slot].age.older)
     }
 }
 

@@ -14,13 +14,11 @@ impl<C> Table<C> {
     }
 
     /// Keeps a promised connection for whoever comes, because its request has left: until `end` at the latest.
-    /// O(connections that have become inactive since it did).
     pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
-        let since = self.at(slot).inactive_since();
-        let older =
-            self.ages.newest_first(&self.slots, Standing::Kept).find(|&other| self.at(other).inactive_since() <= since);
+        let older = self.kept_before(slot);
         self.ages.remove(&mut self.slots, slot, Standing::Promised);
-        self.ages.insert(&mut self.slots, slot, Standing::Kept, older.unwrap_or(NONE));
+        self.ages.insert(&mut self.slots, slot, Standing::Kept, older);
+        self.latest_broken = slot;
         let record = &mut self.slots[slot];
         record.flags.standing = Standing::Kept;
         if let State::Inactive { since, until } = record.state() {
@@ -36,6 +34,22 @@ impl<C> Table<C> {
         it.kept += 1;
         let site = it.site;
         self.buckets.sites.look_again(site);
+    }
+
+    /// The newest of those kept that became inactive no later than this one, or [`NONE`]. A line's promises are broken in the
+    /// order of their age. So the search begins at the next older one of the bucket, if its promise was broken, too; else
+    /// at the one whose promise was broken last. Otherwise each would pass all that became inactive later.
+    fn kept_before(&self, slot: u32) -> u32 {
+        let since = |slot: u32| self.at(slot).inactive_since();
+        let is_before = |&other: &u32| since(other) <= since(slot);
+        let is_kept = |&slot: &u32| self.is_inactive(slot) && self.at(slot).flags.standing == Standing::Kept;
+        let broken = || Some(self.latest_broken).filter(is_kept);
+        let near = self.next_in(slot, false).filter(is_kept).or_else(broken);
+        let first = near.or_else(|| self.ages.newest(Standing::Kept));
+        let older = |&at: &u32| self.ages.older(&self.slots, at, Standing::Kept);
+        let Some(first) = std::iter::successors(first, older).find(is_before) else { return NONE };
+        let newer = |&at: &u32| self.ages.newer(&self.slots, at, Standing::Kept).filter(is_before);
+        std::iter::successors(Some(first), newer).last().unwrap_or(first)
     }
 
     /// To be called when a connection of this bucket, the newest, was promised to somebody who waits.

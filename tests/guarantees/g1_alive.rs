@@ -9,7 +9,7 @@ use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::scripted;
 use conncache::mio::Poll;
 use conncache::{AggressiveCache, ChannelBindingId, ConnState, Limits, Peer, Reason};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[test]
 fn what_the_loop_has_not_been_told_of_is_found_at_hand_out() {
@@ -63,6 +63,22 @@ fn without_the_probe_nothing_is_looked_at() {
     wire.borrow_mut().far = Far::Closed;
     assert!(cache.checkout(now, &peer, PLAIN, ME).unwrap().id.same_connection(id));
     assert_eq!(cache.stats().probes, 0);
+}
+
+/// Whoever skips the probe for a second has it from the second on.
+#[test]
+fn the_probe_is_skipped_for_those_inactive_for_less_than_was_set() {
+    for (inactive_for, found) in [(SECOND - Duration::from_nanos(1), true), (SECOND, false)] {
+        let poll = Poll::new().unwrap();
+        let mut cache: AggressiveCache<Scripted> =
+            AggressiveCache::builder().probe_after(SECOND).build(poll.registry()).unwrap();
+        let (now, peer, (conn, wire)) = (Instant::now(), Peer::direct("a", 1), Scripted::new(0));
+        let id = cache.insert(now, conn, &peer, PLAIN, ME).unwrap();
+        assert!(cache.checkin(now, id).unwrap().is_none());
+        wire.borrow_mut().far = Far::Closed;
+        assert_eq!(cache.checkout(now + inactive_for, &peer, PLAIN, ME).is_some(), found);
+        assert_eq!((cache.stats().probes, cache.stats().found_dead), if found { (0, 0) } else { (1, 1) });
+    }
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use crate::common::host::Host;
 use crate::common::light::Light;
 use crate::common::scripted::{Far, Scripted};
-use crate::common::{ME, PLAIN, TLS};
+use crate::common::{ME, PLAIN, TLS, limits};
 use conncache::mio::{Interest, Token};
-use conncache::{ConnId, ConnState, Connection, Handled, Limits, NotFound, Owner, Peer, StateError};
+use conncache::{
+    ConnId, ConnState, Connection, Granted, Handled, Limits, NotFound, Owner, Peer, Requested, StateError,
+};
 
 const A: Owner = Owner(10);
 const B: Owner = Owner(11);
@@ -38,11 +40,15 @@ fn is_over<T: Connection>(host: &mut Host<T>, id: ConnId) {
         }
     }
     assert_eq!(cache.close_connection(id).map(drop), Err(NotFound));
+    assert_eq!(cache.close_because(id, "words").map(drop), Err(NotFound));
     assert_eq!(cache.remove(id).map(drop), Err(NotFound));
+    assert_eq!(cache.reopen(now, id, None).map(drop), Err(StateError::NotFound));
     assert_eq!(cache.established(id), Err(NotFound));
     assert_eq!(cache.set_deadline(id, Some(now)), Err(StateError::NotFound));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cache[id].is_connected()));
     assert!(panicked.is_err(), "indexing panics");
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache[id].probe())));
+    assert!(panicked.is_err(), "mutable indexing, too");
     assert_eq!(picture(host), before);
 }
 
@@ -71,7 +77,7 @@ fn a_former_owner_cannot_touch_the_connection_of_the_next() {
 
 #[test]
 fn every_way_of_handing_out_ends_the_lease_before() {
-    for way in 0..4 {
+    for way in 0..5 {
         let mut host = Host::new(Limits::default());
         let (conn, _wire) = Scripted::new(0);
         let before = host.keep(conn);
@@ -84,6 +90,14 @@ fn every_way_of_handing_out_ends_the_lease_before() {
                 assert!(host.cache.get(changed.id).is_some());
             }
             2 => drop(host.cache.request(now, &peer, PLAIN, ME, None).unwrap()),
+            3 => {
+                let lease = lease(&mut host, A);
+                host.cache.set_limits(limits(|l| l.max_connections = Some(1))).unwrap();
+                assert!(matches!(host.cache.request(now, &peer, PLAIN, B, None), Ok(Requested::Wait(_))));
+                assert_eq!(host.checkin(lease), None);
+                assert!(matches!(host.cache.grant(now).unwrap().granted, Granted::Reuse(_)));
+                is_over(&mut host, lease);
+            }
             _ => drop(host.cache.take(now, &peer, PLAIN, Token(1), Interest::READABLE).unwrap().unwrap()),
         }
         is_over(&mut host, before);

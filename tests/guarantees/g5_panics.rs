@@ -11,7 +11,7 @@ use conncache::mio::event::Source;
 use conncache::mio::{Interest, Poll, Registry, Token};
 use conncache::{
     Cache, Candidate, ChannelBindingId, ConnId, ConnState, Connection, Counts, Limits, Owner, ParkOptions, Peer,
-    Policy, Probe, Requested, Verdict,
+    Policy, Probe, Requested, Verdict, WaiterId,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
@@ -162,11 +162,40 @@ impl World {
     fn id(&self, random: &mut Random, inactive: bool) -> ConnId {
         self.some(random, inactive).expect("there is a bit of everything").0
     }
+
+    /// Allows no more connections than there are.
+    fn fill(&mut self) {
+        let full = self.cache.counts();
+        let narrow = limits(|l| l.max_connections = Some(full.active + full.inactive));
+        self.cache.set_limits(narrow).unwrap();
+    }
+
+    /// Has two requests wait for a second, then gives all active connections back. The host's functions don't panic.
+    fn wait_for_those_who_come_back(&mut self, random: &mut Random) -> (Peer, Vec<WaiterId>) {
+        let fuse = FUSE.take();
+        let (now, to) = (self.now, peer(random.below(9) as u16));
+        // Nothing inactive is left that could serve them at once.
+        while self.cache.shed().is_some() {}
+        self.fill();
+        let wait = |_| match self.cache.request(now, &to, PLAIN, Owner(1), Some(now + SECOND)) {
+            Ok(Requested::Wait(waiter)) => waiter,
+            other => panic!("{other:?}"),
+        };
+        let waiters = (0..2).map(wait).collect();
+        let verdict = self.mood.replace(Verdict::Keep);
+        while let Some((id, _)) = self.some(random, false) {
+            let state = ConnState::inactive(PLAIN);
+            let _ = self.cache.set_connection_state(now, id, &to, state);
+        }
+        self.mood.set(verdict);
+        FUSE.set(fuse);
+        (to, waiters)
+    }
 }
 
 type Operation = fn(&mut World, &mut Random);
 
-const OPERATIONS: [(&str, Operation); 23] = [
+const OPERATIONS: [(&str, Operation); 28] = [
     ("insert", |world, random| {
         let (now, to) = (world.now, peer(random.below(9) as u16));
         let (conn, wire) = world.conn();
@@ -252,10 +281,22 @@ const OPERATIONS: [(&str, Operation); 23] = [
     ("set_limits", |world, _| {
         world.cache.set_limits(limits(|l| (l.max_inactive, l.max_uses) = (Some(3), Some(1)))).unwrap();
     }),
+    ("adopt", |world, random| {
+        let id = world.id(random, false);
+        let removed = world.cache.remove(id).unwrap();
+        let _ = world.cache.adopt(world.now, removed, Owner(3));
+    }),
+    ("reopen", |world, random| {
+        let id = world.id(random, false);
+        world.fill();
+        if let Ok((Some(place), _)) = world.cache.reopen(world.now, id, None) {
+            let (now, conn) = (world.now, world.conn().0);
+            assert!(world.cache.insert_at(now, place, conn).is_ok());
+        }
+    }),
+    ("sweep", |world, _| while world.cache.sweep(3).is_some() {}),
     ("request, insert_at and grant", |world, random| {
-        let full = world.cache.counts();
-        let narrow = limits(|l| l.max_connections = Some(full.active + full.inactive));
-        world.cache.set_limits(narrow).unwrap();
+        world.fill();
         for _ in 0..3 {
             let to = peer(random.below(9) as u16);
             match world.cache.request(world.now, &to, PLAIN, Owner(3), None) {
@@ -265,6 +306,18 @@ const OPERATIONS: [(&str, Operation); 23] = [
                 }
                 _ => drop(world.cache.grant(world.now)),
             }
+        }
+    }),
+    ("grant, while more come back than wait", |world, random| {
+        world.wait_for_those_who_come_back(random);
+        while world.cache.grant(world.now).is_some() {}
+    }),
+    ("withdraw, refuse, and requests that time out", |world, random| {
+        let (to, waiters) = world.wait_for_those_who_come_back(random);
+        match random.below(3) {
+            0 => waiters.into_iter().for_each(|waiter| world.cache.withdraw(waiter).unwrap()),
+            1 => world.cache.refuse(&to),
+            _ => while world.cache.grant(world.now + SECOND).is_some() {},
         }
     }),
     ("close_all", |world, _| world.cache.close_all()),
@@ -314,6 +367,15 @@ fn check(world: &World, at: &str) {
     let stats = cache.stats();
     assert_eq!((stats.active, stats.inactive), (all.active, all.inactive), "{at}");
     assert_eq!(stats.inserted, (stats.active + stats.inactive) as u64 + stats.left_in_all(), "{at}: {stats:?}");
+    let (limits, within) = (cache.limits(), |number, limit: Option<usize>| limit.is_none_or(|most| number <= most));
+    assert!(within(all.active + all.inactive + all.places, limits.max_connections), "{at}: too many: {all:?}");
+    if all.waiting == 0 {
+        let kept = all.inactive - all.condemned;
+        assert_eq!(cache.iter_inactive().count(), kept, "{at}: kept for nobody");
+        assert!(within(kept, limits.max_inactive), "{at}: too many inactive: {all:?}");
+        let most = cache.peers().map(|(.., counts)| counts.inactive - counts.condemned).max();
+        assert!(within(most.unwrap_or(0), limits.max_inactive_per_peer), "{at}: too many of a peer");
+    }
     let here = world.wires.iter().filter(|wire| wire.borrow().dropped == 0).count();
     assert_eq!(here, all.active + all.inactive, "{at}: somebody is lost");
 }

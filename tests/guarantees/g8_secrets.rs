@@ -4,8 +4,8 @@ use crate::common::scripted::{Far, Scripted};
 use crate::logger::listen;
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{
-    AggressiveCache, ChannelBindingId, ConnState, Interner, Limits, Owner, ParkOptions, Peer, PrivateData,
-    RestrictiveCache,
+    AggressiveCache, ChannelBindingId, ConnState, Granted, Interner, Limits, Owner, ParkOptions, Peer, PrivateData,
+    Requested, RestrictiveCache,
 };
 use log::{Level, Record};
 use std::cell::RefCell;
@@ -120,39 +120,111 @@ fn no_secret_is_ever_shown() {
     show(&restrictive.set_connection_state(now, id, &peer, state).unwrap());
     cache.close_all();
 
+    nothing_tells(
+        &shown,
+        &["insert", "park", "reuse", "leave", "readiness", "stale", "deregister_failed"],
+        &[
+            "Interner { len: 1",
+            "Inactive { channel: 1, private: true",
+            "StateChange { id: ConnId(",
+            "private: false, evicted: Some(Evicted { id: ",
+            "reason: Policy, peer: Peer(",
+            "private: true, history: History { opened: ",
+            "error: Some(",
+            "Cache { counts: Counts {",
+            "Stats { inserted: 9, active: 0, inactive: 5, handed_out: 0, missed: 0,",
+            "left: {MaxInactive: 4} }",
+            "Entry { id: ",
+            "uses: 2, private: true }",
+            "Evicted(Evicted {",
+            "Active { id: ",
+            "Nothing",
+            "Taken { inactive_for: 0ns, private: true, history: History {",
+            "Parked { id: ",
+            "InsertError { cause: Registry(",
+            "ParkError { cause: Registry(",
+            "TakeError { cause: Registry(",
+            "connection couldn't be registered: as the script says",
+        ],
+    );
+}
+
+/// The line, and the way from one cache to another.
+#[test]
+fn no_secret_is_shown_of_those_who_wait_or_move() {
+    listen(hear);
+    let mut shown = Vec::new();
+    let mut show = |what: &dyn Debug| shown.push(format!("{what:?} {what:#?}"));
+
+    let (poll, now, channel) = (Poll::new().unwrap(), Instant::now(), ChannelBindingId(1));
+    let peer = Peer::http_proxy_connect((&format!("{SECRET}@proxy"), 1), (&format!("a:{SECRET}@target"), 2));
+    let full = |most: usize| AggressiveCache::<Scripted>::builder().max_connections(most).max_waiting(1);
+    let mut cache = full(1).build(poll.registry()).unwrap();
+    let mut request = |cache: &mut AggressiveCache<Scripted>| {
+        let requested = cache.request(now, &peer, channel, Owner(1), None);
+        show(&requested);
+        requested
+    };
+    let Ok(Requested::Open { place, .. }) = request(&mut cache) else { panic!("there is room") };
+    let (conn, wire) = Scripted::new(0);
+    wire.borrow_mut().fail_register = true;
+    let error = cache.insert_at(now, place, conn).unwrap_err();
+    wire.borrow_mut().fail_register = false;
+    assert!(matches!(request(&mut cache), Ok(Requested::Wait(_))) && request(&mut cache).is_err());
+    show(&error);
+    show(&error.place);
+    let id = cache.insert_at(now, error.place.expect("it is held"), error.conn).unwrap();
+    let state = ConnState::inactive(channel).private_data(ticket());
+    show(&cache.set_connection_state(now, id, &peer, state).unwrap());
+    let grant = cache.grant(now).unwrap();
+    show(&grant);
+    let Granted::Reuse(found) = grant.granted else { panic!("one came back") };
+    assert!(found.private.is_some());
+    let state = ConnState::inactive(channel).private_data(ticket());
+    show(&cache.set_connection_state(now, found.id, &peer, state).unwrap());
+    let removed = cache.remove(found.id).unwrap();
+    let mut none = full(0).build(poll.registry()).unwrap();
+    let error = none.adopt(now, removed, Owner(2)).unwrap_err();
+    show(&error);
+    show(&format_args!("{error}"));
+    let id = cache.adopt(now, error.into_evicted(), Owner(2)).unwrap();
+    let (place, evicted) = cache.reopen(now, id, None).unwrap();
+    show(&place);
+    show(&evicted);
+    show(&AggressiveCache::<Scripted>::builder());
+
+    nothing_tells(
+        &shown,
+        &["insert", "wait", "reuse", "leave", "adopt"],
+        &[
+            "Ok(Open { place: Place { waiter: WaiterId(",
+            "Ok(Wait(WaiterId(",
+            "Err(LineFull { max_waiting: 1 })",
+            "InsertError { cause: Registry(",
+            "Grant { waiter: WaiterId(",
+            "granted: Reuse(Found { id: ",
+            "AdoptError { cause: AtLimit {",
+            "reason: Closed, peer: Peer(http-proxy-connect://***@proxy:1/[***@target]:2)",
+            "Builder { limits: Limits {",
+        ],
+    );
+}
+
+/// The secret is nowhere in what was shown and logged. The events were logged and the names were shown, else that
+/// would prove nothing.
+#[track_caller]
+fn nothing_tells(shown: &[String], events: &[&str], names: &[&str]) {
     let lines = LINES.take();
-    let seen = |event: &str| lines.iter().any(|(_, _, line)| line.starts_with(&format!("event={event} ")));
-    for event in ["insert", "park", "reuse", "leave", "readiness", "stale", "deregister_failed"] {
-        assert!(seen(event), "{event} isn't logged, so that nothing is proved");
+    for event in events {
+        let seen = lines.iter().any(|(_, _, line)| line.starts_with(&format!("event={event} ")));
+        assert!(seen, "{event} isn't logged, so that nothing is proved");
     }
     for (level, target, line) in &lines {
         assert!(!line.contains(SECRET), "{line}");
         assert!(target == "conncache" && *level >= Level::Warn, "{level} {target}: {line}");
         assert_eq!(*level == Level::Warn, line.starts_with("event=deregister_failed"), "{line}");
     }
-    for name in [
-        "Interner { len: 1",
-        "Inactive { channel: 1, private: true",
-        "StateChange { id: ConnId(",
-        "private: false, evicted: Some(Evicted { id: ",
-        "reason: Policy, peer: Peer(",
-        "private: true, history: History { opened: ",
-        "error: Some(",
-        "Cache { counts: Counts {",
-        "Stats { inserted: 9, active: 0, inactive: 5, handed_out: 0, missed: 0,",
-        "left: {MaxInactive: 4} }",
-        "Entry { id: ",
-        "uses: 2, private: true }",
-        "Evicted(Evicted {",
-        "Active { id: ",
-        "Nothing",
-        "Taken { inactive_for: 0ns, private: true, history: History {",
-        "Parked { id: ",
-        "InsertError { cause: Registry(",
-        "ParkError { cause: Registry(",
-        "TakeError { cause: Registry(",
-        "connection couldn't be registered: as the script says",
-    ] {
+    for name in names {
         assert!(
             shown.iter().any(|text| text.contains(name)),
             "{name} isn't shown, so that nothing is proved: {shown:#?}"

@@ -17,13 +17,19 @@ fn each_of_the_builders_limits_is_its_namesake() {
         .idle_timeout(7 * SECOND)
         .max_lifetime(6 * SECOND)
         .lifetime_jitter(5 * SECOND)
-        .max_uses(4);
+        .max_uses(4)
+        .max_connections(3)
+        .max_connections_per_peer(2)
+        .max_connecting_per_peer(1)
+        .max_waiting(0);
     let shown = format!("{builder:?}");
     assert!(shown.starts_with("Builder { limits: Limits { max_inactive: Some(9)"), "{shown}");
     let cache: AggressiveCache<Light> = builder.build(poll.registry()).unwrap();
     let set = limits(|l| {
         (l.max_inactive, l.max_inactive_per_peer, l.max_uses) = (Some(9), Some(8), Some(4));
         (l.idle_timeout, l.max_lifetime, l.lifetime_jitter) = (Some(7 * SECOND), Some(6 * SECOND), 5 * SECOND);
+        (l.max_connections, l.max_connections_per_peer) = (Some(3), Some(2));
+        (l.max_connecting_per_peer, l.max_waiting) = (Some(1), Some(0));
     });
     assert_eq!(*cache.limits(), set);
     assert_eq!(*host(|_| ()).cache.limits(), Limits::default());
@@ -66,6 +72,19 @@ fn the_policy_is_asked_only_if_nothing_else_decides() {
     assert!(matches!(cache.handle_readiness(cache.token(two).unwrap(), true), Handled::Active { .. }));
     assert_eq!(cache.checkin(now, two).unwrap().unwrap().reason, Reason::HungUp);
     assert_eq!(asked.get(), 1);
+}
+
+/// It belongs to one connection, and so does a place.
+#[test]
+fn a_history_and_a_place_have_no_copies() {
+    /// Two implementations for a type that is `Clone`, which is an error where one has to be chosen; one for another.
+    trait Unique<A> {
+        const IS: bool = true;
+    }
+    struct Copied;
+    impl<T> Unique<()> for T {}
+    impl<T: Clone> Unique<Copied> for T {}
+    assert!(<conncache::History as Unique<_>>::IS && <conncache::Place as Unique<_>>::IS);
 }
 
 #[test]

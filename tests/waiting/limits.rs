@@ -3,6 +3,8 @@
 use super::*;
 use crate::common::{SECOND, TLS};
 use conncache::{Cache, Candidate, Cause, ConnState, ParkOptions, Policy, Reason, StateError, Verdict};
+use std::cell::Cell;
+use std::rc::Rc;
 
 #[test]
 fn an_idle_connection_of_another_peer_makes_room() {
@@ -86,6 +88,45 @@ fn a_policy_gives_single_peers_other_numbers() {
     };
     assert_eq!([1, 1, 1].map(&mut opened), [true, true, false]);
     assert_eq!([2, 2].map(&mut opened), [true, false]);
+}
+
+/// Not at each connection: it may look something up.
+#[test]
+fn a_policy_is_asked_for_a_number_when_a_peer_comes_and_when_limits_are_set() {
+    struct Curious(Rc<Cell<usize>>);
+    impl Policy for Curious {
+        fn on_inactive(&mut self, _: &Candidate<'_>) -> Verdict {
+            Verdict::Keep
+        }
+        fn max_connections(&mut self, _: &Peer) -> Option<usize> {
+            self.0.set(self.0.get() + 1);
+            None
+        }
+    }
+    let (poll, asked) = (Poll::new().unwrap(), Rc::new(Cell::new(0)));
+    let mut cache: Cache<Light, Curious> =
+        Cache::with_policy(Curious(Rc::clone(&asked))).max_connections_per_peer(3).build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let first = cache.insert(now, Light, &peer(1), PLAIN, ME).unwrap();
+    assert_eq!(asked.take(), 1);
+    let second = cache.insert(now, Light, &peer(1), TLS, ME).unwrap();
+    assert!(cache.checkin(now, second).unwrap().is_none());
+    let Requested::Reuse(found) = cache.request(now, &peer(1), TLS, ME, None).unwrap() else { panic!() };
+    let Requested::Open { place, .. } = cache.request(now, &peer(1), PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(matches!(cache.request(now, &peer(1), PLAIN, ME, None), Ok(Requested::Wait(_))));
+    let third = cache.insert_at(now, place, Light).unwrap();
+    assert!(cache.park(now, Light, &peer(1), PLAIN, ParkOptions::default()).is_err());
+    assert_eq!(asked.take(), 0, "the peer is known");
+    cache.insert(now, Light, &peer(2), PLAIN, ME).unwrap();
+    assert_eq!(asked.take(), 1);
+    cache.set_limits(crate::common::limits(|l| l.max_connections_per_peer = Some(4))).unwrap();
+    assert_eq!(asked.take(), 2, "each of the two");
+    let _ = cache.grant(now).unwrap();
+    cache.refuse(&peer(1));
+    for id in [first, found.id, third] {
+        drop(cache.close_connection(id).unwrap());
+    }
+    assert_eq!(asked.take(), 0);
 }
 
 #[test]

@@ -212,6 +212,39 @@ fn a_connection_found_dead_is_not_granted_and_the_next_one_is_opened() {
     assert_eq!((cache.stats().found_dead, wire.borrow().dropped), (1, 1));
 }
 
+/// Closing takes time, and each line that a grant looks at may have many.
+#[test]
+fn a_grant_closes_eight_dead_ones_and_no_more() {
+    let poll = Poll::new().unwrap();
+    let mut cache: AggressiveCache<Scripted> =
+        AggressiveCache::builder().max_connections(60).build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let mut open = |number: u16| {
+        let (conn, wire) = Scripted::new(number.into());
+        (cache.insert(now, conn, &peer(number % 20), PLAIN, ME).unwrap(), wire)
+    };
+    let all: Vec<_> = (0..60).map(&mut open).collect();
+    for number in 0..60 {
+        assert!(matches!(cache.request(now, &peer(number % 20), PLAIN, ME, None), Ok(Requested::Wait(_))));
+    }
+    for (id, wire) in &all {
+        assert!(cache.checkin(now, *id).unwrap().is_none());
+        wire.borrow_mut().far = Far::Closed;
+    }
+    let (mut dead, mut in_vain) = (0, 0);
+    while cache.counts().waiting > 0 {
+        assert!(cache.next_deadline().is_some_and(|at| at <= now), "they wait for ever");
+        match cache.grant(now) {
+            Some(grant) => assert!(matches!(grant.granted, Granted::Open { .. })),
+            None => in_vain += 1,
+        }
+        let closed = cache.stats().found_dead - dead;
+        assert!(closed <= 8, "{closed} in one call");
+        dead += closed;
+    }
+    assert!(dead == 60 && in_vain <= 60 / 8, "{dead} dead, {in_vain} grants in vain");
+}
+
 #[test]
 fn the_restrictive_cache_keeps_for_those_who_wait_and_for_nobody_else() {
     let poll = Poll::new().unwrap();

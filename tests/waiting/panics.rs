@@ -88,6 +88,16 @@ fn a_line_whose_refusal_panicked_can_be_refused_again() {
     touchy.ends(Reason::Policy);
 }
 
+/// A revoked identity's connections go, whatever the policy does.
+#[test]
+fn a_closing_asks_the_policy_nothing() {
+    let mut touchy = Touchy::new();
+    touchy.panics.set(true);
+    touchy.cache.close_channel(PLAIN);
+    assert!(matches!(touchy.cache.grant(touchy.now).unwrap().granted, Granted::Refused));
+    touchy.ends(Reason::ClosedChannel);
+}
+
 #[test]
 fn a_cache_that_ends_asks_the_policy_nothing() {
     let mut touchy = Touchy::new();

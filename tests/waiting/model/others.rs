@@ -287,8 +287,8 @@ impl Run {
     pub fn close_channel(&mut self, random: &mut Random) {
         let of = random.below(CHANNELS) as u64;
         self.cache.close_channel(channel((0, of)));
-        self.naive.refuse(|pair| pair.1 == of);
         self.naive.close(|pair| pair.1 == of, Reason::ClosedChannel);
+        self.naive.refuse(|pair| pair.1 == of);
     }
 
     pub fn set_limits(&mut self, random: &mut Random) {
