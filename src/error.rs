@@ -343,7 +343,6 @@ mod tests {
         fits::<crate::ChannelsExhausted>();
     }
 
-    /// As the documents say: all but two.
     #[test]
     fn an_error_is_an_io_error_if_a_loop_wants_that() {
         fn fits<T: Into<io::Error>>() {}
@@ -358,5 +357,7 @@ mod tests {
         fits::<TakeError<()>>();
         fits::<AdoptError<()>>();
         fits::<crate::RequestError>();
+        fits::<crate::ParsePeerError>();
+        fits::<crate::ChannelsExhausted>();
     }
 }

@@ -84,7 +84,7 @@ fn a_history_and_a_place_have_no_copies() {
     struct Copied;
     impl<T> Unique<()> for T {}
     impl<T: Clone> Unique<Copied> for T {}
-    assert!(<conncache::History as Unique<_>>::IS && <conncache::Place as Unique<_>>::IS);
+    assert_eq!([<conncache::History as Unique<_>>::IS, <conncache::Place as Unique<_>>::IS], [true; 2]);
 }
 
 #[test]
