@@ -4,7 +4,9 @@ use super::naive::{Conn, Held, Room, Standing, Waiter, channel};
 use super::run::{Run, ms};
 use crate::common::random::Random;
 use crate::common::scripted::Scripted;
-use conncache::{Cause, ConnId, Grant, Granted, NotFound, Owner, Reason, RequestError, Requested, WaiterId};
+use conncache::{
+    Cause, ConnId, Grant, Granted, NotFound, Owner, Reason, RequestError, Requested, StateError, WaiterId,
+};
 
 impl Run {
     pub fn request(&mut self, random: &mut Random) {
@@ -159,7 +161,7 @@ impl Run {
             assert!(!ends.chain(self.naive.places.iter().map(|held| Some(held.end))).any(|end| over(&end)));
             assert!(self.naive.refused.is_empty());
             let expirable = self.naive.conns.iter().any(|conn| self.naive.unfit(conn).is_some());
-            if self.naive.servable().is_none() && !expirable && self.is_due() {
+            if self.naive.servable().is_none() && !expirable && self.naive.overdue().is_none() && self.is_due() {
                 // The deadline of a connection that was superseded, or work left.
                 for _ in 0..3 {
                     assert!(self.cache.expire(now).is_none());
@@ -274,6 +276,50 @@ impl Run {
         let waiter = waiting.remove(at);
         assert!(waiting[..at].iter().all(|other| other.pair != waiter.pair), "{id:?} overtook");
         waiter
+    }
+
+    /// A connection makes room for one place, so its owner overtakes nobody, whoever waits.
+    pub fn reopen(&mut self, random: &mut Random) {
+        let Some(at) = self.any(random, |_| true) else { return };
+        let (conn, now) = (self.naive.conns[at].clone(), self.naive.now);
+        let until = random.one_in(3).then(|| now + ms(random.pick(&[0, 5, 20])));
+        let answer = self.cache.reopen(now, conn.id, until);
+        let Standing::Active(owner) = conn.standing else {
+            return assert_eq!(answer.map(drop), Err(StateError::AlreadyInactive));
+        };
+        let (place, evicted) = answer.unwrap();
+        assert_eq!((evicted.id, evicted.reason), (conn.id, Reason::Closed));
+        self.naive.conns.remove(at);
+        assert_eq!(place.is_none(), self.full(conn.pair.0, true).is_some());
+        if let Some(place) = place {
+            let waiter = Waiter { id: place.waiter(), pair: conn.pair, owner, since: now, until };
+            self.place_at(waiter, until.unwrap_or(now + ms(30_000)), place);
+        }
+    }
+
+    pub fn set_deadline(&mut self, random: &mut Random) {
+        let Some(at) = self.any(random, |_| true) else { return };
+        let time = (!random.one_in(4)).then(|| self.naive.now + ms(random.pick(&[0, 1, 5, 20])));
+        let conn = &mut self.naive.conns[at];
+        let set = self.cache.set_deadline(conn.id, time);
+        if conn.is_inactive() {
+            return assert_eq!(set, Err(StateError::AlreadyInactive));
+        }
+        assert_eq!(set, Ok(()));
+        conn.time = time;
+    }
+
+    pub fn overdue(&mut self) {
+        let first = self.naive.overdue();
+        match self.cache.overdue(self.naive.now) {
+            None => assert_eq!(first, None, "nobody is told"),
+            Some((id, owner)) => {
+                let at = self.naive.at(id);
+                let conn = &mut self.naive.conns[at];
+                assert_eq!((conn.id, conn.standing, conn.time), (id, Standing::Active(owner), first));
+                conn.time = None;
+            }
+        }
     }
 
     pub fn established(&mut self, random: &mut Random) {

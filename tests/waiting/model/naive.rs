@@ -28,6 +28,8 @@ pub struct Conn {
     /// When it became inactive. No two have done so at the same time.
     pub since: Instant,
     pub until: Option<Instant>,
+    /// When its owner's time is over.
+    pub time: Option<Instant>,
 }
 
 impl Conn {
@@ -134,6 +136,11 @@ impl Naive {
             }
         }
         heads
+    }
+
+    /// The first owner's time that is over.
+    pub fn overdue(&self) -> Option<Instant> {
+        self.conns.iter().filter_map(|conn| conn.time).min().filter(|&time| time <= self.now)
     }
 
     pub fn at(&self, id: ConnId) -> usize {
@@ -318,7 +325,7 @@ impl Naive {
     pub fn deactivate(&mut self, at: usize, pair: Pair, until: Option<Instant>, promised: bool) {
         let (now, until) = (self.now, self.kept_until(until));
         let conn = &mut self.conns[at];
-        (conn.pair, conn.since, conn.until, conn.connecting) = (pair, now, until, false);
+        (conn.pair, conn.since, conn.until, conn.connecting, conn.time) = (pair, now, until, false, None);
         conn.standing = if promised { Standing::Promised } else { Standing::Kept };
     }
 

@@ -12,7 +12,7 @@ const HOSTS: Token = Token(1);
 
 impl Run {
     /// The limit that keeps a connection to this peer out, unless it has a place.
-    fn full(&self, peer: usize, connecting: bool) -> Option<&'static str> {
+    pub fn full(&self, peer: usize, connecting: bool) -> Option<&'static str> {
         let naive = &self.naive;
         let most_connecting = naive.limits.max_connecting_per_peer.filter(|_| connecting);
         if naive.total() >= naive.most() {

@@ -146,6 +146,7 @@ impl Run {
             35..52 => self.grant(),
             52..54 => self.withdraw(random),
             54 if random.one_in(3) => self.refuse(random),
+            54 => self.reopen(random),
             55 => self.established(random),
             56 => self.insert(random),
             57..60 => self.checkout(random),
@@ -157,9 +158,11 @@ impl Run {
             78 => self.readiness(random),
             79 if random.one_in(2) => self.close_peer(random),
             80 if random.one_in(8) => self.close_channel(random),
+            80 => self.set_deadline(random),
             81..83 => self.leave(random),
             83..86 => self.expire(),
             86 if random.one_in(2) => self.shed(),
+            86 => self.overdue(),
             87 if random.one_in(2) => self.set_limits(random),
             88 => self.far_end(random),
             89..95 => self.naive.now += ms(random.pick(&[1, 2, 5, 5, 10])),
@@ -176,6 +179,7 @@ impl Run {
     /// Takes in all that is due, as a loop does in each turn.
     fn settle(&mut self) {
         while self.is_due() {
+            self.overdue();
             self.grant();
             self.expire();
         }
@@ -199,7 +203,7 @@ impl Run {
     pub fn came(&mut self, id: ConnId, wire: Shared, pair: Pair, owner: Owner) {
         let since = self.naive.now;
         let standing = Standing::Active(owner);
-        let conn = Conn { id, wire, pair, standing, connecting: true, closed: None, since, until: None };
+        let conn = Conn { id, wire, pair, standing, connecting: true, closed: None, since, until: None, time: None };
         self.naive.conns.push(conn);
     }
 
@@ -247,8 +251,9 @@ impl Run {
             || naive.places.iter().any(|held| held.end <= naive.now);
         let unfit = naive.conns.iter().any(|conn| naive.unfit(conn).is_some());
         let servable = naive.servable();
-        if over || unfit || !naive.refused.is_empty() || servable.is_some() {
-            assert!(self.is_due(), "over {over}, unfit {unfit}, {servable:?} could be served");
+        let overdue = naive.overdue();
+        if over || unfit || overdue.is_some() || !naive.refused.is_empty() || servable.is_some() {
+            assert!(self.is_due(), "over {over}, unfit {unfit}, {overdue:?}, {servable:?} could be served");
         }
     }
 
