@@ -3,7 +3,7 @@
 use crate::common::host::Host;
 use crate::common::light::Light;
 use crate::common::{ME, PLAIN, SECOND, limits};
-use conncache::{ConnId, Granted, Limits, Peer, Requested};
+use conncache::{ChannelBindingId, ConnId, Granted, Limits, Peer, Requested};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -105,4 +105,26 @@ fn ending_many_requests_costs_what_they_had_and_not_what_others_have() {
         assert!(begin.elapsed() < 2 * SECOND, "{lines} lines: {:?}", begin.elapsed());
         assert!(host.cache.iter_inactive().map(|entry| entry.id).eq(back), "oldest first");
     }
+}
+
+/// One connection and one request are left of very many. Walking the tables as large as they were took seconds here.
+#[test]
+fn after_a_peak_a_walk_costs_what_is_there_and_not_what_was_there() {
+    let mut host = Host::new(Limits::default());
+    let insert = |host: &mut Host<Light>, channel: u64| {
+        host.cache.insert(host.now, Light, &host.peer, ChannelBindingId(channel), ME).unwrap()
+    };
+    let mut all: Vec<ConnId> = (1..=400_000).map(|channel| insert(&mut host, channel)).collect();
+    all.pop();
+    all.into_iter().for_each(|id| drop(host.cache.close_connection(id).unwrap()));
+    let full = limits(|l| l.max_connections = Some(1));
+    host.cache.set_limits(full.clone()).unwrap();
+    assert!(matches!(host.cache.request(host.now, &host.peer, PLAIN, ME, None), Ok(Requested::Wait(_))));
+    let begin = Instant::now();
+    for _ in 0..4_000 {
+        assert_eq!((host.cache.iter().count(), host.cache.peers().count()), (1, 2));
+        host.cache.set_limits(full.clone()).unwrap();
+        assert_eq!(host.cache.longest_wait(), Duration::ZERO);
+    }
+    assert!(begin.elapsed() < 2 * SECOND, "{:?}", begin.elapsed());
 }

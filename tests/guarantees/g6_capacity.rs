@@ -5,9 +5,10 @@ use crate::common::light::Light;
 use crate::common::{PLAIN, SECOND, TLS};
 use conncache::mio::{Interest, Poll, Token};
 use conncache::{
-    AggressiveCache, ChannelBindingId, ConnId, ConnState, Handled, History, Owner, ParkOptions, Peer, Reason, Requested,
+    AggressiveCache, ChannelBindingId, ConnId, ConnState, Handled, History, Owner, ParkOptions, Peer, Reason,
+    Requested, Unwatched,
 };
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 const MANY: usize = 10_000;
@@ -198,5 +199,43 @@ fn a_cache_that_was_shrunk_grows_again() {
         );
         cache.shrink_to_fit();
         assert_eq!(cache.iter().count(), round + 1);
+    }
+}
+
+/// A connection of a known peer, in a cache with limits and deadlines. An owner's deadline takes 16 bytes more.
+#[test]
+fn a_slot_takes_at_most_128_bytes_besides_the_connection() {
+    struct Conn([u64; 4]);
+    impl Read for Conn {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            assert_eq!(self.0, [7; 4]);
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+    let (peer, now, size) = (Peer::direct("host", 80), Instant::now(), size_of::<Conn>());
+    for (timed, most) in [(false, 128), (true, 144)] {
+        let mut left = None;
+        let taken = bytes(|| {
+            let mut cache: AggressiveCache<Unwatched<Conn>> = AggressiveCache::builder()
+                .max_lifetime(100 * SECOND)
+                .idle_timeout(50 * SECOND)
+                .max_inactive(MANY)
+                .max_connections(MANY)
+                .build_unwatched()
+                .unwrap();
+            for _ in 0..MANY {
+                let id = cache.insert(now, Unwatched(Conn([7; 4])), &peer, PLAIN, Owner(1)).unwrap();
+                assert!(cache.checkin_until(now, id, now + SECOND).unwrap().is_none());
+            }
+            for _ in 0..MANY {
+                let id = cache.checkout(now, &peer, PLAIN, Owner(1)).unwrap().id;
+                cache.set_deadline(id, timed.then(|| now + SECOND)).unwrap();
+            }
+            cache.shrink_to_fit();
+            left = Some(cache);
+        });
+        let each = taken / MANY as i64 - size as i64;
+        assert!(each <= most, "{each} bytes, timed: {timed}");
+        assert_eq!(left.map(|cache| cache.counts().active), Some(MANY));
     }
 }
