@@ -80,13 +80,14 @@ fn closing_a_peer_or_draining_returns_one_a_call() {
 #[test]
 fn ending_many_requests_costs_what_they_had_and_not_what_others_have() {
     const MANY: usize = 20_000;
-    for lines in [1, 2, MANY] {
+    let mut alone = None;
+    for (lines, others) in [(1, 0), (1, MANY), (2, MANY), (MANY, MANY)] {
         let mut host = Host::new(limits(|l| l.max_connections_per_peer = Some(MANY / lines)));
         let peer = |kind: &str, number: usize| Peer::direct(&format!("{kind}-{number}"), 80);
         let insert = |host: &mut Host<Light>, to: &Peer| host.cache.insert(host.now, Light, to, PLAIN, ME).unwrap();
         let wanted: Vec<Peer> = (0..MANY).map(|at| peer("wanted", at % lines)).collect();
         let own: Vec<ConnId> = wanted.iter().map(|to| insert(&mut host, to)).collect();
-        let others: Vec<ConnId> = (0..MANY).map(|at| insert(&mut host, &peer("other", at % lines))).collect();
+        let others: Vec<ConnId> = (0..others).map(|at| insert(&mut host, &peer("other", at % lines))).collect();
         for to in &wanted {
             let waits = host.cache.request(host.now, to, PLAIN, ME, Some(host.now + 100 * SECOND));
             assert!(matches!(waits, Ok(Requested::Wait(_))));
@@ -98,11 +99,12 @@ fn ending_many_requests_costs_what_they_had_and_not_what_others_have() {
             host.now += Duration::from_nanos(1);
             assert_eq!(host.checkin(id), None);
         }
-        assert_eq!(host.cache.iter_inactive().count(), MANY);
+        assert_eq!(host.cache.iter_inactive().count(), back.len() - MANY);
         host.now += 100 * SECOND;
         let begin = Instant::now();
         (0..MANY).for_each(|_| assert!(matches!(host.cache.grant(host.now).unwrap().granted, Granted::TimedOut)));
-        assert!(begin.elapsed() < 2 * SECOND, "{lines} lines: {:?}", begin.elapsed());
+        let took = begin.elapsed();
+        is_no_walk(took, *alone.get_or_insert(took));
         assert!(host.cache.iter_inactive().map(|entry| entry.id).eq(back), "oldest first");
     }
 }
@@ -110,21 +112,29 @@ fn ending_many_requests_costs_what_they_had_and_not_what_others_have() {
 /// One connection and one request are left of very many. Walking the tables as large as they were took seconds here.
 #[test]
 fn after_a_peak_a_walk_costs_what_is_there_and_not_what_was_there() {
-    let mut host = Host::new(Limits::default());
-    let insert = |host: &mut Host<Light>, channel: u64| {
-        host.cache.insert(host.now, Light, &host.peer, ChannelBindingId(channel), ME).unwrap()
-    };
-    let mut all: Vec<ConnId> = (1..=400_000).map(|channel| insert(&mut host, channel)).collect();
-    all.pop();
-    all.into_iter().for_each(|id| drop(host.cache.close_connection(id).unwrap()));
-    let full = limits(|l| l.max_connections = Some(1));
-    host.cache.set_limits(full.clone()).unwrap();
-    assert!(matches!(host.cache.request(host.now, &host.peer, PLAIN, ME, None), Ok(Requested::Wait(_))));
-    let begin = Instant::now();
-    for _ in 0..4_000 {
-        assert_eq!((host.cache.iter().count(), host.cache.peers().count()), (1, 2));
+    let mut alone = None;
+    for peak in [1, 250_000] {
+        let mut host = Host::new(Limits::default());
+        let insert = |channel| host.cache.insert(host.now, Light, &host.peer, ChannelBindingId(channel), ME).unwrap();
+        let mut all: Vec<ConnId> = (1..=peak).map(insert).collect();
+        all.pop();
+        all.into_iter().for_each(|id| drop(host.cache.close_connection(id).unwrap()));
+        let full = limits(|l| l.max_connections = Some(1));
         host.cache.set_limits(full.clone()).unwrap();
-        assert_eq!(host.cache.longest_wait(), Duration::ZERO);
+        assert!(matches!(host.cache.request(host.now, &host.peer, PLAIN, ME, None), Ok(Requested::Wait(_))));
+        let begin = Instant::now();
+        for _ in 0..4_000 {
+            assert_eq!((host.cache.iter().count(), host.cache.peers().count()), (1, 2));
+            host.cache.set_limits(full.clone()).unwrap();
+            assert_eq!(host.cache.longest_wait(), Duration::ZERO);
+        }
+        let took = begin.elapsed();
+        is_no_walk(took, *alone.get_or_insert(took));
     }
-    assert!(begin.elapsed() < 2 * SECOND, "{:?}", begin.elapsed());
+}
+
+/// The tests run on busy machines. A walk past all that is not concerned takes more than that on any.
+#[track_caller]
+fn is_no_walk(took: Duration, alone: Duration) {
+    assert!(took < 2 * SECOND || took < 20 * alone, "{took:?}, where {alone:?} would do");
 }
