@@ -8,7 +8,7 @@ use crate::common::scripted::{Far, Scripted};
 use crate::common::{ME, PLAIN, SECOND, Same, TLS, limits};
 use crate::scripted;
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ChannelBindingId, ConnState, Limits, Peer, Reason};
+use conncache::{AggressiveCache, ChannelBindingId, ConnState, Granted, Limits, Peer, Reason, Requested};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -31,10 +31,16 @@ fn what_the_loop_has_not_been_told_of_is_found_at_hand_out() {
 
 #[test]
 fn every_way_of_making_active_looks_first() {
-    for way in 0..4 {
+    for way in 0..6 {
         let mut host = Host::new(Limits::default());
         let (near, far) = pair();
-        let id = host.keep(near);
+        let mut id = host.keep(near);
+        if way == 5 {
+            id = host.checkout().unwrap();
+            host.cache.set_limits(limits(|l| l.max_connections = Some(1))).unwrap();
+            assert!(matches!(host.cache.request(host.now, &host.peer, PLAIN, ME, None), Ok(Requested::Wait(_))));
+            assert_eq!(host.checkin(id), None);
+        }
         let _far = Act::Fin.by(far, &host.cache[id]);
         let token = conncache::mio::Token(5);
         match way {
@@ -44,6 +50,11 @@ fn every_way_of_making_active_looks_first() {
                 assert_eq!(changed.evicted.unwrap().reason, Reason::HungUp);
             }
             2 => assert!(host.cache.find_inactive_connection(host.now, &host.peer, PLAIN).is_err()),
+            3 => {
+                let requested = host.cache.request(host.now, &host.peer, PLAIN, ME, None);
+                assert!(matches!(requested, Ok(Requested::Open { .. })));
+            }
+            5 => assert!(matches!(host.cache.grant(host.now).unwrap().granted, Granted::Open { .. })),
             _ => {
                 let interest = conncache::mio::Interest::READABLE;
                 assert!(host.cache.take(host.now, &host.peer, PLAIN, token, interest).unwrap().is_none());

@@ -3,7 +3,7 @@
 use crate::alone;
 use crate::common::host::Host;
 use crate::common::light::Light;
-use crate::common::loopback::{has_something, pair, wait_for};
+use crate::common::loopback::{Act, has_something, pair, wait_for};
 use crate::common::scripted::{Far, PROBES, Scripted};
 use crate::common::{ME, PLAIN, limits};
 use conncache::mio::{Interest, Poll};
@@ -143,6 +143,14 @@ fn the_first_readable_event_says_that_a_connection_is_established() {
     wait_for("a byte", || has_something(&host.cache[id]));
     host.turns(active);
     assert!(may_open(&mut host, pair().0));
+
+    // A hangup can be read, too. The connection may never have been established.
+    let mut host = Host::new(one_at_a_time());
+    let (near, far) = pair();
+    let id = host.insert(near);
+    Act::Fin.by(far, &host.cache[id]);
+    host.turns(active);
+    assert!(!may_open(&mut host, pair().0));
 
     // A report in another form doesn't say whether it is readable, and the host does.
     let cache = AggressiveCache::builder().limits(one_at_a_time()).build_unwatched().unwrap();
