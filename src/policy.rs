@@ -44,6 +44,9 @@ use std::time::Instant;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
+/// A policy that closes connections to keep fewer of them should keep one that a request waits for
+/// ([`Candidate::waiting`]). Otherwise the request gets no connection until a new one has been opened.
+///
 /// To choose the kind of cache at run time, box the policy: `Cache<C, Box<dyn Policy>>`, or
 /// `Cache<C, Box<dyn Policy + Send>>` if the cache moves between threads.
 pub trait Policy {
@@ -109,10 +112,10 @@ pub struct Restrictive;
 pub struct Aggressive;
 
 /// Keeps so many inactive connections, and closes those that come after them: for a host that uses more peers in turns
-/// than it can keep connections.
+/// than it can keep connections. Besides, it keeps a connection that a request waits for.
 ///
-/// There, [`Limits::max_inactive`](crate::Limits::max_inactive) evicts each connection before its turn comes again,
-/// because it evicts the one inactive for longest. So none is reused.
+/// For such a host, [`Limits::max_inactive`](crate::Limits::max_inactive) evicts each connection before its turn comes again,
+/// because it evicts the one inactive for longest. None is reused.
 ///
 /// ```
 /// use conncache::{Cache, KeepResidents, mio};
@@ -130,7 +133,8 @@ pub struct KeepResidents(
 
 impl Policy for KeepResidents {
     fn on_inactive(&mut self, candidate: &Candidate<'_>) -> Verdict {
-        if candidate.inactive < self.0 { Verdict::Keep } else { Verdict::Close }
+        let keeps = candidate.waiting > 0 || candidate.inactive < self.0;
+        if keeps { Verdict::Keep } else { Verdict::Close }
     }
 }
 

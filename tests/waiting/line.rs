@@ -4,7 +4,7 @@ use super::*;
 use crate::common::scripted::{Far, Scripted};
 use crate::common::{SECOND, TLS};
 use conncache::mio::{Interest, Token};
-use conncache::{Cause, ConnState, NotFound, Reason, RequestError, RestrictiveCache, StateError};
+use conncache::{Cache, Cause, ConnState, KeepResidents, NotFound, Reason, RequestError, RestrictiveCache, StateError};
 
 #[test]
 fn a_request_reuses_else_opens_else_waits() {
@@ -264,6 +264,24 @@ fn the_restrictive_cache_keeps_for_those_who_wait_and_for_nobody_else() {
     let gone = cache.expire(now).expect("nobody waits any more");
     assert!(gone.reason == Reason::Policy && gone.id == found.id);
     assert!(cache.counts().active + cache.counts().inactive == 0);
+}
+
+#[test]
+fn keep_residents_keeps_one_more_for_whoever_waits() {
+    let poll = Poll::new().unwrap();
+    let mut cache: Cache<Light, _> =
+        Cache::with_policy(KeepResidents(1)).max_connections_per_peer(1).build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let resident = cache.insert(now, Light, &peer(2), PLAIN, ME).unwrap();
+    assert!(cache.checkin(now, resident).unwrap().is_none());
+    let id = cache.insert(now, Light, &peer(1), PLAIN, ME).unwrap();
+    let Requested::Wait(waiter) = cache.request(now, &peer(1), PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, id).unwrap().is_none(), "somebody waits for it");
+    let grant = cache.grant(now).unwrap();
+    let Granted::Reuse(found) = grant.granted else { panic!() };
+    assert!(grant.waiter == waiter && found.id.same_connection(id));
+    let gone = cache.checkin(now, found.id).unwrap().expect("nobody waits for it");
+    assert_eq!((gone.id, gone.reason), (found.id, Reason::Policy));
 }
 
 #[test]
