@@ -64,7 +64,10 @@ fn main() -> io::Result<()> {
             let client = grant.owner.0 as usize;
             match grant.granted {
                 Granted::Reuse(found) => pool.drive(found.id, client)?,
-                Granted::Open { place, .. } => pool.open(place)?,
+                Granted::Open { place, evicted } => {
+                    drop(evicted); // first close what made room
+                    pool.open(place)?;
+                }
                 other => return Err(io::Error::other(format!("client {client}: {other:?}"))),
             }
         }
@@ -82,7 +85,10 @@ impl Pool {
     fn request(&mut self, client: usize) -> io::Result<()> {
         match self.cache.request(self.now, &self.peer, PLAIN, Owner(client as u64), None)? {
             Requested::Reuse(found) => self.drive(found.id, client),
-            Requested::Open { place, .. } => self.open(place),
+            Requested::Open { place, evicted } => {
+                drop(evicted);
+                self.open(place)
+            }
             Requested::Wait(_) => Ok(()),
         }
     }

@@ -120,8 +120,8 @@
 //! peer](Limits::max_connections_per_peer), replaces step 1 and adds a step before 5:
 //!
 //! * [`request`](Cache::request) a connection instead of checking one out. [`Requested::Reuse`]: write at once.
-//!   [`Requested::Open`]: connect, and [`insert_at`](Cache::insert_at) the place that comes with it.
-//!   [`Requested::Wait`]: the request is in line.
+//!   [`Requested::Open`]: drop what was evicted, connect, and [`insert_at`](Cache::insert_at) the place that comes with
+//!   it. [`Requested::Wait`]: the request is in line.
 //! * In each turn, call [`grant`](Cache::grant) until it returns `None`. It serves those who wait, in their order.
 //! * To repeat a request whose connection broke, call [`reopen`](Cache::reopen). It closes the connection and, as long
 //!   as the limits allow it, gives a place for another one, so that the request doesn't wait again.

@@ -83,7 +83,8 @@ pub enum Requested<C> {
     Open {
         /// For [`insert_at`](crate::Cache::insert_at).
         place: Place,
-        /// What had to go to make room for it.
+        /// What had to go to make room for it. Drop it before you connect. (If your pattern hides it behind `..`, Rust drops
+        /// it only after the arm has run, and one connection too many is open in the meantime.)
         evicted: Option<Evicted<C>>,
     },
     /// The request waits in line. [`grant`](crate::Cache::grant) names it, and its owner, when it is served, timed out
@@ -133,7 +134,8 @@ pub enum Granted<C> {
     Open {
         /// For [`insert_at`](crate::Cache::insert_at).
         place: Place,
-        /// What had to go to make room for it.
+        /// What had to go to make room for it. Drop it before you connect. (If your pattern hides it behind `..`, Rust drops
+        /// it only after the arm has run, and one connection too many is open in the meantime.)
         evicted: Option<Evicted<C>>,
     },
     /// Nothing: its time is over. If it had a place, that is no longer held.

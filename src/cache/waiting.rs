@@ -232,6 +232,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Closes an active connection and gives its owner a place for another one to the same peer under the same channel
     /// binding: for a request that has to be repeated on a new connection, because the old one broke. Nobody who waits
     /// is overtaken, since the connection makes its own room. Returns the place and the connection, deregistered.
+    /// Drop the connection before you open another one.
     ///
     /// A request that must not be sent twice can have a new connection at once in the same way, whenever it gets a reused
     /// one, which its peer may be about to close.

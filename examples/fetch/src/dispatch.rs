@@ -95,7 +95,7 @@ impl Client {
     /// Opens a connection for the site's next request.
     fn open(&mut self, place: Place, evicted: Option<Evicted<Box<Conn>>>, at: usize) {
         self.asking.push_back(at);
-        evicted.iter().for_each(|evicted| self.note_eviction(evicted));
+        evicted.into_iter().for_each(|evicted| self.note_eviction(&evicted));
         let (now, config, site) = (self.now, &self.config, &mut self.sites[at]);
         let Some(exchange) = site.next(now, config) else {
             return self.cache.give_up(place);
