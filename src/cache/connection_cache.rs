@@ -91,6 +91,9 @@ interface! {
     /// The first six methods are those of the seed, Ocamlnet's `connection_cache`. Each method is described at the
     /// method of the same name of [`Cache`].
     ///
+    /// A `dyn ConnectionCache` can't be indexed: use `get` and `get_mut` instead of `cache[id]`. If it is only the policy
+    /// that you choose at run time, a `Cache<C, Box<dyn Policy>>` is simpler: it can be indexed, and has all methods.
+    ///
     /// # Laws
     ///
     /// Every implementation keeps them. The trait is sealed: it is implemented for [`Cache`], and for `Box` and `&mut`
