@@ -59,12 +59,12 @@ mod watcher;
 /// By default nothing is limited. Set [limits](crate::Limits), or call [`shed`](Cache::shed) when descriptors run out.
 pub type AggressiveCache<C> = Cache<C, Aggressive>;
 
-/// A cache that keeps only what somebody waits for: a connection that is made inactive serves the next
-/// [request](Cache::request) in line, or comes straight back, to be closed.
+/// A cache that keeps a connection only if a request waits for it. One that is made inactive serves the next
+/// [request](Cache::request) in line, or comes straight back to be closed.
 ///
 /// It is for programs that can be run with and without reuse. It is still the table of the active connections. If a
-/// connection was kept for a request, and that has left the line, the connection comes from [`expire`](Cache::expire),
-/// with the reason [`Policy`](crate::Reason::Policy). So call [`grant`](Cache::grant) before `expire`.
+/// connection was kept for a request that has left the line, the connection comes from [`expire`](Cache::expire), with
+/// the reason [`Policy`](crate::Reason::Policy). So call [`grant`](Cache::grant) before `expire`.
 pub type RestrictiveCache<C> = Cache<C, Restrictive>;
 
 /// A connection cache: a table of connections of type `C`. Each is active (an owner uses it) or inactive (the cache

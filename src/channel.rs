@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::io;
 use std::sync::Arc;
 
-/// Tells apart connections to one peer that must not replace each other, because they have different TLS settings,
+/// Distinguishes connections to one peer that must not replace each other, because they have different TLS settings,
 /// client certificates, proxy credentials or local addresses.
 ///
 /// Choose the numbers yourself, or let one [`Interner`] turn configurations into them. (It never makes 0, which means
@@ -27,10 +27,10 @@ impl fmt::Display for ChannelBindingId {
 
 /// Turns configurations into [`ChannelBindingId`]s: equal ones into the same id, different ones into different ids.
 ///
-/// Configurations are compared whole, and kept until they are [forgotten](Interner::forget). Ids are never 0 and never
-/// reused, not even those of forgotten configurations. `Debug` shows only how many configurations there are.
+/// Configurations are compared in full, and kept until they are [forgotten](Interner::forget). Ids are never 0 and
+/// never reused, not even those of forgotten configurations. `Debug` shows only how many configurations there are.
 ///
-/// Use one interner for each cache, and no numbers of your own beside it: two interners give the same ids to different
+/// Use one interner for each cache, and no numbers of your own besides: two interners give the same ids to different
 /// configurations. If a configuration has several parts (TLS settings, a proxy's user), intern them as one value, such
 /// as a tuple.
 ///
@@ -78,8 +78,8 @@ impl<T: Eq + Hash> Interner<T> {
         self.configurations.get(&id).map(|configuration| &**configuration)
     }
 
-    /// Drops the configuration behind `id`, and tells whether there was one. If it is interned again, it gets a new id,
-    /// so that connections made under the old one are never found for it.
+    /// Drops the configuration behind `id`, and returns whether there was one. If it is interned again, it gets a new
+    /// id, so that connections made under the old one are never found for it.
     pub fn forget(&mut self, id: ChannelBindingId) -> bool {
         self.configurations.remove(&id).is_some_and(|configuration| self.ids.remove(&configuration).is_some())
     }

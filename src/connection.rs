@@ -7,9 +7,9 @@ use std::io::{self, Read};
 /// A connection as the cache sees it: something that can be registered, and that can be probed while nobody uses it. It
 /// has to be non-blocking.
 ///
-/// It is implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that one cache can
-/// hold connections of several types. A `Box<dyn Connection>` can only be watched. To read and write, box a trait of your
-/// own:
+/// It is implemented for mio's [`TcpStream`](mio::net::TcpStream) and `UnixStream`, and for boxes, so that one cache
+/// can hold connections of several types. A `Box<dyn Connection>` can only be watched. To read and write as well, box a
+/// trait of your own:
 ///
 /// ```
 /// use conncache::{AggressiveCache, Connection, mio};
@@ -31,9 +31,9 @@ use std::io::{self, Read};
 /// both traits to the socket. Then extend [`probe`](Connection::probe):
 ///
 /// * If a buffer of yours isn't empty, answer [`Unsolicited`](Probe::Unsolicited).
-/// * With TLS, ask the session, too, even if the socket has nothing to read. Text that it has already decrypted is
-///   unsolicited. A close_notify means closed. Consume records that carry no data (TLS 1.3 tickets), and read a bounded
-///   amount. A partial record can't be judged yet, and counts as quiet.
+/// * With TLS, ask the session, too, even if the socket has nothing to read. Data that it has already decrypted is
+///   unsolicited. A close_notify means closed. Consume records that carry no data (TLS 1.3 tickets), but read only a
+///   bounded amount. A partial record can't be judged yet, and counts as quiet.
 ///
 /// ```
 /// use conncache::{Connection, Probe, mio};
@@ -71,18 +71,18 @@ use std::io::{self, Read};
     note = "for one that no `mio::Poll` watches, see `conncache::Unwatched` and `Builder::build_unwatched`"
 )]
 pub trait Connection: Source {
-    /// Whether this connection is still fit for use. It is called on inactive connections: when the loop is told
-    /// something about one, and before one is handed out. On platforms whose events mio has to emulate (Windows), it is
-    /// also called before a connection becomes inactive.
+    /// Whether this connection is still fit for use. The cache calls it on inactive connections: when an event is
+    /// reported for one, and before one is handed out. Where mio has to emulate edges (Windows), it is also called
+    /// before a connection becomes inactive.
     ///
-    /// It may consume what it finds: any answer but [`Probe::Quiet`] ends the connection.
+    /// It may consume what it reads: any answer but [`Probe::Quiet`] ends the connection.
     fn probe(&mut self) -> Probe;
 
-    /// Whether the connection has been established. It is asked when the connection first becomes inactive, because
+    /// Whether the connection has been established. The cache asks when the connection first becomes inactive, because
     /// reading from a socket that is still connecting looks the same as reading from a quiet one.
     ///
-    /// Once it was true it isn't asked again. If you then replace the value (a plain stream by TLS over it),
-    /// [`probe`](Connection::probe) has to notice a handshake that isn't finished.
+    /// Once the answer was true, the cache doesn't ask again. If you then replace the value (a plain stream by TLS over
+    /// it), [`probe`](Connection::probe) has to notice that the handshake isn't finished.
     fn is_connected(&self) -> bool;
 }
 
@@ -96,7 +96,7 @@ pub enum Probe {
     Closed,
     /// The peer has sent something that nobody asked for, or something was left unread.
     Unsolicited,
-    /// Reading failed, after a reset, say.
+    /// Reading failed, for example after a reset.
     Failed(io::Error),
 }
 

@@ -41,7 +41,7 @@ impl From<ConfigError> for io::Error {
     }
 }
 
-/// There is no such connection or request: it has left, or the lease is over, or it never was in this cache. (The seed
+/// There is no such connection or request: it has left, its lease is over, or it never was in this cache. (The seed
 /// raises `Not_found`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFound;
@@ -142,7 +142,7 @@ pub enum Cause {
     },
     /// The host's token lies in the cache's own block.
     TokenOfCache(Token),
-    /// The cache wouldn't keep it.
+    /// The cache would not keep it.
     Refused(Reason),
     /// There are as many connections as this limit allows.
     AtLimit {
@@ -156,9 +156,10 @@ pub enum Cause {
     OthersWait,
     /// The place's time was over, or it is another cache's.
     PlaceGone,
-    /// The connection itself has failed, by a reset, say.
+    /// The connection itself has failed, for example by a reset.
     Failed(io::Error),
-    /// The operating system refused to register it, because it is out of memory or can't watch such a source, say.
+    /// The operating system refused to register it, for example because it is out of memory or can't watch such a
+    /// source.
     Registry(io::Error),
 }
 

@@ -4,7 +4,7 @@ use crate::closings;
 use crate::reason::Reason;
 use std::time::Instant;
 
-/// What a connection has used up of its limits, and from when on closings of its peer and channel binding concern it.
+/// A connection's age and uses, and the time from which closings of its peer and channel binding apply to it.
 ///
 /// It comes with a connection that was [taken](crate::Cache::take), [removed](crate::Cache::remove) or evicted. It goes
 /// back in [`ParkOptions::history`](crate::ParkOptions::history) or by [`adopt`](crate::Cache::adopt), into the same

@@ -13,30 +13,30 @@
 //! |---|---|
 //! | host | the program that uses the cache; the loop is the host's |
 //! | [peer](Peer) | where a connection leads: a server, directly or through a proxy, or a Unix socket |
-//! | [channel binding](ChannelBindingId) | tells apart connections to one peer that differ in TLS settings or credentials |
+//! | [channel binding](ChannelBindingId) | a number that distinguishes connections to one peer that differ in TLS settings or credentials |
 //! | [owner](Owner) | who uses an active connection: a number that the host chooses |
 //! | active, inactive | in use by its owner; free for reuse (idle), and watched by the cache |
 //! | [lease](ConnId) | one use of a connection; its id is good until the connection is handed out again |
-//! | [probe](Connection::probe) | a check whether an inactive connection is still good: one read, for a plain socket |
+//! | [probe](Connection::probe) | a check that an inactive connection is still good: one read, for a plain socket |
 //! | evict | to take a connection out of the cache and return it to the host, which drops it |
 //! | [park](Cache::park), [take](Cache::take) | to move a connection from a table of the host's into the cache, and back |
 //! | [place](Place) | the right to open one connection, within all limits |
-//! | line | the requests that wait for a connection to one peer under one channel binding |
+//! | line | the queue of requests that wait for a connection to one peer under one channel binding |
 //! | turn | one pass of the host's loop |
 //!
 //! # The loop
 //!
 //! 1. [`checkout`](Cache::checkout) a connection. If there is none, connect, and [`insert`](Cache::insert) the new one.
-//!    Either way you own it now, and it is in the table: `cache[id]`. To one that was reused, write at once: no event
-//!    will say that it is writable.
+//!    Either way you own it now, and it is in the table: `cache[id]`. If it was reused, write at once: no event will
+//!    say that it is writable.
 //! 2. Poll, with [`next_deadline`](Cache::next_deadline) as the time-out. Then read the clock, and give this `now` to
 //!    every call of the turn. A `now` earlier than the latest one given counts as the latest.
 //! 3. Offer each event to [`handle_event`](Cache::handle_event). [`Handled::Active`]: use the connection. When a new
-//!    one is first writable, ask its `take_error` whether it could be opened; if not,
+//!    one is first writable, ask its `take_error` whether connecting has failed; if so,
 //!    [`close_connection`](Cache::close_connection). [`Handled::Evicted`]: drop it. [`Handled::Rejected`]: the event is
 //!    your own.
-//! 4. [`checkin`](Cache::checkin) the connection when the request has been sent whole, its response has been read
-//!    whole, no other response is owed, and no buffer holds anything. Otherwise
+//! 4. [`checkin`](Cache::checkin) the connection when the whole request has been sent, its whole response has been
+//!    read, no other response is owed, and all buffers are empty. Otherwise
 //!    [`close_connection`](Cache::close_connection). Drop what comes back.
 //! 5. At the end of each turn, drop what [`expire`](Cache::expire) returns.
 //!
@@ -114,7 +114,7 @@
 //! `Poll`](Builder::build_unwatched). If you have several loops, give each a cache; connections move between them by
 //! [`remove`](Cache::remove) and [`adopt`](Cache::adopt).
 //!
-//! # At most so many connections, the rest in line
+//! # A limited number of connections, and a line for the rest
 //!
 //! A host that limits [all connections](Limits::max_connections), or [those to one
 //! peer](Limits::max_connections_per_peer), replaces step 1 and adds a step before 5:
@@ -122,19 +122,19 @@
 //! * [`request`](Cache::request) a connection instead of checking one out. [`Requested::Reuse`]: write at once.
 //!   [`Requested::Open`]: drop what was evicted, connect, and [`insert_at`](Cache::insert_at) the place that comes with
 //!   it. [`Requested::Wait`]: the request is in line.
-//! * In each turn, call [`grant`](Cache::grant) until it returns `None`. It serves those who wait, in their order.
+//! * In each turn, call [`grant`](Cache::grant) until it returns `None`. It serves the waiting requests in order.
 //! * To repeat a request whose connection broke, call [`reopen`](Cache::reopen). It closes the connection and, as long
 //!   as the limits allow it, gives a place for another one, so that the request doesn't wait again.
 //!
-//! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) tell when an owner has had a connection for too
-//! long. A host that sets deadlines calls `overdue` in each turn until it returns `None`, before `grant`. Without these
-//! calls of `grant` and `overdue`, `next_deadline` stays due, and the loop spins.
+//! [`set_deadline`](Cache::set_deadline) and [`overdue`](Cache::overdue) tell you when an owner has had a connection
+//! for too long. A host that sets deadlines calls `overdue` in each turn until it returns `None`, before `grant`. If
+//! you leave out these calls of `grant` and `overdue`, `next_deadline` stays due, and the loop spins.
 //!
 //! # Guarantees
 //!
 //! * **Alive.** A connection is handed out only if a probe finds it quiet at that moment (for plain sockets: open, no
 //!   error, nothing to read), it is within every limit even if `expire` runs late, and its peer and channel binding
-//!   equal those asked for. They are compared whole, not by hash. You can [switch the probe off](Builder::probe), or
+//!   equal those asked for. They are compared in full, not by hash. You can [switch the probe off](Builder::probe), or
 //!   [skip it](Builder::probe_after) for connections that were inactive only briefly.
 //! * **Watched.** An inactive connection is evicted in the turn in which the loop is told of its hangup, reset or
 //!   bytes. One that keeps waking the loop for nothing is evicted after [64 false alarms](Reason::FalseAlarms). A
@@ -147,17 +147,17 @@
 //! * **No leak.** No descriptor, token or table entry outlives its connection, even if deregistering fails. If your own
 //!   code (probe, source, policy or logger, but not a `Drop`) panics inside a call and you catch that, the connection
 //!   has either left, or is as it was.
-//! * **Bounded.** What you ask for bounds the work of a turn: a call returns at most one eviction, and closes at most
-//!   eight dead connections. Only [`close_all`](Cache::close_all) and dropping the cache close all at once.
-//!   Within a given [`capacity`](Builder::capacity), no table of connections, peers or owners grows.
+//! * **Bounded.** You decide how much work a turn does: a call returns at most one eviction, and closes at most eight
+//!   dead connections. Only [`close_all`](Cache::close_all) and dropping the cache close all at once. Within a given
+//!   [`capacity`](Builder::capacity), no table of connections, peers or owners grows.
 //! * **Robust.** Nothing that a peer sends and no order of calls panics (except [indexing](std::ops::Index)), loops or
 //!   leaks. A misuse returns an error, and an error changes nothing.
 //! * **Discreet.** Private data, and the configurations behind channel bindings, never appear in `Debug`, `Display`,
 //!   errors or the log. A peer's name can't forge a field of a log line.
 //! * **Fair.** A limit on all connections is never exceeded once it holds. Requests for one peer and channel binding
-//!   are served in their order, and nobody overtakes them. Each ends once: served, timed out, withdrawn or refused.
+//!   are served in order, and nobody overtakes them. Each ends once: served, timed out, withdrawn or refused.
 //!
-//! One thing nobody can guarantee: a peer may close just after the probe. So a hand-out tells for how long the
+//! One thing nobody can guarantee: a peer may close just after the probe. So a hand-out tells you how long the
 //! connection was [inactive](Found::inactive_for). If a request may be repeated, repeat it once, on a newly opened
 //! connection. And only a time-out reveals a route that silently drops packets.
 //!
@@ -171,15 +171,15 @@
 //!
 //! # Scope
 //!
-//! In scope: which connection to reuse, which to close, and when; who waits for one. Out of scope: resolving names,
+//! In scope: which connection to reuse, which to close and when, and who waits for one. Out of scope: resolving names,
 //! connecting, TLS, HTTP, retries. The examples in the repository show each of them done well.
 //!
 //! # Origin
 //!
-//! The interface is modelled on `Http_client_conncache` of
+//! The interface is modelled on `Http_client_conncache` from
 //! [Ocamlnet](http://projects.camlcity.org/projects/ocamlnet.html) (*the seed*, in these pages), and the way of driving
 //! it on Ocamlnet's Unixqueue. Most of the rest follows what nginx, HAProxy, curl, Go and others have: the check at
-//! hand-out, the limits and their oldest-first order, the line.
+//! hand-out, the limits and their oldest-first order, and the line.
 #![forbid(unsafe_code)]
 #![deny(missing_docs, clippy::disallowed_methods)]
 

@@ -20,45 +20,46 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How many connections may be inactive in all. If there are more, one that has to go anyway leaves: of a
-    /// [closed peer](crate::Cache::close_peer), over a lowered limit, or past its own deadline or lifetime. If there is
-    /// none, the one inactive for longest leaves.
+    /// How many connections may be inactive in total. If there are more, one that has to go anyway leaves: of a [closed
+    /// peer](crate::Cache::close_peer), over a lowered limit, or past its own deadline or lifetime. If there is none,
+    /// the one that has been inactive longest leaves.
     ///
-    /// Set it above the number of peers that are used in turns. A host that goes through 2,000 servers in the same
-    /// order and keeps 500 connections reuses none of them, because each is evicted before its turn comes again. Raise
-    /// the limit, or keep those that came first: [`KeepResidents`](crate::KeepResidents).
+    /// Set it above the number of peers that are used in turn. A host that goes through 2,000 servers in the same order
+    /// and keeps 500 connections reuses none of them, because each is evicted before its turn comes again. Raise the
+    /// limit, or keep those that came first: [`KeepResidents`](crate::KeepResidents).
     pub max_inactive: Option<usize>,
     /// How many connections to one peer under one channel binding may be inactive. If there are more, the one of them
-    /// inactive for longest leaves, never the newcomer. It may be more than `max_inactive`: the smaller one counts.
+    /// that has been inactive longest leaves, never the newcomer. This limit may be more than `max_inactive`: the
+    /// smaller one counts.
     pub max_inactive_per_peer: Option<usize>,
-    /// How many connections there may be in all: active ones, inactive ones, and [places](crate::Place). Once the limit
-    /// holds, it is never exceeded. At the limit, [`insert`](crate::Cache::insert) is an error, and a
-    /// [`request`](crate::Cache::request) evicts an inactive connection to make room, or waits. Lowering it touches
-    /// nothing active, so the number may be above it for a while. A connection beyond it that comes back while requests
-    /// wait for it is evicted and doesn't serve them. Inactive ones beyond it stay and are reused, until a request waits
-    /// for room that they can make. Then [`grant`](crate::Cache::grant) condemns the oldest of them, and
-    /// [`expire`](crate::Cache::expire) returns these.
+    /// How many connections there may be in total: active ones, inactive ones, and [places](crate::Place). Once the
+    /// limit holds, it is never exceeded. At the limit, [`insert`](crate::Cache::insert) fails, and a
+    /// [`request`](crate::Cache::request) evicts an inactive connection to make room, or waits. Lowering the limit
+    /// closes no active connection, so there may be more for a while. If a connection beyond the limit comes back while
+    /// requests wait for it, it is evicted and doesn't serve them. Inactive ones beyond the limit stay and are reused,
+    /// until a request waits for room that they can make. Then [`grant`](crate::Cache::grant) condemns the oldest of
+    /// them, and [`expire`](crate::Cache::expire) returns them.
     pub max_connections: Option<usize>,
     /// How many connections there may be to one peer, whatever their channel bindings: to protect the server. Otherwise
-    /// as `max_connections`. [`Policy::max_connections`](crate::Policy::max_connections) gives single peers other
-    /// numbers. Connections that the host has [taken](crate::Cache::take) aren't counted.
+    /// it works as `max_connections`. [`Policy::max_connections`](crate::Policy::max_connections) can give a peer a
+    /// limit of its own. Connections that the host has [taken](crate::Cache::take) aren't counted.
     pub max_connections_per_peer: Option<usize>,
     /// How many connections to one peer may be opened at a time: places, and connections that were inserted and are not
-    /// yet [established](crate::Cache::established). It protects a server that has just come back from all clients at
-    /// once.
+    /// yet [established](crate::Cache::established). It protects a server that has just come back from being flooded by
+    /// all its clients at once.
     pub max_connecting_per_peer: Option<usize>,
     /// How many [requests](crate::Cache::request) may wait. One more is an error.
     pub max_waiting: Option<usize>,
-    /// For how long a connection may be inactive. If you know for how long the servers keep one, set it below that:
-    /// otherwise some are handed out just when the server closes them.
+    /// How long a connection may be inactive. If you know how long the servers keep one, set it below that: otherwise
+    /// some are handed out just when the server closes them.
     pub idle_timeout: Option<Duration>,
     /// How old a connection may become, counted from its insertion, or from what
-    /// [`History::opened_at`](crate::History::opened_at) says. It is fixed for each connection when it comes in; a change
-    /// applies to those that come in later. A connection that is active at the end of its lifetime isn't kept when it
-    /// would become inactive. Of a connection that comes from another cache, the earlier end counts.
+    /// [`History::opened_at`](crate::History::opened_at) says. It is fixed for each connection when it comes in; a
+    /// change applies to those that come in later. A connection that is active at the end of its lifetime isn't kept
+    /// when it would become inactive. If a connection comes from another cache, the earlier end counts.
     pub max_lifetime: Option<Duration>,
-    /// How much a lifetime is shortened at most, evenly at random, so that connections opened together don't end
-    /// together. It can't be more than `max_lifetime`.
+    /// The most by which a lifetime is shortened. The amount is random (uniform), so that connections opened together
+    /// don't end together. It can't be more than `max_lifetime`.
     pub lifetime_jitter: Duration,
     /// How many owners a connection may have. Whoever inserts it is the first: with `Some(1)` it serves nobody else. If
     /// you insert connections only to have them ready, allow one more.

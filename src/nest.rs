@@ -7,12 +7,12 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A [`Poll`] to be watched by its descriptor in an outer loop, with its events.
+/// A [`Poll`] with its events, for an outer loop that watches its descriptor.
 ///
-/// It is for hosts whose loop isn't mio's: epoll or kqueue themselves, or anything built on them that can watch a
-/// descriptor for reading. Build the cache with the nest's [`registry`](Nest::registry). On each wake-up, take the events
-/// from [`next_event`](Nest::next_event), one by one, until it returns `None`. That is one turn. It has at most as many
-/// events as there is room for. What follows depends on how the outer loop watches the descriptor:
+/// It is for hosts whose loop isn't mio's: epoll or kqueue itself, or anything built on them that can watch a
+/// descriptor for reading. Build the cache with the nest's [`registry`](Nest::registry). On each wake-up, take the
+/// events from [`next_event`](Nest::next_event), one by one, until it returns `None`. That is one turn. A turn has at
+/// most as many events as the nest has room for. What follows depends on how the outer loop watches the descriptor:
 ///
 /// * **Level-triggered:** wait again. If anything is left, the outer loop wakes you at once.
 /// * **One-shot** (the default of the `polling` crate, `EPOLLONESHOT`): after the turn, watch the descriptor again, and
@@ -70,8 +70,8 @@ pub struct Nest {
 }
 
 impl Nest {
-    /// Makes a nest with room for so many events a turn, at least one. Few events make a turn short, many save system
-    /// calls. Start with 64.
+    /// Makes a nest with room for this many events in a turn, at least one. A small number makes turns short, a large
+    /// one saves system calls. Start with 64.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Nest {
         Ok(!self.found.is_empty())
     }
 
-    /// For how long the outer loop may wait: until `deadline`, which is the cache's
+    /// How long the outer loop may wait: until `deadline`, which is the cache's
     /// [`next_deadline`](crate::Cache::next_deadline), or not at all if [`has_more`](Nest::has_more) has found
     /// something. `None` if only an event ends the wait.
     ///

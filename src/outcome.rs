@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct Found {
     /// The lease: it is good until the connection is handed out again.
     pub id: ConnId,
-    /// For how long it was inactive. The longer, the more likely the peer is about to close it.
+    /// How long it was inactive. The longer, the more likely it is that the peer is about to close it.
     pub inactive_for: Duration,
     /// How many owners it has had, including this one. The one who inserted it was the first.
     pub uses: u32,
@@ -41,7 +41,8 @@ pub enum Handled<C> {
     },
     /// An inactive connection is no longer fit for use and has left the cache.
     Evicted(Evicted<C>),
-    /// There is nothing to do: it is an inactive connection that is well, or one that has already left.
+    /// There is nothing to do: the event is for an inactive connection that is still good, or for one that has already
+    /// left.
     Nothing,
 }
 
@@ -98,7 +99,7 @@ pub struct Evicted<C> {
     pub history: History,
     /// Since when it was inactive; `None` if it was active.
     pub inactive_since: Option<Instant>,
-    /// The host's own words for why, from [`close_because`](crate::Cache::close_because).
+    /// The reason in the host's own words, from [`close_because`](crate::Cache::close_because).
     pub words: Option<&'static str>,
     /// The error behind [`Reason::Failed`], unless it is in the [`TakeError`](crate::TakeError) that this came with. The
     /// operating system reports it only once.
@@ -111,7 +112,7 @@ pub struct Evicted<C> {
 pub struct Taken<C> {
     /// The connection.
     pub conn: C,
-    /// For how long it was inactive.
+    /// How long it was inactive.
     pub inactive_for: Duration,
     /// What was kept with it.
     pub private: PrivateData,
@@ -127,9 +128,9 @@ pub struct Taken<C> {
 pub struct ParkOptions {
     /// What to keep with it.
     pub private: PrivateData,
-    /// From when on it isn't handed out but evicted.
+    /// The time from which it is evicted and no longer handed out.
     pub until: Option<Instant>,
-    /// What it has used up of its limits: what [`take`](crate::Cache::take) gave, or [`History::opened_at`].
+    /// Its age and uses: what [`take`](crate::Cache::take) gave, or [`History::opened_at`].
     pub history: Option<History>,
 }
 

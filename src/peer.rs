@@ -23,8 +23,8 @@ use std::sync::{Arc, OnceLock};
 /// Peers are ordered by their parts: first by kind, in the order of [`PeerKind`], then by host and port (those of the
 /// proxy before those of the target). Hosts and paths compare byte by byte. The order is the same in every process.
 ///
-/// Build a peer once and clone it, which only counts a reference. It carries its hash, made with a key that is random in
-/// each process. So a look-up hashes nothing, and compares one pointer if the peer is a clone.
+/// Build a peer once and clone it; a clone only increments a reference count. A peer carries its hash, made with a key
+/// that is random in each process. So a look-up hashes nothing, and compares one pointer if the peer is a clone.
 ///
 /// # Text
 ///
@@ -41,11 +41,11 @@ use std::sync::{Arc, OnceLock};
 /// IPv6 addresses are in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong to the
 /// channel binding.
 ///
-/// The text contains no blank and no control or invisible character, so that no name can forge a field of a log line.
-/// In a path, such characters, `"` and `\` are shown as escapes: a blank is `\u{20}`. Parsing accepts both a plain
-/// blank and its escape. It refuses control characters and U+FFFD, which stands for bytes that are not text.
-/// The constructors take any text as host. A host that doesn't fit the grammar is shown escaped, with `***` for what
-/// stands before an `@`; such text doesn't parse back.
+/// The text contains no space and no control or invisible character, so that no name can forge a field of a log line.
+/// In a path, such characters, `"` and `\` are shown as escapes: a space is `\u{20}`. Parsing accepts both a plain
+/// space and its escape. It refuses control characters and U+FFFD, which stands for bytes that are not text. The
+/// constructors take any text as host. A host that doesn't fit the grammar is shown escaped, with `***` for what stands
+/// before an `@`; such text doesn't parse back.
 ///
 /// ```
 /// use conncache::{Hop, Peer};

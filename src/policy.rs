@@ -6,7 +6,7 @@ use std::time::Instant;
 
 /// Decides whether to keep a connection that nobody uses any more. It is asked each time a connection becomes inactive,
 /// unless a limit, a hangup or a drain has already decided against it. It is asked again about a connection that was
-/// kept for a request which no longer waits.
+/// kept for a request that no longer waits.
 ///
 /// A policy makes a special cache. This one, the seed's own example, closes connections that are idle for some time:
 ///
@@ -67,7 +67,7 @@ pub trait Policy {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// The latest time that the host has told.
+    /// The latest time that the host has passed.
     pub now: Instant,
     /// Where it leads.
     pub peer: &'a Peer,
@@ -111,11 +111,11 @@ pub struct Restrictive;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Aggressive;
 
-/// Keeps so many inactive connections, and closes those that come after them: for a host that uses more peers in turns
-/// than it can keep connections. Besides, it keeps a connection that a request waits for.
+/// Keeps this many inactive connections, and closes those that come after them, unless a request waits for one. It is
+/// for a host that uses more peers in turn than it can keep connections.
 ///
-/// For such a host, [`Limits::max_inactive`](crate::Limits::max_inactive) evicts each connection before its turn comes again,
-/// because it evicts the one inactive for longest. None is reused.
+/// For such a host, [`Limits::max_inactive`](crate::Limits::max_inactive) evicts each connection before its turn comes
+/// again, because it evicts the one inactive longest. So none is reused.
 ///
 /// ```
 /// use conncache::{Cache, KeepResidents, mio};

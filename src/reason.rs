@@ -31,25 +31,26 @@ reasons! {
     HungUp = "hung_up",
     /// The peer sent something that nobody had asked for, or something was left unread.
     Unsolicited = "unsolicited",
-    /// The socket failed, by a reset, say. Or it couldn't be re-registered.
+    /// The socket failed, for example by a reset, or it couldn't be re-registered.
     Failed = "failed",
-    /// It kept waking the loop, and the probe found nothing: more than 64 times, not counting one time for each second.
+    /// It kept waking the loop, and the probe found nothing: more than 64 times, not counting once a second.
     FalseAlarms = "false_alarms",
-    /// It was to become inactive for the first time and was not connected: not yet, or no longer (after a reset, say).
+    /// It was to become inactive for the first time and was not connected: not yet, or no longer (for example after a
+    /// reset).
     NotConnected = "not_connected",
     /// It was inactive for as long as allowed.
     IdleTimeout = "idle_timeout",
-    /// It reached the deadline that it got when it became inactive, from
-    /// [`checkin_until`](crate::Cache::checkin_until), say. (The deadline of an active connection, set by
+    /// It reached the deadline that it got when it became inactive, for example from
+    /// [`checkin_until`](crate::Cache::checkin_until). (The deadline of an active connection, set by
     /// [`set_deadline`](crate::Cache::set_deadline), evicts nothing.)
     Deadline = "deadline",
     /// It became as old as allowed.
     MaxLifetime = "max_lifetime",
     /// It served as many owners as allowed.
     MaxUses = "max_uses",
-    /// Too many were inactive, and it was the one inactive for longest, apart from those that had to go anyway.
+    /// Too many were inactive, and it was the one inactive longest, apart from those that had to go anyway.
     MaxInactive = "max_inactive",
-    /// Too many of its peer and channel binding were inactive, and it was the one inactive for longest.
+    /// Too many of its peer and channel binding were inactive, and it was the one inactive longest.
     MaxInactivePerPeer = "max_inactive_per_peer",
     /// It made room, at a limit on all connections, for a request or for a connection that was parked.
     MadeRoom = "made_room",

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Names a request while it waits, and while it has a [`Place`].
+/// Identifies a request while it waits, and while it has a [`Place`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId {
     pub(crate) number: u64,
@@ -52,7 +52,7 @@ impl Place {
         self.waiter
     }
 
-    /// Where the connection has to lead. What to connect to is its [`first_hop`](Peer::first_hop).
+    /// Where the connection has to lead. Connect to its [`first_hop`](Peer::first_hop).
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -162,8 +162,8 @@ impl<C> fmt::Debug for Granted<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// As many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows. Refuse the client: nothing tells when
-    /// there is room again.
+    /// As many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows. Refuse the client: nothing tells
+    /// you when there is room again.
     LineFull {
         /// The limit.
         max_waiting: usize,

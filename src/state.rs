@@ -66,10 +66,10 @@ impl fmt::Debug for ConnId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
 
-/// What a host wants to keep with an inactive connection: a TLS session to resume, or the state of a protocol.
+/// What a host wants to keep with an inactive connection: a TLS session to resume, or a protocol's state.
 ///
-/// It moves in when the connection becomes inactive, and out when the connection is handed out or evicted. It is never
-/// printed. Keep values that aren't `Send` (an `Rc`, say) in the connection type instead.
+/// It moves into the cache when the connection becomes inactive, and out when the connection is handed out or evicted.
+/// It is never printed. Keep values that aren't `Send` (an `Rc`, say) in the connection type instead.
 pub type PrivateData = Option<Box<dyn Any + Send>>;
 
 /// The state that a connection is to have: in use, or free for reuse.
@@ -116,8 +116,8 @@ impl ConnState {
         self
     }
 
-    /// From `until` on, the inactive connection isn't handed out but evicted: for HTTP's `Keep-Alive: timeout=`, say.
-    /// The cache's own limits still apply; the earliest counts.
+    /// From `until` on, the inactive connection isn't handed out but evicted: for example for HTTP's `Keep-Alive:
+    /// timeout=`. The cache's own limits still apply; the earliest counts.
     pub fn until(mut self, until: Instant) -> ConnState {
         if let ConnState::Inactive { until: kept_until, .. } = &mut self {
             *kept_until = Some(until);

@@ -14,9 +14,9 @@ pub struct Counts {
     pub active: usize,
     /// How many are not in use. Those that have to go but haven't come from `expire` yet are included.
     pub inactive: usize,
-    /// How many of the inactive ones are condemned: over a limit that was lowered, of a peer that had been closed by
-    /// then, or kept for requests that no longer wait. They are no longer handed out. They come from `expire`, and one
-    /// leaves with each checkin.
+    /// How many of the inactive ones are condemned: they were above a limit when it was lowered, their peer had been
+    /// closed by then, or they were kept for requests that no longer wait. They are no longer handed out. They come
+    /// from `expire`, and one leaves with each checkin.
     pub condemned: usize,
     /// How many [places](crate::Place) are held, for connections that are about to be opened.
     pub places: usize,

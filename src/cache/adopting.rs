@@ -20,13 +20,13 @@ use std::time::Instant;
 
 /// # Moving between caches
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Takes in a connection that has left another cache, or this one, by [`remove`](Cache::remove), and makes it
-    /// `owner`'s. The cache registers it for reading and writing. So a move from one loop to another costs one
+    /// Takes in a connection that has left another cache, or this one, by [`remove`](Cache::remove), and makes `owner`
+    /// its owner. The cache registers it for reading and writing. So a move from one loop to another costs one
     /// deregistration there and one registration here.
     ///
     /// It keeps its peer, channel binding, age, uses and end of lifetime (if this cache's isn't earlier). A
-    /// [`close_peer`](Cache::close_peer) or [`close_channel`](Cache::close_channel) in the meantime holds. The move
-    /// doesn't count as a use. A deadline of its own and private data don't move with it: take
+    /// [`close_peer`](Cache::close_peer) or [`close_channel`](Cache::close_channel) in the meantime takes effect. The
+    /// move doesn't count as a use. Its own deadline and its private data don't move with it: take
     /// [`private`](Evicted::private) out first if you need it.
     ///
     /// It isn't probed. If it was inactive, [check it in](Cache::checkin); the next hand-out probes it.

@@ -37,14 +37,14 @@ pub struct Builder<C, P> {
 
 /// # Making one
 impl<C: Connection, P: Policy + Default> Cache<C, P> {
-    /// Starts to make a cache.
+    /// Starts building a cache.
     pub fn builder() -> Builder<C, P> {
         Cache::with_policy(P::default())
     }
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Starts to make a cache with a policy of your own.
+    /// Starts building a cache with a policy of your own.
     pub fn with_policy(policy: P) -> Builder<C, P> {
         Builder {
             policy,
@@ -62,20 +62,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 }
 
 impl<C: Connection, P: Policy> Builder<C, P> {
-    /// At most so many inactive connections in all: [`Limits::max_inactive`]. Default: any number.
+    /// How many connections may be inactive in total: [`Limits::max_inactive`]. Default: any number.
     pub fn max_inactive(mut self, connections: usize) -> Self {
         self.limits.max_inactive = Some(connections);
         self
     }
 
-    /// At most so many inactive connections to a peer under a channel binding: [`Limits::max_inactive_per_peer`].
+    /// How many connections to a peer under a channel binding may be inactive: [`Limits::max_inactive_per_peer`].
     /// Default: any number.
     pub fn max_inactive_per_peer(mut self, connections: usize) -> Self {
         self.limits.max_inactive_per_peer = Some(connections);
         self
     }
 
-    /// For how long a connection may be inactive: [`Limits::idle_timeout`]. Default: until the peer hangs up.
+    /// How long a connection may be inactive: [`Limits::idle_timeout`]. Default: until the peer hangs up.
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.limits.idle_timeout = Some(time);
         self
@@ -87,7 +87,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// By how much at most a lifetime is shortened at random: [`Limits::lifetime_jitter`]. Default: not at all.
+    /// The most by which a lifetime is shortened, at random: [`Limits::lifetime_jitter`]. Default: not at all.
     pub fn lifetime_jitter(mut self, time: Duration) -> Self {
         self.limits.lifetime_jitter = time;
         self
@@ -106,14 +106,15 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     }
 
     /// The tokens that the cache uses, eight at least, for hosts that assign small numbers. The host must not use them
-    /// with the same `Poll`; mio doesn't check that. A range that overlaps that of another living cache is an error.
+    /// with the same `Poll`; mio doesn't check that. It is an error if the range overlaps that of another living cache.
     ///
-    /// At least a third of the range's bits (rounded down, as is the number of bits) tells apart the connections that have one
-    /// slot after another, so that a late event doesn't reach the wrong one. The other bits are for slots, 16,777,216
-    /// (2^24) at most. A range of 1,000 tokens has 9 bits: it tells 8 connections apart, and has room for 125 at a time.
+    /// At least a third of the range's bits (rounded down, as is the number of bits) distinguishes the connections that
+    /// use a slot one after another, so that a late event doesn't reach the wrong one. The other bits are for slots,
+    /// 16,777,216 (2^24) at most. A range of 1,000 tokens has 9 bits: it distinguishes 8 connections that use the same
+    /// slot, and has room for 125 at a time.
     ///
     /// After dropping a cache, drop the rest of the batch of events before you build another cache in a small range
-    /// that overlaps the old one: it has too few bits to tell their connections apart.
+    /// that overlaps the old one: it has too few bits to distinguish their connections.
     ///
     /// Default: a block that no other cache of the process has, released when the cache is dropped. With 64-bit tokens
     /// there are 65,534 such blocks, each with 24 bits for slots and 24 bits for telling connections apart. With 32-bit
@@ -124,56 +125,58 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     }
 
     /// Whether a connection is probed before it is handed out. Default: yes. It costs one system call (for a plain
-    /// socket). Without it, a connection may be handed out whose hangup the loop hasn't been told of yet.
+    /// socket). Without the probe, a connection may be handed out although its peer has hung up, if the loop hasn't
+    /// been told yet.
     pub fn probe(mut self, yes: bool) -> Self {
         self.probe = yes;
         self
     }
 
     /// Skips the probe of a connection that became inactive less than this time ago. That saves the system call where
-    /// connections are reused at once. The risk: the peer has closed the connection within that time, and the loop
+    /// connections are reused at once. The risk: the peer may have closed the connection within that time, and the loop
     /// hasn't been told yet. Default: zero, so that each one is probed.
     pub fn probe_after(mut self, time: Duration) -> Self {
         self.probe_after = time;
         self
     }
 
-    /// Hands out the connection that has been inactive for longest first. So all of them stay in use, which helps with
-    /// peers that close idle connections. Default: the newest first, so that those not needed reach their time-outs.
+    /// Hands out first the connection that has been inactive longest. So all of them stay in use, which helps with
+    /// peers that close idle connections. Default: the newest first, so that connections that aren't needed reach their
+    /// time-outs.
     pub fn oldest_first(mut self, yes: bool) -> Self {
         self.oldest_first = yes;
         self
     }
 
-    /// At most so many connections in all: [`Limits::max_connections`]. Default: any number.
+    /// How many connections there may be in total: [`Limits::max_connections`]. Default: any number.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.limits.max_connections = Some(connections);
         self
     }
 
-    /// At most so many connections to a peer: [`Limits::max_connections_per_peer`]. Default: any number.
+    /// How many connections there may be to one peer: [`Limits::max_connections_per_peer`]. Default: any number.
     pub fn max_connections_per_peer(mut self, connections: usize) -> Self {
         self.limits.max_connections_per_peer = Some(connections);
         self
     }
 
-    /// At most so many connections to a peer that are not established yet: [`Limits::max_connecting_per_peer`].
-    /// Default: any number.
+    /// How many connections to one peer may be opened at a time: [`Limits::max_connecting_per_peer`]. Default: any
+    /// number.
     pub fn max_connecting_per_peer(mut self, connections: usize) -> Self {
         self.limits.max_connecting_per_peer = Some(connections);
         self
     }
 
-    /// At most so many requests that wait: [`Limits::max_waiting`]. Default: any number.
+    /// How many requests may wait: [`Limits::max_waiting`]. Default: any number.
     pub fn max_waiting(mut self, requests: usize) -> Self {
         self.limits.max_waiting = Some(requests);
         self
     }
 
-    /// Whether the connections' events come from a level-triggered loop. They can if a [`Connection`]'s `Source` doesn't
-    /// register with the `Poll` it is given. Inactive connections are then registered for reading only, by one call of
-    /// `reregister` at checkin and another at hand-out: a level-triggered loop would otherwise tell again and again
-    /// that they are writable. False alarms don't count. Default: no, since mio's events are edge-triggered.
+    /// Whether the connections' events come from a level-triggered loop. They can if a [`Connection`]'s `Source`
+    /// doesn't register with the `Poll` it is given. Inactive connections are then registered for reading only, by one
+    /// call of `reregister` at checkin and another at hand-out: a level-triggered loop would otherwise report again and
+    /// again that they are writable. False alarms aren't counted. Default: no, since mio's events are edge-triggered.
     pub fn level_triggered(mut self, yes: bool) -> Self {
         self.level_triggered = yes;
         self
@@ -185,17 +188,17 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         self
     }
 
-    /// Makes room for so many connections, peers and owners at once: up to there, no call reallocates or rehashes a
-    /// table of them. (Room for requests that wait is made as needed.) More than the [tokens](Builder::tokens) have
-    /// slots for is an error: 16,777,216 (2^24) at most. Default: none. Room is then made as needed, and a call takes
-    /// longer whenever a table doubles (docs/performance.md in the repository has figures).
+    /// Makes room for this many connections, peers and owners at once. Up to that number, no call reallocates or
+    /// rehashes a table of them. (Room for requests that wait is made as needed.) It is an error to ask for more than
+    /// the [tokens](Builder::tokens) have slots for: 16,777,216 (2^24) at most. Default: none. Then tables grow as
+    /// needed, and a call takes longer whenever a table doubles (docs/performance.md in the repository has figures).
     /// [`shrink_to_fit`](Cache::shrink_to_fit) gives memory back.
     pub fn capacity(mut self, connections: usize) -> Self {
         self.capacity = connections;
         self
     }
 
-    /// Builds the cache; it will watch its connections through the `Poll` of this registry.
+    /// Builds the cache. It will watch its connections through the `Poll` of this registry.
     ///
     /// # Errors
     ///
@@ -209,9 +212,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
         Ok(cache)
     }
 
-    /// Builds a cache without a `Poll`, for hosts that watch their sockets in a loop of another kind, or not at all. It
-    /// never calls the connections' [`Source`](mio::event::Source) methods. [`Unwatched`](crate::Unwatched) makes a
-    /// connection of any stream that can be read.
+    /// Builds a cache without a `Poll`, for hosts that watch their sockets in a loop of another kind, or not at all.
+    /// Such a cache never calls the connections' [`Source`](mio::event::Source) methods.
+    /// [`Unwatched`](crate::Unwatched) makes a connection of any stream that can be read.
     ///
     /// Register each connection with your loop yourself, for instance under its [`token`](Cache::token), and report what
     /// happens to it by [`handle_readiness`](Cache::handle_readiness). In a level-triggered loop, don't watch inactive

@@ -17,8 +17,8 @@ use crate::table::lists::NONE;
 /// # Limits, closing and draining
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Evicts an inactive connection, to free a descriptor when they run out (`EMFILE` in the host's `connect` or
-    /// `accept`): one that has to go anyway because its peer was closed or a limit was lowered, else the one inactive for
-    /// longest. `None` if nothing is inactive.
+    /// `accept`): one that has to go anyway because its peer was closed or a limit was lowered, else the one that has
+    /// been inactive longest. `None` if nothing is inactive.
     #[must_use = "the room is made when what is returned is dropped"]
     pub fn shed(&mut self) -> Option<Evicted<C>> {
         let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
@@ -38,10 +38,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// addresses, or a failover. Inactive ones come from [`expire`](Cache::expire). Active ones are not kept when they
     /// would become inactive. Connections [taken](Cache::take) or opened earlier are refused when they are
     /// [parked](Cache::park) with their [`History`](crate::History). Connections inserted from now on are not affected.
-    /// Requests that wait go on waiting, for new connections.
+    /// Requests that wait keep waiting, for new connections.
     ///
-    /// For the histories, the latest 1,024 closings of the process are remembered. A history that is older than all of
-    /// them is refused.
+    /// The latest 1,024 closings in the process are remembered, to check histories against them. A history that is
+    /// older than all of them is refused.
     ///
     /// O(channel bindings in use with the peer, and its former closings while connections from before are active).
     pub fn close_peer(&mut self, peer: &Peer) {
@@ -69,8 +69,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.shrink_to_fit();
     }
 
-    /// Stops keeping connections, for an orderly end. Inactive ones come from [`expire`](Cache::expire). Active ones are
-    /// not kept when they would become inactive. Requests that wait are refused. This can't be undone.
+    /// Stops keeping connections, for an orderly shutdown. Inactive ones come from [`expire`](Cache::expire). Active
+    /// ones are not kept when they would become inactive. Requests that wait are refused. This can't be undone.
     ///
     /// O(1); if requests wait, O(pairs of peer and channel binding in use).
     pub fn drain(&mut self) {
@@ -89,8 +89,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &self.limits
     }
 
-    /// Replaces the limits. Inactive connections over a lowered number are condemned: they are no longer handed out. They
-    /// come from [`expire`](Cache::expire), the one inactive for longest first, and one more leaves with each connection
+    /// Replaces the limits. Inactive connections above a lowered number are condemned: they are no longer handed out.
+    /// [`expire`](Cache::expire) returns them, the one inactive longest first, and one more leaves with each connection
     /// that becomes inactive. Nothing active is touched. New times apply to all connections, except
     /// [`max_lifetime`](Limits::max_lifetime), which is fixed for each connection when it comes in.
     ///

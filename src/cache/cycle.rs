@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 
 /// # In and out
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Takes in a connection that is open or still being opened, as `owner`'s. The cache registers it for reading and
-    /// writing, and keeps it until it is evicted, closed or removed. The id is the owner's lease.
+    /// Takes in a connection that is open or still being opened, and makes `owner` its owner. The cache registers it
+    /// for reading and writing, and keeps it until it is evicted, closed or removed. The id is the owner's lease.
     ///
     /// The socket has to be non-blocking, or its probe stops the loop. Those that mio opens are. For a socket of the
     /// standard library, call `socket.set_nonblocking(true)?` before `from_std`.
     ///
-    /// Don't register it yourself, neither before nor after. (A connection that is registered with the same `Poll` is
-    /// refused. With another `Poll`, mio notices that only in debug builds.)
+    /// Don't register it yourself, before or after. (A connection that is registered with the same `Poll` is refused.
+    /// With another `Poll`, mio notices that only in debug builds.)
     ///
     /// # Errors
     ///
@@ -72,10 +72,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(self.table.at(slot).id(slot))
     }
 
-    /// Hands out an inactive connection to `peer` under `channel` that is fit for use, and makes it `owner`'s. It is
-    /// probed at this moment ([`Builder::probe`](crate::Builder::probe)): a plain socket is open, has no error, and has
-    /// nothing to read. The connection used last is tried first, because its far end is the least likely to give it up
-    /// ([`Builder::oldest_first`](crate::Builder::oldest_first) changes the order).
+    /// Hands out an inactive connection to `peer` under `channel` that is fit for use, and makes `owner` its owner. It
+    /// is probed at this moment ([`Builder::probe`](crate::Builder::probe)): a plain socket is open, has no error, and
+    /// has nothing to read. The connection used last is tried first, because its far end is the least likely to give it
+    /// up ([`Builder::oldest_first`](crate::Builder::oldest_first) changes the order).
     ///
     /// Write at once: no event will say that it is writable. The id is a new lease; those of former owners are over.
     ///
@@ -104,9 +104,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Makes an active connection inactive, under the peer and channel binding recorded for it. From now on the cache
     /// watches it and may hand it out.
     ///
-    /// Call it when the request has been sent whole, its response has been read whole, no other response is owed, and
-    /// no buffer holds anything. Otherwise [`close_connection`](Cache::close_connection): the next owner would get what
-    /// is still to come, or the server would take the next request for the rest of this one. No probe can see that.
+    /// Call it when the whole request has been sent, its whole response has been read, no other response is owed, and
+    /// all buffers are empty. Otherwise [`close_connection`](Cache::close_connection): the next owner would get what is
+    /// still to come, or the server would take the next request for the rest of this one. No probe can see that.
     ///
     /// Once the connection is handed out again, `id` is over: a second `checkin` by a former owner is
     /// [`StateError::NotFound`].
@@ -137,8 +137,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_any(now, id, Some(until))
     }
 
-    /// Takes a connection out of the cache, whatever its state, and deregisters it: for a protocol upgrade, say, or for
-    /// another cache to [adopt](Cache::adopt).
+    /// Takes a connection out of the cache, whatever its state, and deregisters it: for example for a protocol upgrade,
+    /// or for another cache to [adopt](Cache::adopt).
     ///
     /// # Errors
     ///
@@ -152,14 +152,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it isn't here (it was closed before, say), or the lease is over.
+    /// [`NotFound`] if it isn't here (perhaps because it was closed before), or the lease is over.
     pub fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
         let slot = self.slot_of(id).ok_or(NotFound)?;
         Ok(self.evict(slot, Reason::Closed))
     }
 
-    /// [`close_connection`](Cache::close_connection) with words of the host's own for why, such as `"response late"`:
-    /// they come back in [`Evicted::words`], for the host's log.
+    /// [`close_connection`](Cache::close_connection) with a reason in the host's own words, such as `"response late"`.
+    /// They come back in [`Evicted::words`], for the host's log.
     ///
     /// # Errors
     ///

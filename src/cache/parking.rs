@@ -25,15 +25,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Takes in an inactive connection from a host that has a table of its own. One system call moves its registration
     /// with the same `Poll` to the cache's token. The counterpart of [`take`](Cache::take).
     ///
-    /// Call it when the request has been sent whole, its response has been read whole, no other response is owed, and
-    /// no buffer holds anything. Otherwise close the connection; see [`checkin`](Cache::checkin).
+    /// Call it when the whole request has been sent, its whole response has been read, no other response is owed, and
+    /// all buffers are empty. Otherwise close the connection; see [`checkin`](Cache::checkin).
     ///
     /// The socket has to be non-blocking, or its probe stops the loop. Those that mio opens are. For a socket of the
     /// standard library, call `socket.set_nonblocking(true)?` before `from_std`.
     ///
-    /// Put the [`History`] that `take` gave into the options. Then age and uses count on, a
-    /// [`close_peer`](Cache::close_peer) in the meantime holds, and the connection isn't asked again whether it is
-    /// connected. For a connection that the host opened, make one:
+    /// Put the [`History`] that `take` gave into the options. Then age and uses keep counting, a
+    /// [`close_peer`](Cache::close_peer) in the meantime takes effect, and the connection isn't asked again whether it
+    /// is connected. For a connection that the host opened, make a history:
     /// [`History::opened_at`](crate::History::opened_at). Without a history, it counts as opened now, with one use.
     ///
     /// At a limit on all connections, the oldest inactive one makes room for it.
@@ -46,8 +46,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection comes back, registered as it was, with its options and the cause, and nothing has changed.
     /// Deregister it and drop it. Causes are: the cache [would not keep it](Cause::Refused), there are [as
     /// many](Cause::AtLimit) as allowed and no inactive one can make room, requests for other peers or channel bindings
-    /// [come first](Cause::OthersWait), or it couldn't be re-registered (it wasn't registered before, say). The first
-    /// three are routine. A connection that has reached `max_uses`, for example, is an error here, while
+    /// [come first](Cause::OthersWait), or it couldn't be re-registered (perhaps because it wasn't registered before).
+    /// The first three are routine. A connection that has reached `max_uses`, for example, is an error here, while
     /// [`checkin`](Cache::checkin) returns it as evicted. So don't end the loop with `?`.
     pub fn park(
         &mut self,

@@ -24,7 +24,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///   forgiven. New private data replaces the old. If the connection has run out already, it is evicted instead.
     /// * From inactive to active, this is a [checkout](Cache::checkout) of this connection, with a new lease. If it is
     ///   no longer fit for use, it is evicted instead.
-    /// * From active to active by the same owner, it records another peer, under which the connection will be kept.
+    /// * From active to active with the same owner, it records another peer, under which the connection will be kept.
     ///
     /// Returns the present lease, private data that is no longer kept, and an eviction: of this connection, or of one
     /// that makes room for it.
@@ -37,10 +37,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// * Another owner has it.
     /// * It can't be made active, because it is kept for another peer, or because requests [wait](Cache::request) for
     ///   its peer and channel binding.
-    /// * It can't move to a peer that has as many connections as the
-    ///   [limit](crate::Limits::max_connections_per_peer) allows; nor, while it is active, to one for which requests wait
-    ///   at such a limit. While it isn't established, the same goes for
-    ///   [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer), too.
+    /// * It can't move to a peer that has as many connections as the [limit](crate::Limits::max_connections_per_peer)
+    ///   allows; nor, while it is active, to one for which requests wait at such a limit. While it isn't established,
+    ///   the same is true of [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer).
     pub fn set_connection_state(
         &mut self,
         now: Instant,

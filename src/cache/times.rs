@@ -9,11 +9,12 @@ use crate::table::clock::Tick;
 use crate::table::record::State;
 use std::time::Instant;
 
-/// # A time for whoever has a connection
+/// # Deadlines for owners
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Sets a deadline for the owner of an active connection, for a response to arrive, say; `None` removes it. When it
-    /// has come, [`overdue`](Cache::overdue) returns the connection. [`next_deadline`](Cache::next_deadline) covers it.
-    /// It ends when the connection is given back or leaves. An insertion sets none, so set one for connecting, too.
+    /// Sets a deadline for the owner of an active connection, for example for a response to arrive; `None` removes it.
+    /// When the deadline has passed, [`overdue`](Cache::overdue) returns the connection.
+    /// [`next_deadline`](Cache::next_deadline) takes it into account. The deadline ends when the connection is given
+    /// back or leaves. An insertion sets none, so set one for connecting, too.
     ///
     /// A host that sets deadlines calls [`overdue`](Cache::overdue) in each turn. Otherwise `next_deadline` stays due,
     /// and the loop spins.
@@ -30,10 +31,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// Returns an active connection whose [deadline](Cache::set_deadline) has come, with its owner: each one once. Call
-    /// it in each turn until it returns `None`.
+    /// Returns an active connection whose [deadline](Cache::set_deadline) has passed, with its owner: each one once.
+    /// Call it in each turn until it returns `None`.
     ///
-    /// The connection is as it was. What to do is up to you, mostly [`close_connection`](Cache::close_connection).
+    /// The connection is unchanged. What to do is up to you: usually [`close_connection`](Cache::close_connection).
     #[must_use = "each is named once: close it, or it stays open"]
     pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
         let now = self.clock.advance(now);

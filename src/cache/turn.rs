@@ -21,15 +21,15 @@ const MOST_PASSED: usize = 16;
 
 /// # The turn of the loop
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// Says whose an event is, and acts on events of inactive connections. Call it for each event of the loop, in
-    /// order.
+    /// Tells you what an event means, and acts on events of inactive connections. Call it for each event of the loop,
+    /// in order.
     ///
-    /// An inactive connection is probed when anything is reported of it, and evicted unless it is quiet. If the read side
-    /// of an active connection is reported closed, the cache remembers that and won't keep the connection.
+    /// An inactive connection is probed when any event is reported for it, and evicted unless it is quiet. If the read
+    /// side of an active connection is reported closed, the cache remembers that and won't keep the connection.
     ///
-    /// An inactive connection that keeps waking the loop while its probe is quiet (because of urgent data, say) is
-    /// evicted, too: 64 such false alarms are allowed at once, and one more each second.
-    /// [`get_mut`](Cache::get_mut) forgives them all, for hosts that ping inactive connections. In a
+    /// An inactive connection that keeps waking the loop while its probe is quiet (because of urgent data, for example)
+    /// is evicted, too: 64 such false alarms are allowed at once, and one more each second. [`get_mut`](Cache::get_mut)
+    /// forgives them all, for hosts that ping inactive connections. In a
     /// [level-triggered](crate::Builder::level_triggered) loop they aren't counted.
     pub fn handle_event(&mut self, event: &Event) -> Handled<C> {
         let handled = self.handle_readiness(event.token(), event.is_read_closed());
@@ -74,7 +74,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// When the loop has to call the cache next: the time-out for its `poll`. It is never later than the first time at
     /// which [`expire`](Cache::expire), [`grant`](Cache::grant) or [`overdue`](Cache::overdue) has something to return,
-    /// and due as long as one of them has. A deadline that was replaced may cause one wake-up for nothing. `None` if
+    /// and due as long as one of them has. A deadline that was replaced may cause one unnecessary wake-up. `None` if
     /// nothing can run out and nobody can be served.
     ///
     /// If you have timers of your own, wait for the earlier one:
@@ -95,9 +95,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Returns one inactive connection that has run out, or that has to go because you said so. Call it in each turn
-    /// until it returns `None`, or fewer times, to bound the turn's work: what has run out isn't handed out in any case.
+    /// until it returns `None`, or fewer times to bound the turn's work: a connection that has run out isn't handed out
+    /// in any case.
     ///
-    /// Rarely, it returns `None` with work left, after putting 64 deadlines right. Then
+    /// Rarely, it returns `None` with work left, after correcting 64 deadlines. Then
     /// [`next_deadline`](Cache::next_deadline) is still due.
     #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
@@ -126,8 +127,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// It is for hosts whose loop doesn't report what happens to inactive connections: call it in each turn, or from
     /// time to time, until it returns `None`. Hosts with events don't need it.
     ///
-    /// A call also passes at most 16 × `most` slots that are vacant or of active connections. If there are more of
-    /// those between the inactive ones, a round takes more calls.
+    /// A call also skips at most 16 × `most` slots that are vacant or belong to active connections. If there are more
+    /// of those between the inactive ones, a round takes more calls.
     #[must_use = "what is returned has left the cache; there may be more"]
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
         let end = self.table.slots_end();

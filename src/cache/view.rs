@@ -47,7 +47,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.tokens.token(slot, self.table.rest(slot).serial.get()).map(Token)
     }
 
-    /// The connection's state; private data is lent.
+    /// The connection's state, with its private data borrowed.
     ///
     /// # Errors
     ///
@@ -66,11 +66,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.iter().map(|(slot, record)| self.entry(slot, record))
     }
 
-    /// The inactive connections, the one inactive for longest first, except those over a lowered limit and those kept
-    /// for requests that wait.
+    /// The inactive connections, the one inactive longest first, except those above a lowered limit and those kept for
+    /// requests that wait.
     ///
     /// A host that pings inactive connections finds them here. It writes through [`get_mut`](Cache::get_mut), and its
-    /// [`probe`](Connection::probe) reads the answers. The connections stay inactive, and their idle time runs on.
+    /// [`probe`](Connection::probe) reads the answers. The connections stay inactive, and their idle time keeps
+    /// running.
     pub fn iter_inactive(&self) -> impl Iterator<Item = Entry<'_, C>> {
         self.table.by_age(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }

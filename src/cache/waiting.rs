@@ -65,18 +65,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Asks for a connection within all limits, for hosts that set [`max_connections`](crate::Limits::max_connections),
     /// [`max_connections_per_peer`](crate::Limits::max_connections_per_peer) or
     /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). The answer is a connection to reuse, a
-    /// [`Place`] at which one may be opened, or a wait in the line for this peer and channel binding. First come, first
-    /// served.
+    /// [`Place`] to open one, or a wait in the line for this peer and channel binding. First come, first served.
     ///
-    /// At a limit, an inactive connection that can't serve the request makes room for it, and comes with the answer: one
-    /// that has to go anyway, else the one inactive for longest. At the limit on all connections that may be any
-    /// other; at the limit of this peer, it is one of this peer under another channel binding.
+    /// At a limit, an inactive connection that can't serve the request makes room for it, and comes with the answer:
+    /// one that has to go anyway, else the one that has been inactive longest. At the limit on all connections that may
+    /// be any other; at the limit of this peer, it is one of this peer under another channel binding.
     ///
-    /// At `until`, the request stops waiting, and a place that it got is no longer held. With `None` it waits for as
-    /// long as it takes, and a place is held for 30 seconds. Once the connection is inserted or reused, `until` no longer
+    /// At `until`, the request stops waiting, and a place that it got is no longer held. With `None` it waits as long
+    /// as it takes, and a place is held for 30 seconds. Once the connection is inserted or reused, `until` no longer
     /// counts: [set a deadline](Cache::set_deadline) for the connection.
     ///
-    /// A host that uses this calls [`grant`](Cache::grant) in each turn of its loop, before
+    /// A host that uses requests calls [`grant`](Cache::grant) in each turn of its loop, before
     /// [`expire`](Cache::expire). Otherwise [`next_deadline`](Cache::next_deadline) stays due, and the loop spins.
     ///
     /// ```
@@ -107,7 +106,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// O(1), but at the limit of the peer O(channel bindings in use with it).
+    /// O(1), but O(channel bindings in use with the peer) at the limit of the peer.
     ///
     /// # Errors
     ///
@@ -204,13 +203,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Returns a place and puts its request at the head of its line: for a host that can't open the connection at the
-    /// moment, because descriptors have run out (`EMFILE`), say. The request's time runs on. Requests that are put back
-    /// stay in the order in which they came, even in a line that is [full](crate::Limits::max_waiting). While the cache
-    /// drains, the request is refused.
+    /// moment, for example because descriptors have run out (`EMFILE`). The request's time keeps running. Requests that
+    /// are put back stay in the order in which they came, even in a line that is [full](crate::Limits::max_waiting).
+    /// While the cache drains, the request is refused.
     ///
-    /// As long as the limits leave room, the next [`grant`](Cache::grant) can give it another place at once. So ask for
-    /// no more grants in this turn, and [lower the limit](Cache::set_limits) for a while, as docs/embedding.md in the
-    /// repository shows. Otherwise `next_deadline` stays due, and the loop spins until the connection can be opened.
+    /// As long as the limits leave room, the next [`grant`](Cache::grant) can give it another place at once. So don't
+    /// call `grant` again in this turn, and [lower the limit](Cache::set_limits) for a while, as docs/embedding.md in
+    /// the repository shows. Otherwise `next_deadline` stays due, and the loop spins until the connection can be
+    /// opened.
     ///
     /// O(requests put back that came earlier).
     ///
@@ -267,12 +267,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok((place, evicted))
     }
 
-    /// Answers one of the requests that wait: one that can be served, whose time is over, or that is refused. Call it in
-    /// each turn of the loop until it returns `None`, or fewer times, to bound the turn's work.
+    /// Answers one of the waiting requests: one that can be served, whose time is over, or that is refused. Call it in
+    /// each turn of the loop until it returns `None`, or fewer times to bound the turn's work.
     ///
-    /// Requests for one peer and channel binding are served in the order in which they came. Where
-    /// [`max_connections`](crate::Limits::max_connections) binds, peers take turns, and so do the channel bindings of a
-    /// peer. Where the limit of a peer binds, its channel bindings do.
+    /// Requests for one peer and channel binding are served in the order in which they came. If
+    /// [`max_connections`](crate::Limits::max_connections) keeps requests waiting, peers take turns, and so do the
+    /// channel bindings of a peer. If the limit of a peer does, its channel bindings take turns.
     ///
     /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it, [checks it
     /// out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that it is
@@ -287,10 +287,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Free room is given away earlier: as long as there is some, places and reuses take turns, however few grants the
     /// host takes in a turn of its loop.
     ///
-    /// It may return `None` although more can be done, after looking at 16 lines and peers in vain, or after closing eight
-    /// dead connections. Then [`next_deadline`](Cache::next_deadline) is still due.
+    /// It may return `None` although more can be done, after looking at 16 lines and peers without success, or after
+    /// closing eight dead connections. Then [`next_deadline`](Cache::next_deadline) is still due.
     ///
-    /// O(1), but where a peer's limit binds O(channel bindings in use with it).
+    /// O(1), but O(channel bindings in use with the peer) at the limit of a peer.
     #[must_use = "a request granted waits no longer; there may be more"]
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
@@ -333,12 +333,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Ends a request that waits, because its client has left, say. [`grant`](Cache::grant) doesn't name it. To end one
-    /// that has a [`Place`], call [`give_up`](Cache::give_up).
+    /// Ends a request that waits, for example because its client has left. [`grant`](Cache::grant) won't name it. To
+    /// end one that has a [`Place`], call [`give_up`](Cache::give_up).
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if it isn't this cache's, or waits no longer.
+    /// [`NotFound`] if it isn't this cache's, or no longer waits.
     pub fn withdraw(&mut self, waiter: WaiterId) -> Result<(), NotFound> {
         match self.table.lines.get(waiter).map(|request| request.at) {
             Some(At::Line(_)) => {
@@ -349,18 +349,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be down.
-    /// They come from [`grant`](Cache::grant). O(channel bindings in use with the peer, and connections kept for these
-    /// requests).
+    /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be
+    /// down. `grant` returns them. O(channel bindings in use with the peer, and connections kept for these requests).
     pub fn refuse(&mut self, peer: &Peer) {
         let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
         let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
         lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
     }
 
-    /// Tells that an inserted connection is established: it no longer counts for
-    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, it counts until the first
-    /// readable event that isn't a hangup, or its [`checkin`](Cache::checkin). (Hosts that call
+    /// Tells the cache that an inserted connection is established: it no longer counts for
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer). Without this call, it counts until the
+    /// first readable event that isn't a hangup, or its [`checkin`](Cache::checkin). (Hosts that call
     /// [`handle_readiness`](Cache::handle_readiness) don't tell whether an event was a readable one.)
     ///
     /// # Errors
@@ -372,8 +371,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(())
     }
 
-    /// For how long the request that has waited longest has been waiting by now; zero if none waits. O(pairs of peer and
-    /// channel binding in use); O(1) if none waits.
+    /// How long the request that has waited longest has been waiting; zero if none waits. O(pairs of peer and channel
+    /// binding in use); O(1) if none waits.
     pub fn longest_wait(&self) -> Duration {
         self.table.longest_since().map_or(Duration::ZERO, |since| self.clock.latest().since(since))
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-/// Why a text isn't a [`Peer`](crate::Peer): says which part. The value found there is held only if it is a plain name or an IPv6
-/// address and doesn't follow a colon. Anything else may contain a password, and is `None`.
+/// Why a text isn't a [`Peer`](crate::Peer): names the part that is wrong. The value found there is held only if it is
+/// a plain name or an IPv6 address and doesn't follow a colon. Anything else may contain a password, and is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParsePeerError {
