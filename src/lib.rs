@@ -183,7 +183,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs, clippy::disallowed_methods)]
 
-// Three floors; each file uses those of its own floor and of the floors below.
+// Three layers; each file uses those of its own layer and of the layers below.
 //
 // The public vocabulary.
 mod channel;
