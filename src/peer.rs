@@ -41,9 +41,9 @@ use std::sync::{Arc, OnceLock};
 /// IPv6 addresses are in brackets. User-info (`user:password@`) is refused and never echoed: credentials belong to the
 /// channel binding.
 ///
-/// The text contains no space and no control or invisible character, so that no name can forge a field of a log line.
-/// In a path, such characters, `"` and `\` are shown as escapes: a space is `\u{20}`. Parsing accepts both a plain
-/// space and its escape. It refuses control characters and U+FFFD, which stands for bytes that are not text. The
+/// The text contains no whitespace and no control or invisible character, so that no name can forge a field of a log
+/// line. In a path, such characters, `"` and `\` are shown as escapes: a space is `\u{20}`. Parsing accepts both a
+/// plain space and its escape. It refuses control characters and U+FFFD, which stands for bytes that are not text. The
 /// constructors take any text as host. A host that doesn't fit the grammar is shown escaped, with `***` for what stands
 /// before an `@`; such text doesn't parse back.
 ///
