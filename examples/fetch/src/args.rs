@@ -10,50 +10,55 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
-Fetches URLs over as few connections as possible. Without a URL: a demonstration, with a server of its own.
+Fetches URLs over as few connections as possible. Without a URL, runs a demonstration with a server of its own.
 
 usage: fetch [OPTIONS] [URL...]    (http://HOST[:PORT]/PATH, or https)
-  -n, --repeat N                 go through the list N times (1)
-  -c, --connections N            at most N connections to a peer (2), whoever its users are
-  -p, --pipeline N               at most N requests in flight on a connection (1)
-  -I, --head                     ask for the heads alone
-      --cache KIND               aggressive (keeps connections open, the default) or restrictive (keeps none but for a
-                                 request that waits)
-      --idle-timeout SECS        keep no connection that was inactive for so long
-      --max-lifetime SECS        keep no connection that is so old
-      --max-inactive N           keep at most N inactive connections that no request waits for
+  -n, --repeat N                 fetch the list of URLs N times (1)
+  -c, --connections N            open at most N connections to a peer (2), for all users together
+  -p, --pipeline N               send at most N requests at a time on a connection (1)
+  -I, --head                     fetch only the heads
+      --cache KIND               aggressive (keeps connections open, the default) or restrictive (keeps one only if a
+                                 request waits for it)
+      --idle-timeout SECS        close connections that have been inactive this long
+      --max-lifetime SECS        close connections that are this old
+      --max-inactive N           keep at most N inactive connections, not counting those that a request waits for
       --max-inactive-per-peer N  the same for each peer
       --max-uses N               reuse a connection at most N times
-      --timeout SECS             of one request, with all that goes before it (30)
-      --connect-timeout SECS     of connecting, over all addresses of a name (10)
-      --handshake-timeout SECS   of the handshakes with a proxy and in TLS (10)
-      --address-time SECS        look a name up again after so long, also one that had no address (60)
-      --linger SECS              stay after the last response and watch the inactive connections, so long at most: until
+      --timeout SECS             time-out of a request, including all that goes before it (30)
+      --connect-timeout SECS     time-out of connecting, over all addresses of a name (10)
+      --handshake-timeout SECS   time-out of the handshakes with a proxy and in TLS (10)
+      --address-time SECS        look a name up again after this long, even one that had no address (60)
+      --linger SECS              after the last response, watch the inactive connections for at most this long, or until
                                  none is left (0)
-      --output DIR               write body k (counted from 0, in request order) to DIR/k
-      --report text|json         the closing report, on standard output (text)
-  -q, --quiet                    no line per response
-  -v                             the log, to standard error
-  -h, --help                     this
-The way to the servers, and whom to believe there. Each holds for the URLs after it, the first one for all before, too.
+      --output DIR               write body k (counted from 0, in the order of requests) to DIR/k
+      --report text|json         format of the final report, on standard output (text)
+  -q, --quiet                    don't print a line for each response
+  -v                             print the log to standard error
+  -h, --help                     print this text
+
+How to reach the servers, and which certificates to trust. Each option applies to the URLs after it; the first of each
+kind also applies to those before it.
       --proxy http://[USER:PASS@]HOST[:PORT]
-                                 through an HTTP proxy (port 80): https by a tunnel, http by requests in absolute form.
-                                 Percent-encoded, if USER or PASS has a % in it
-      --tunnel                   http by a tunnel as well, for all URLs
+                                 use an HTTP proxy (port 80): a tunnel for https, requests in absolute form for http.
+                                 Percent-encode % and other special characters in USER and PASS
+      --tunnel                   use a tunnel for http, too, for all URLs
       --socks5 [USER:PASS@]HOST[:PORT]
-                                 through a SOCKS5 proxy (port 1080), which resolves the names
-      --unix PATH                by a Unix-domain socket
-      --cacert FILE              believe the authorities in this PEM file, and no others. A server's own self-signed
+                                 use a SOCKS5 proxy (port 1080), which resolves the names
+      --unix PATH                connect to a Unix-domain socket
+      --cacert FILE              trust the authorities in this PEM file, and no others. A server's own self-signed
                                  certificate may be among them
-      --insecure                 believe anybody: whoever sits on the way can read and change everything
-Connections are kept by the server's name, and never shared by two users of a proxy or two ways of believing.
+      --insecure                 accept any certificate: anybody on the way can read and change everything
+
+Connections are kept by the server's name, and never shared between users of a proxy or between settings of trust.
+
 The addresses of a name are tried one after another, a quarter of a second apart or as soon as the last one has failed.
-The first that connects is taken, and is the first to be tried for the next connection. What fails on a connection, as in
-a handshake, isn't tried again at another address. What a proxy refuses fails: a tunnel, or its user (407). Its other
-answers in a server's place are responses.
-A response's head may have 64 KiB and 128 lines.
-The body k is written to DIR/k.part, and renamed when it is complete. Ctrl-C and SIGTERM end the
-program with the report; a second one ends it at once.
+The first that connects is used, and is tried first for the next connection. If a connection fails later, for example in
+a handshake, no other address is tried. If a proxy refuses a tunnel or its user (407), the request fails. Other answers
+that a proxy gives in place of a server count as responses.
+
+The head of a response may have up to 64 KiB and 128 lines. Body k is written to DIR/k.part, which is renamed when it is
+complete. Ctrl-C and SIGTERM end the program with the report; a second one ends it at once.
+
 exit status: 0 if every request got a response, 1 if some failed, 2 for wrong usage, 130 after a signal
 ";
 

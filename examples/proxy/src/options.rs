@@ -9,51 +9,57 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub const USAGE: &str = "\
-An HTTP/1.1 reverse proxy, its upstream connections in a connection cache.
+An HTTP/1.1 reverse proxy that keeps its upstream connections in a connection cache.
 
 usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options]
 
-  --listen HOST:PORT         where clients connect, all addresses of a name; port 0: any (default 127.0.0.1:0)
-  --upstream HOST:PORT,...   where requests go, in turn; may be given again; http://HOST[:PORT] is understood, too
-                             (default: a server in this process)
-  --threads N                work with N threads, each with its own loop, cache and listeners; limits on numbers are
-                             shared out among them (default 1)
+  --listen HOST:PORT         accept clients at all addresses of this name; port 0: any port (default 127.0.0.1:0)
+  --upstream HOST:PORT,...   send requests to these servers in turn; may be repeated; http://HOST[:PORT] is accepted,
+                             too (default: a server in this process)
+  --threads N                run N threads, each with its own loop, cache and listeners; limits on numbers are divided
+                             among them (default 1)
   --status HOST:PORT         serve a status page, /status.json and /metrics there
-  --access-log FILE          append a line for each request to FILE (-: the standard output)
+  --access-log FILE          append a line for each request to FILE (-: standard output)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
-  --max-inactive-per-peer N  and at most N to one upstream (default: no limit)
-  --idle-timeout SECS        close those inactive for so long (default 60)
-  --probe-after MS           don't probe before reuse those that became inactive less than so many milliseconds ago: a
+  --max-inactive-per-peer N  keep at most N inactive connections to one upstream (default: no limit)
+  --idle-timeout SECS        close upstream connections that have been inactive this long (default 60)
+  --probe-after MS           reuse a connection without a probe if it became inactive less than MS milliseconds ago: one
                              system call less, but more requests meet a connection that the upstream has closed
-                             (default 0: probe each)
+                             (default 0: always probe)
   --max-connections-per-upstream N
                              open at most N connections to one upstream; further requests wait in line (default: no
                              limit)
-  --wait SECS                answer with 503 a request that has waited for so long (default: as --connect-timeout)
-  --max-waiting N            answer with 503 at once if N requests wait already (default: no limit)
-  --max-lifetime SECS        close those that are so old (default: any age)
-  --max-uses N               use each for at most N requests (default: any number)
-  --timeout SECS             give up after so long without progress, a response or a whole head (default 30)
-  --min-rate BYTES           give up on a request whose body comes at less than so many bytes a second, on average over
-                             --timeout (default 500; 0: any)
-  --connect-timeout SECS     try the next address, then the next upstream, after so long (default 5)
-  --quarantine SECS          leave an upstream that failed alone for so long, if there are others (default 10)
-  --unsafe-requests WHERE    requests that can't be repeated go on a new connection, or on one inactive for less than
-                             1 s (new), or on any (reuse) (default new)
-  --trust-forwarded          pass on what requests say of clients before (Forwarded, X-Forwarded-*), and add to it
-  --grace SECS               answer further requests for so long after SIGTERM (default 2)
-  --seconds N                end by itself after so long (default: at SIGTERM or SIGINT)
-  -v, -vv                    log also what clients did wrong, and retries; and evictions and what the cache does
-  -h, --help                 this text
+  --wait SECS                answer 503 if a request has waited this long (default: as --connect-timeout)
+  --max-waiting N            answer 503 at once if N requests are waiting already (default: no limit)
+  --max-lifetime SECS        close upstream connections that are this old (default: any age)
+  --max-uses N               use each upstream connection for at most N requests (default: any number)
+  --timeout SECS             give up after this long without progress, a response or a complete head (default 30)
+  --min-rate BYTES           give up on a request whose body arrives at less than BYTES a second, on average over
+                             --timeout (default 500; 0: any rate)
+  --connect-timeout SECS     try the next address, then the next upstream, after this long (default 5)
+  --quarantine SECS          don't use an upstream that failed for this long, if there are others (default 10)
+  --unsafe-requests WHERE    where to send requests that can't be repeated: on a new connection or one inactive for less
+                             than 1 s (new), or on any connection (reuse) (default new)
+  --trust-forwarded          pass on what requests say about earlier clients (Forwarded, X-Forwarded-*), and add to it
+  --grace SECS               still answer requests for this long after SIGTERM (default 2)
+  --seconds N                exit after N seconds (default: at SIGTERM or SIGINT)
+  -v, -vv                    also log clients' mistakes and retries (-v), and evictions and what the cache does (-vv)
+  -h, --help                 print this text
 
-Times may have fractions. A request's head may have 32 KiB, and so may a response's. SIGTERM, SIGINT or --seconds drain:
-no new connections, requests that come within --grace are answered with Connection: close, and what is in flight is
-finished within --timeout; a second signal ends at once. Of what a client pipelines, up to 16 requests are under way at
-once, if they change nothing (GET, HEAD, OPTIONS, TRACE without a body). A client that ends its sending is still
-answered; for one whose connection is reset, or can't be written to, the upstream connection is closed at once. A
-request whose connection fails before the response's first byte is sent again if it may be repeated (GET, HEAD, OPTIONS,
-TRACE, PUT, DELETE; up to 32 KiB): on a new connection if it was reused, else to the next upstream.
-Without --upstream, a few requests are made to show the cache at work.";
+Times may have fractions. The head of a request or a response may have up to 32 KiB.
+
+SIGTERM, SIGINT or --seconds drain the proxy: it accepts no new connections, answers requests that arrive within --grace
+with Connection: close, and finishes requests in flight within --timeout. A second signal ends it at once.
+
+If a client pipelines requests, up to 16 are in flight at once, as long as they change nothing (GET, HEAD, OPTIONS,
+TRACE without a body). A client that ends its sending is still answered. If a client's connection is reset, or can't be
+written to, its upstream connection is closed at once.
+
+If an upstream connection fails before the first byte of the response, the request is sent again if it may be repeated
+(GET, HEAD, OPTIONS, TRACE, PUT, DELETE; up to 32 KiB): on a new connection if the failed one was reused, otherwise to
+the next upstream.
+
+Without --upstream, the proxy makes a few requests itself to show the cache at work.";
 
 #[derive(Clone, Debug)]
 pub struct Options {
