@@ -1,7 +1,9 @@
-//! A host with a table of its own: its sessions own sockets and tokens, and only the inactive ones live in the cache.
+//! A host with a table of its own: its sessions own sockets and tokens, and only the inactive connections are in the
+//! cache.
 //!
-//! A session connects, exchanges and parks its connection; the next session takes it, under another token, exchanges
-//! and parks it; then the server hangs up and the cache evicts.
+//! A session connects, sends a line and reads the answer, and parks its connection. The next session takes the
+//! connection, under another token, does the same, and parks it. Then the server hangs up, and the cache evicts the
+//! connection.
 
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Interest, Poll, Token};
@@ -27,7 +29,7 @@ fn main() -> io::Result<()> {
     let (addr, hang_up, serving) = serve()?;
     let mut hang_up = Some(hang_up);
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(256));
-    // Tokens below 1,000 are the sessions'.
+    // Tokens below 1,000 are for the sessions.
     let mut cache: AggressiveCache<TcpStream> =
         AggressiveCache::builder().tokens(1_000..2_000).build(poll.registry())?;
     let peer = Peer::direct("127.0.0.1", addr.port());
@@ -60,13 +62,14 @@ fn main() -> io::Result<()> {
                     let Session { conn, history, answer, .. } = slot.take().expect("it was driven");
                     println!("session {}: answered {:?}, parks", token.0, String::from_utf8_lossy(&answer));
                     let parked = cache.park(now, conn, &peer, PLAIN, ParkOptions::default().history(history))?;
-                    drop(parked.evicted); // nothing, as there is no limit
+                    drop(parked.evicted); // nothing, because there is no limit
                     let next = sessions.len();
                     if next == 2 {
-                        drop(hang_up.take()); // the server's cue
+                        drop(hang_up.take()); // tells the server to hang up
                         continue;
                     }
-                    let taken = cache.take(now, &peer, PLAIN, Token(next), BOTH)?.expect("it is inactive and well");
+                    let taken =
+                        cache.take(now, &peer, PLAIN, Token(next), BOTH)?.expect("it is inactive and still good");
                     println!("session {next}: takes it after {:?}", taken.inactive_for);
                     sessions.push(Some(Session::new(taken.conn, taken.history)));
                 }
@@ -82,11 +85,11 @@ impl Session {
         Session { conn, history, asked: false, answer: Vec::new() }
     }
 
-    /// Asks once that is possible; whether the answer is complete.
+    /// Asks as soon as that is possible. Returns whether the answer is complete.
     fn drive(&mut self, event: &conncache::mio::event::Event) -> io::Result<bool> {
         if !self.asked && event.is_writable() {
             self.conn.take_error()?.map_or(Ok(()), Err)?;
-            self.conn.write_all(b"hello\n")?; // so few bytes always have room
+            self.conn.write_all(b"hello\n")?; // so few bytes always fit
             self.asked = true;
         }
         match event.is_readable().then(|| self.conn.read_to_end(&mut self.answer)) {

@@ -1,8 +1,8 @@
-//! Many clients share a few connections: at most so many to the server, and the rest wait in line, first come first
-//! served.
+//! Many clients share a few connections: the number of connections to the server is limited, and the other clients wait
+//! in line, first come, first served.
 //!
-//! `cargo run --example redis_pool` runs it against a server of its own, which hangs up on every tenth request;
-//! `cargo run --example redis_pool -- 127.0.0.1:6379` against Redis.
+//! `cargo run --example redis_pool` uses a server of its own, which hangs up on every tenth request; `cargo run
+//! --example redis_pool -- 127.0.0.1:6379` uses Redis.
 
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
@@ -23,7 +23,7 @@ struct Client {
     answered: usize,
     sent: bool,
     answer: Vec<u8>,
-    /// How often the present request was in vain.
+    /// How often the present request has failed.
     failed: usize,
 }
 
@@ -104,7 +104,7 @@ impl Pool {
         let (state, conn) = (&mut self.clients[client], &mut self.cache[id]);
         let text = format!("{client}-{}", state.answered);
         let sent = match state.sent {
-            // As short a request is written whole or not at all.
+            // A request this short is written completely or not at all.
             false => conn.write(format!("ECHO {text}\r\n").as_bytes()).map(|_| state.sent = true),
             true => Ok(()),
         };
@@ -112,7 +112,7 @@ impl Pool {
         match sent.and_then(|()| conn.read(&mut buffer)) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return Ok(()),
             Ok(length) if length > 0 => state.answer.extend(&buffer[..length]),
-            // Hung up: this request may be repeated.
+            // The server has hung up. This request may be repeated.
             failure => {
                 drop(self.cache.close_connection(id)?);
                 if state.failed == MOST_FAILURES {
@@ -129,13 +129,13 @@ impl Pool {
         }
         assert_eq!(String::from_utf8_lossy(&state.answer), whole, "another client's answer");
         *state = Client { answered: state.answered + 1, ..Client::default() };
-        // The request was sent whole, its answer read whole: somebody else may have the connection.
+        // The whole request was sent, and its whole answer was read: somebody else may have the connection.
         drop(self.cache.checkin(self.now, id)?);
         if self.clients[client].answered < REQUESTS { self.request(client) } else { Ok(()) }
     }
 }
 
-/// A server that knows `ECHO` alone, and hangs up instead of answering every tenth request.
+/// A server that knows only `ECHO`, and hangs up instead of answering every tenth request.
 fn serve() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

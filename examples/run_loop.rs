@@ -1,7 +1,7 @@
-//! The smallest honest host: one loop, one cache, a server of its own on loopback.
+//! The smallest complete host: one loop, one cache, and a server of its own on loopback.
 //!
-//! Connects, exchanges, gives back, gets the same connection again, exchanges, gives back; then the server hangs up
-//! and the cache evicts.
+//! It connects, sends a line and reads the answer, gives the connection back, gets the same one again, and does the
+//! same with a second line. Then the server hangs up, and the cache evicts the connection.
 
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};
@@ -46,7 +46,7 @@ fn main() -> io::Result<()> {
                 }
                 Handled::Active { id, .. } => {
                     if sent == 0 && event.is_writable() {
-                        cache[id].take_error()?.map_or(Ok(()), Err)?; // connected, or is it?
+                        cache[id].take_error()?.map_or(Ok(()), Err)?; // is it connected?
                         send(&mut cache[id], LINES[0])?;
                         sent = 1;
                     }
@@ -60,12 +60,12 @@ fn main() -> io::Result<()> {
                         println!("{}: not kept, {}", refused.id, refused.reason);
                     }
                     if answered < LINES.len() {
-                        let found = cache.checkout(now, &peer, PLAIN, ME).expect("it is inactive and well");
+                        let found = cache.checkout(now, &peer, PLAIN, ME).expect("it is inactive and still good");
                         println!("{}: reused after {:?}", found.id, found.inactive_for);
                         send(&mut cache[found.id], LINES[sent])?; // at once: no event will say it is writable
                         sent += 1;
                     } else {
-                        drop(hang_up.take()); // the server's cue
+                        drop(hang_up.take()); // tells the server to hang up
                     }
                 }
             }
@@ -80,7 +80,7 @@ fn main() -> io::Result<()> {
 }
 
 fn send(conn: &mut TcpStream, line: &str) -> io::Result<()> {
-    conn.write_all(line.as_bytes()) // so few bytes always have room
+    conn.write_all(line.as_bytes()) // so few bytes always fit
 }
 
 /// Reads until the line is complete, or reading would block.

@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 ///         }
 ///     }
 ///     while cache.expire(now).is_some() {}
-///     let _ = nest.has_more()?; // `timeout` heeds it
+///     let _ = nest.has_more()?; // `timeout` takes it into account
 /// }
 /// # }
 /// # Ok::<(), std::io::Error>(())

@@ -27,7 +27,7 @@ pub fn run(name: &str) -> io::Result<()> {
     server.client_is_done();
     let mut cache = cache.into_inner().expect("nobody panics with it");
     while cache.counts().inactive > 0 {
-        drop(cache.sweep(16)); // no event tells of the hangups
+        drop(cache.sweep(16)); // no event reports the hangups
         thread::yield_now();
     }
     let stats = cache.stats();
@@ -39,12 +39,12 @@ pub fn run(name: &str) -> io::Result<()> {
 
 fn fetch(cache: &Mutex<Cache>, server: &Server, peer: &Peer, number: usize) -> io::Result<()> {
     let lock = || cache.lock().expect("nobody panics with it");
-    // Without a `Poll`, token and interest mean nothing.
+    // Without a `Poll`, the token and the interest aren't used.
     let reused = lock().take(Instant::now(), peer, PLAIN, Token(0), Interest::READABLE)?;
     let reused = match reused.map(|taken| (exchange(&taken.conn.0, number), taken)) {
         Some((Ok(()), taken)) => Some((taken.conn.0, taken.history)),
         Some((Err(error), _)) if error.kind() == ErrorKind::InvalidData => return Err(error),
-        Some((Err(_), _)) | None => None, // the server has given it up meanwhile
+        Some((Err(_), _)) | None => None, // the server has closed it in the meantime
     };
     let (stream, history) = match reused {
         Some(reused) => reused,

@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many requests are made in all.
+/// How many requests are made in total.
 pub const REQUESTS: usize = 1_000;
 
 /// How many of them at once.
 pub const AT_ONCE: usize = 64;
 
-/// For how long a connection may be inactive.
+/// How long a connection may be inactive.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request under way.
@@ -24,20 +24,20 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 struct Exchange {
     number: usize,
     sent: bool,
-    /// Its connection was used before, so that the server may have given it up.
+    /// Its connection was used before, so the server may have closed it.
     reused: bool,
     answer: Vec<u8>,
 }
 
-/// Makes requests of its own server, each by one of its owners.
+/// Makes requests to its own server, each for one of its owners.
 pub struct Client<C: Connection> {
     pub cache: AggressiveCache<C>,
-    /// What was opened lately, for loops that register it themselves.
+    /// The connections opened in this turn, for loops that register them themselves.
     pub opened: Vec<ConnId>,
     server: Arc<Server>,
     peer: Peer,
     open: Box<dyn FnMut(SocketAddr) -> io::Result<C>>,
-    /// By the number of the owner.
+    /// By the owner's number.
     exchanges: Vec<Exchange>,
     idle: Vec<Owner>,
     started: usize,
@@ -82,7 +82,7 @@ impl<C: Connection + Read + Write> Client<C> {
         }
     }
 
-    /// Begins a turn: sends off what can be sent. Says whether there is something left to wait for.
+    /// Begins a turn: sends what can be sent. Returns whether there is something left to wait for.
     pub fn goes_on(&mut self, now: Instant) -> io::Result<bool> {
         while self.cache.expire(now).is_some() {}
         while self.started < REQUESTS {
@@ -111,7 +111,7 @@ impl<C: Connection + Read + Write> Client<C> {
         self.handle(now, handled)
     }
 
-    /// Goes on with an exchange.
+    /// Continues an exchange.
     pub fn handle(&mut self, now: Instant, handled: Handled<C>) -> io::Result<()> {
         match handled {
             Handled::Active { id, owner } if self.exchanges[owner.0 as usize].sent => self.receive(now, id, owner),
@@ -121,7 +121,7 @@ impl<C: Connection + Read + Write> Client<C> {
         }
     }
 
-    /// Asserts that all went well, and tells about it.
+    /// Asserts that all went well, and prints the result.
     pub fn report(self, name: &str) {
         let stats = self.cache.stats();
         assert_eq!((self.started, self.idle.len()), (REQUESTS, AT_ONCE), "{name}: not all were answered");
@@ -145,7 +145,7 @@ impl<C: Connection + Read + Write> Client<C> {
     fn send(&mut self, now: Instant, id: ConnId, owner: Owner) -> io::Result<()> {
         let exchange = &mut self.exchanges[owner.0 as usize];
         match self.cache[id].write_all(&request(exchange.number)) {
-            Ok(()) => exchange.sent = true, // so few bytes are written whole or not at all
+            Ok(()) => exchange.sent = true, // so few bytes are written completely or not at all
             Err(error) if error.kind() == ErrorKind::WouldBlock => {} // still connecting
             Err(error) => self.repeat(now, id, owner, error)?,
         }

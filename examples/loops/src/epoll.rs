@@ -20,7 +20,7 @@ pub fn run_level_triggered(name: &str) -> io::Result<()> {
 fn run(name: &str, edges: bool) -> io::Result<()> {
     use epoll::EventFlags as Flags;
     let reading = Flags::IN | Flags::RDHUP;
-    // Edges are told once. Levels are told again and again: for writing, wait only until connected.
+    // Edges are reported once. Levels are reported again and again: for writing, wait only until connected.
     let (at_first, later) = if edges { (reading | Flags::OUT | Flags::ET, None) } else { (Flags::OUT, Some(reading)) };
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let cache = AggressiveCache::builder().idle_timeout(IDLE_TIMEOUT).level_triggered(!edges).build_unwatched()?;

@@ -24,7 +24,8 @@ mod two_threads;
 use std::io;
 use std::process::ExitCode;
 
-/// How many events a turn of a nest has. So few show that none is forgotten; 64 is a better number.
+/// How many events a turn of a nest has at most. With so few, the example shows that none is forgotten; 64 is a better
+/// number.
 #[cfg(unix)]
 const EVENTS: usize = 4;
 

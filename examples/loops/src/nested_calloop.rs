@@ -12,7 +12,7 @@ use std::time::Instant;
 pub fn run(name: &str) -> io::Result<()> {
     let mut outer: EventLoop<()> = EventLoop::try_new()?;
     let mut nest = Nest::with_capacity(EVENTS)?;
-    // calloop wants to own what it watches: a duplicate of the descriptor.
+    // calloop owns what it watches, so it gets a duplicate of the descriptor.
     let watched = Generic::new(nest.as_fd().try_clone_to_owned()?, Interest::READ, Mode::Level);
     let woken = |_, _: &mut _, _: &mut _| Ok(PostAction::Continue);
     outer.handle().insert_source(watched, woken).map_err(|error| error.error)?;

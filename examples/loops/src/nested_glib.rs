@@ -1,4 +1,4 @@
-//! glib, level-triggered. The deadline is a timer of glib's.
+//! glib, level-triggered. The deadline is a glib timer.
 
 use crate::EVENTS;
 use crate::client::Client;

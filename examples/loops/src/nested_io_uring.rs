@@ -1,4 +1,4 @@
-//! io_uring: a multishot poll tells of a nest that becomes readable, like an edge.
+//! io_uring: a multishot poll reports, like an edge, that the nest has become readable.
 
 use crate::EVENTS;
 use crate::client::Client;
@@ -39,13 +39,13 @@ pub fn run(name: &str) -> io::Result<()> {
             done => drop(done?),
         }
         for entry in ring.completion() {
-            watched &= cqueue::more(entry.flags()); // else it has ended, and is to be given anew
+            watched &= cqueue::more(entry.flags()); // otherwise it has ended, and has to be submitted again
         }
         now = Instant::now();
         while let Some(event) = nest.next_event()? {
             client.handle_event(now, &event)?;
         }
-        let _ = nest.has_more()?; // `timeout` heeds it
+        let _ = nest.has_more()?; // `timeout` takes it into account
     }
     client.report(name);
     Ok(())

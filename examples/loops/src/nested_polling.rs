@@ -21,7 +21,7 @@ pub fn run(name: &str) -> io::Result<()> {
         while let Some(event) = nest.next_event()? {
             client.handle_event(now, &event)?;
         }
-        let _ = nest.has_more()?; // `timeout` heeds it
+        let _ = nest.has_more()?; // `timeout` takes it into account
     }
     poller.delete(&nest)?;
     client.report(name);

@@ -19,7 +19,7 @@ async fn serve(name: &str) -> io::Result<()> {
     let mut now = Instant::now();
     while client.goes_on(now)? {
         match nest.get_ref().timeout(now, client.cache.next_deadline()) {
-            // Something is left. Other tasks have their turn first.
+            // Something is left. Other tasks may run first.
             Some(wait) if wait.is_zero() => tokio::task::yield_now().await,
             Some(wait) => tokio::time::timeout(wait, ready(&nest)).await.unwrap_or(Ok(()))?,
             None => ready(&nest).await?,
@@ -29,7 +29,7 @@ async fn serve(name: &str) -> io::Result<()> {
         while let Some(event) = nest.next_event()? {
             client.handle_event(now, &event)?;
         }
-        let _ = nest.has_more()?; // `timeout` heeds it
+        let _ = nest.has_more()?; // `timeout` takes it into account
     }
     client.report(name);
     Ok(())

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// After so many answers it hangs up, without saying so before. On every other connection it waits for one more request
-/// first, as if that had crossed the hangup on its way.
+/// After this many answers it hangs up, unannounced. On every other connection it waits for one more request first, as
+/// if request and hangup had crossed on the way.
 const ANSWERS: usize = 10;
 
-/// A server that answers `GET /x` by `x`, and hangs up when it likes.
+/// A server that answers `GET /x` with `x`, and hangs up when it likes.
 pub struct Server {
     pub addr: SocketAddr,
     /// Clients that still have requests.
