@@ -83,7 +83,7 @@ impl fmt::Display for StateError {
             StateError::OwnedBy(owner) => write!(f, "connection is owned by {}", owner.0),
             StateError::OtherPeer => f.write_str("connection is kept for another peer"),
             StateError::PeerAtLimit => {
-                f.write_str("max_connections_per_peer or max_connecting_per_peer: the peer has as many already")
+                f.write_str("max_connections_per_peer or max_connecting_per_peer: the peer has that many already")
             }
             StateError::OthersWait => f.write_str("requests wait for a connection to this peer"),
         }
@@ -170,8 +170,8 @@ impl fmt::Display for Cause {
                 write!(f, "tokens: the cache's block has room for {slots} connections, all taken")
             }
             Cause::TokenOfCache(token) => write!(f, "token: {} lies in the cache's own block", token.0),
-            Cause::AtLimit { limit, most } => write!(f, "{limit} = {most}: there are as many connections already"),
-            Cause::OthersWait => f.write_str("requests wait that come first"),
+            Cause::AtLimit { limit, most } => write!(f, "{limit} = {most}: there are that many connections already"),
+            Cause::OthersWait => f.write_str("waiting requests come first"),
             Cause::PlaceGone => f.write_str("the place isn't held here: its time was over, or it is another cache's"),
             Cause::Refused(reason) => write!(f, "the cache would not keep the connection: {reason}"),
             Cause::Failed(error) => write!(f, "connection has failed: {error}"),

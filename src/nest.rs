@@ -110,7 +110,7 @@ impl Nest {
     /// # Errors
     ///
     /// The operating system's, when it can't be asked.
-    #[must_use = "the outer loop may not tell of what is left"]
+    #[must_use = "the outer loop may not report what is left"]
     pub fn has_more(&mut self) -> io::Result<bool> {
         self.in_turn = false;
         if self.found.is_empty() && self.full {

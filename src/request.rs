@@ -178,10 +178,10 @@ impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RequestError::LineFull { max_waiting } => {
-                write!(f, "max_waiting = {max_waiting}: as many requests wait already")
+                write!(f, "max_waiting = {max_waiting}: that many requests wait already")
             }
             RequestError::Draining => f.write_str("the cache is being drained"),
-            RequestError::TimedOut => f.write_str("until: the time is over already"),
+            RequestError::TimedOut => f.write_str("until: the time has passed already"),
         }
     }
 }

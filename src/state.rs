@@ -69,7 +69,7 @@ pub struct Owner(pub u64);
 /// What a host wants to keep with an inactive connection: a TLS session to resume, or a protocol's state.
 ///
 /// It moves into the cache when the connection becomes inactive, and out when the connection is handed out or evicted.
-/// It is never printed. Keep values that aren't `Send` (an `Rc`, say) in the connection type instead.
+/// It is never printed. Keep values that aren't `Send` (such as an `Rc`) in the connection type instead.
 pub type PrivateData = Option<Box<dyn Any + Send>>;
 
 /// The state that a connection is to have: in use, or free for reuse.
