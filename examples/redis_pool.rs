@@ -1,8 +1,8 @@
 //! Many clients share a few connections: the number of connections to the server is limited, and the other clients wait
 //! in line, first come, first served.
 //!
-//! `cargo run --example redis_pool` uses a server of its own, which hangs up on every tenth request; `cargo run
-//! --example redis_pool -- 127.0.0.1:6379` uses Redis.
+//! `cargo run --example redis_pool` uses a server of its own, which hangs up on every tenth request;
+//! `cargo run --example redis_pool -- 127.0.0.1:6379` uses Redis.
 
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Poll};

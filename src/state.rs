@@ -116,8 +116,8 @@ impl ConnState {
         self
     }
 
-    /// From `until` on, the inactive connection isn't handed out but evicted: for example for HTTP's `Keep-Alive:
-    /// timeout=`. The cache's own limits still apply; the earliest counts.
+    /// From `until` on, the inactive connection isn't handed out but evicted, for example for HTTP's
+    /// `Keep-Alive: timeout=`. The cache's own limits still apply; the earliest counts.
     pub fn until(mut self, until: Instant) -> ConnState {
         if let ConnState::Inactive { until: kept_until, .. } = &mut self {
             *kept_until = Some(until);
