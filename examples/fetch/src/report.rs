@@ -144,8 +144,8 @@ pub fn meaning(reason: Reason) -> &'static str {
     match reason {
         Reason::HungUp => "the server closed an inactive connection",
         Reason::Unsolicited => "the server sent something that nobody had asked for",
-        Reason::Failed => "an inactive connection failed, as by a reset",
-        Reason::FalseAlarms => "an inactive connection woke the loop too often for nothing",
+        Reason::Failed => "an inactive connection failed, for example by a reset",
+        Reason::FalseAlarms => "an inactive connection woke the loop too often although nothing had happened",
         Reason::NotConnected => "not connected when it was given back",
         Reason::IdleTimeout => "inactive for as long as --idle-timeout allows",
         Reason::Deadline => "the server had said that it would close by now (Keep-Alive: timeout)",
@@ -153,10 +153,10 @@ pub fn meaning(reason: Reason) -> &'static str {
         Reason::MaxUses => "used as often as --max-uses allows",
         Reason::MaxInactive => "more than --max-inactive were inactive",
         Reason::MaxInactivePerPeer => "more than --max-inactive-per-peer were inactive",
-        Reason::MadeRoom => "closed to make room for a connection that somebody waited for",
-        Reason::Policy => "a restrictive cache keeps none that nobody waits for",
-        Reason::Shed => "given up for its descriptor",
-        Reason::Closed => "closed after a response that was the last one, or broken",
+        Reason::MadeRoom => "closed to make room for a connection that a request waited for",
+        Reason::Policy => "a restrictive cache keeps a connection only if a request waits for it",
+        Reason::Shed => "closed to free its descriptor",
+        Reason::Closed => "closed after its last response, or because it broke",
         _ => "",
     }
 }

@@ -8,14 +8,14 @@ impl Figures {
     pub fn metrics(&self) -> String {
         let counts = &self.counts;
         let mut text = Text::default();
-        text.one("uptime_seconds", "gauge", "Since the start.", self.now.duration_since(counts.since).as_secs_f64());
+        text.one("uptime_seconds", "gauge", "Time since the start.", self.now.duration_since(counts.since).as_secs_f64());
         text.one("draining", "gauge", "1 while the process ends.", u8::from(self.draining));
         text.one("clients", "gauge", "Clients' connections.", self.clients);
         text.one("clients_accepted_total", "counter", "Clients' connections accepted.", counts.clients);
         text.one("requests_total", "counter", "Requests received.", counts.requests);
-        text.one("responses_total", "counter", "Responses passed on whole.", counts.passed_on);
-        text.one("retries_total", "counter", "Requests sent once more.", counts.retried);
-        text.family("failures_total", "counter", "Requests that the proxy itself answered, or cut short.");
+        text.one("responses_total", "counter", "Responses passed on completely.", counts.passed_on);
+        text.one("retries_total", "counter", "Requests sent again.", counts.retried);
+        text.family("failures_total", "counter", "Requests that the proxy answered itself, or cut off.");
         for (status, count) in &counts.failed {
             text.sample("failures_total", &[("status", status)], count);
         }
@@ -29,9 +29,9 @@ impl Figures {
             "Requests that had to wait for a connection.",
             self.of_cache("waited"),
         );
-        text.one("waits_timed_out_total", "counter", "Requests that waited in vain.", self.of_cache("timed_out"));
+        text.one("waits_timed_out_total", "counter", "Requests that waited until their time was over.", self.of_cache("timed_out"));
         let longest = self.longest_wait.as_secs_f64();
-        text.one("longest_wait_seconds", "gauge", "For how long the request waits that waits for longest.", longest);
+        text.one("longest_wait_seconds", "gauge", "How long the request that has waited longest has been waiting.", longest);
         text.family("connections_left_total", "counter", "Upstream connections that ended, by reason.");
         for (reason, count) in &self.left {
             text.sample("connections_left_total", &[("reason", &reason.as_str())], count);
@@ -72,7 +72,7 @@ impl Figures {
         text.family(
             "upstream_response_seconds",
             "histogram",
-            "From the choice of a connection to the response's head.",
+            "Time from the choice of a connection to the response's head.",
         );
         for (_, name, counts) in each() {
             text.histogram("upstream_response_seconds", name, &counts.latency);
