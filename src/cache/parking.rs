@@ -38,7 +38,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// At a limit on all connections, the oldest inactive one makes room for it.
     ///
-    /// O(1), but at the limit of its peer O(channel bindings in use with the peer, and connections kept for requests that
+    /// O(1), but at the limit of its peer O(channel bindings in use with the peer + connections kept for requests that
     /// wait for it).
     ///
     /// # Errors

@@ -106,7 +106,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// O(1), but O(channel bindings in use with the peer) at the limit of the peer.
+    /// O(1), but at the limit of the peer O(channel bindings in use with it).
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// It may return `None` although more can be done, after looking at 16 lines and peers without success, or after
     /// closing eight dead connections. Then [`next_deadline`](Cache::next_deadline) is still due.
     ///
-    /// O(1), but O(channel bindings in use with the peer) at the limit of a peer.
+    /// O(1), but at the limit of a peer O(channel bindings in use with it).
     #[must_use = "a request granted waits no longer; there may be more"]
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
@@ -350,7 +350,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be
-    /// down. `grant` returns them. O(channel bindings in use with the peer, and connections kept for these requests).
+    /// down. `grant` returns them. O(channel bindings in use with the peer + connections kept for these requests).
     pub fn refuse(&mut self, peer: &Peer) {
         let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
         let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
