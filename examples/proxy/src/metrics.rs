@@ -8,7 +8,7 @@ impl Figures {
     pub fn metrics(&self) -> String {
         let counts = &self.counts;
         let mut text = Text::default();
-        text.one("uptime_seconds", "gauge", "Time since the start.", self.now.duration_since(counts.since).as_secs_f64());
+        text.one("uptime_seconds", "gauge", "Since the start.", self.now.duration_since(counts.since).as_secs_f64());
         text.one("draining", "gauge", "1 while the process ends.", u8::from(self.draining));
         text.one("clients", "gauge", "Clients' connections.", self.clients);
         text.one("clients_accepted_total", "counter", "Clients' connections accepted.", counts.clients);
@@ -29,9 +29,9 @@ impl Figures {
             "Requests that had to wait for a connection.",
             self.of_cache("waited"),
         );
-        text.one("waits_timed_out_total", "counter", "Requests that waited until their time was over.", self.of_cache("timed_out"));
+        text.one("waits_timed_out_total", "counter", "Requests that timed out in line.", self.of_cache("timed_out"));
         let longest = self.longest_wait.as_secs_f64();
-        text.one("longest_wait_seconds", "gauge", "How long the request that has waited longest has been waiting.", longest);
+        text.one("longest_wait_seconds", "gauge", "How long the oldest waiting request has waited.", longest);
         text.family("connections_left_total", "counter", "Upstream connections that ended, by reason.");
         for (reason, count) in &self.left {
             text.sample("connections_left_total", &[("reason", &reason.as_str())], count);
