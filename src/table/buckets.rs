@@ -6,7 +6,7 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::stats::Counts;
 use crate::table::chains::{Heads, Mixer};
-use crate::table::lists::{Linked, Links, List, NONE};
+use crate::table::lists::{Links, List, NONE, linked};
 use crate::table::living::Living;
 use crate::table::sites::{Site, Sites};
 use slab::Slab;
@@ -252,11 +252,10 @@ impl Buckets {
         Some((bucket.list.oldest()?, bucket.closed?))
     }
 
-    /// To be called when a connection was taken out of the list of this bucket.
-    #[inline]
+    /// To be called when a connection was taken out of the list of this closed bucket.
+    #[cold]
     pub(crate) fn forget_if_emptied(&mut self, at: u32) {
-        let bucket = &self.buckets[at as usize];
-        if bucket.closed.is_some() && bucket.list.is_empty() {
+        if self.buckets[at as usize].list.is_empty() {
             self.closed.remove(&mut self.buckets, at);
         }
     }
@@ -358,15 +357,7 @@ impl Mixer {
     }
 }
 
-impl Linked for Slab<Bucket> {
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
-}
+linked!(|self: Slab<Bucket>, slot| self[slot as usize].links);
 
 #[cfg(test)]
 mod tests {

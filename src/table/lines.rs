@@ -6,7 +6,7 @@ use crate::request::WaiterId;
 use crate::state::Owner;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
-use crate::table::lists::{Linked, Links, List, NONE};
+use crate::table::lists::{Links, List, NONE, linked};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -250,38 +250,6 @@ impl Lines {
     }
 }
 
-impl Linked for Slab<Request> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
-}
-
-impl Linked for Slab<Line> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].turn
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].turn
-    }
-}
-
-impl Linked for ByReadiness<'_> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self.0[slot as usize].ready_links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self.0[slot as usize].ready_links
-    }
-}
+linked!(|self: Slab<Request>, slot| self[slot as usize].links);
+linked!(|self: Slab<Line>, slot| self[slot as usize].turn);
+linked!(|self: ByReadiness<'_>, slot| self.0[slot as usize].ready_links);

@@ -1,7 +1,7 @@
 //! The peers, whatever their channel bindings: how many connections lead there, and who waits for one.
 
 use crate::table::lines::Line;
-use crate::table::lists::{Linked, Links, List, NONE};
+use crate::table::lists::{Links, List, NONE, linked};
 use slab::Slab;
 
 /// No limit.
@@ -144,14 +144,4 @@ impl Sites {
     }
 }
 
-impl Linked for Slab<Site> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
-}
+linked!(|self: Slab<Site>, slot| self[slot as usize].links);
