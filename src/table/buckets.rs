@@ -30,8 +30,7 @@ pub(crate) struct Bucket {
     pub(crate) line: u32,
     /// The host closed the peer or the channel binding: nothing is found here any more, and what is in the list is to go.
     pub(crate) closed: Option<Reason>,
-    /// Its place in the chain of its key (`older` is the next). Once it is closed: in the list of closed ones with
-    /// connections.
+    /// Its place in the chain of its key. Once it is closed: in the list of closed ones with connections.
     links: Links,
 }
 
@@ -272,10 +271,10 @@ impl Buckets {
     }
 
     fn link_key(&mut self, at: u32) {
-        let bucket = &mut self.buckets[at as usize];
+        let bucket = self.get(at);
         if bucket.closed.is_none() {
-            let first = self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel));
-            bucket.links.older = std::mem::replace(first, at);
+            let hash = self.mixer.key_hash(&bucket.peer, bucket.channel);
+            self.by_key.push(&mut self.buckets, hash, at);
         }
     }
 
@@ -285,20 +284,10 @@ impl Buckets {
         it.next = std::mem::replace(first, site);
     }
 
-    /// Walks the chain from its first: keys differ, so it is short.
     fn unlink_key(&mut self, at: u32) {
-        let bucket = &self.buckets[at as usize];
-        let (first, next) =
-            (self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel)), bucket.links.older);
-        if *first == at {
-            *first = next;
-            return;
-        }
-        let mut before = *first;
-        while self.buckets[before as usize].links.older != at {
-            before = self.buckets[before as usize].links.older;
-        }
-        self.buckets[before as usize].links.older = next;
+        let bucket = self.get(at);
+        let (hash, links) = (self.mixer.key_hash(&bucket.peer, bucket.channel), bucket.links);
+        self.by_key.remove(&mut self.buckets, links, || hash);
     }
 
     /// A peer may have many buckets, so they are linked both ways. The site goes with the last of them.
@@ -429,9 +418,8 @@ mod tests {
             }
             assert!(buckets.by_key.room() >= 1_000);
             let chain = |&channel: &u64| {
-                let first = buckets.by_key.first(buckets.mixer.key_hash(&peer, ChannelBindingId(channel)));
-                let next = |&at: &u32| Some(buckets.get(at).links.older).filter(|&at| at != NONE);
-                std::iter::successors(Some(first), next).count()
+                let hash = buckets.mixer.key_hash(&peer, ChannelBindingId(channel));
+                buckets.by_key.chain(&buckets.buckets, hash).count()
             };
             channels.iter().map(chain).max()
         };

@@ -1,6 +1,6 @@
-//! The first of each chain, by hash: half of a hash table. The other half is links in what it finds.
+//! The first of each chain, by hash: half of a hash table. The other half is links in what it finds: `older` is the next.
 
-use crate::table::lists::NONE;
+use crate::table::lists::{Linked, Links, NONE};
 
 /// At most one chain for each thing in it, on average; several hashes may share one.
 pub(crate) struct Heads {
@@ -35,6 +35,35 @@ impl Heads {
     pub(crate) fn first_mut(&mut self, hash: u64) -> &mut u32 {
         let last = self.firsts.len() - 1;
         &mut self.firsts[hash as usize & last]
+    }
+
+    /// Puts `it` first in the chain of `hash`.
+    pub(crate) fn push(&mut self, things: &mut impl Linked, hash: u64, it: u32) {
+        let older = std::mem::replace(self.first_mut(hash), it);
+        *things.links_mut(it) = Links { newer: NONE, older };
+        if older != NONE {
+            things.links_mut(older).newer = it;
+        }
+    }
+
+    /// Takes what has these links out of the chain of `hash`, which is made only for the first of a chain.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, things: &mut impl Linked, links: Links, hash: impl FnOnce() -> u64) {
+        let Links { newer, older } = links;
+        match newer {
+            NONE => *self.first_mut(hash()) = older,
+            newer => things.links_mut(newer).older = older,
+        }
+        if older != NONE {
+            things.links_mut(older).newer = newer;
+        }
+    }
+
+    /// All in the chain of `hash`.
+    #[inline]
+    pub(crate) fn chain(&self, things: &impl Linked, hash: u64) -> impl Iterator<Item = u32> {
+        let some = |at: u32| Some(at).filter(|&at| at != NONE);
+        std::iter::successors(some(self.first(hash)), move |&at| some(things.links(at).older))
     }
 }
 
