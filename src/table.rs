@@ -96,9 +96,7 @@ impl<C> Table<C> {
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.active += 1;
         let site = bucket.site;
-        let site = self.buckets.sites.get_mut(site);
-        site.total += 1;
-        site.connecting += u32::from(record.flags.remarks.has(Remarks::CONNECTING));
+        self.buckets.sites.get_mut(site).enter(record.flags.remarks.has(Remarks::CONNECTING));
         let slot = self.slots.insert(record, rest, conn);
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
@@ -111,18 +109,15 @@ impl<C> Table<C> {
         let bucket = self.buckets.get_mut(from);
         let flags = &mut self.slots[slot].flags;
         flags.doomed = flags.doomed.or(bucket.closed);
-        let connecting = u32::from(flags.remarks.has(Remarks::CONNECTING));
+        let connecting = flags.remarks.has(Remarks::CONNECTING);
         bucket.active -= 1;
         let old = bucket.site;
         let to = self.buckets.find_or_add(to);
         self.buckets.get_mut(to).active += 1;
         let new = self.buckets.get(to).site;
         if old != new {
-            for (site, change) in [(old, -1), (new, 1)] {
-                let site = self.buckets.sites.get_mut(site);
-                site.total = site.total.wrapping_add_signed(change);
-                site.connecting = site.connecting.wrapping_add_signed(change * connecting as i32);
-            }
+            self.buckets.sites.get_mut(old).leave(connecting);
+            self.buckets.sites.get_mut(new).enter(connecting);
             self.buckets.sites.look_again(old);
         }
         self.slots[slot].bucket = to;
@@ -159,7 +154,7 @@ impl<C> Table<C> {
         let bucket = self.buckets.get(at);
         let (peer, channel, site) = (bucket.peer.clone(), bucket.channel, bucket.site);
         record.flags.doomed = bucket.closed.or(record.flags.doomed);
-        self.buckets.sites.get_mut(site).total -= 1;
+        self.buckets.sites.get_mut(site).leave(false);
         if self.lines.waiting() > 0 {
             self.may_serve(at);
         }

@@ -40,6 +40,19 @@ impl Site {
         Site { first, next, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
     }
 
+    /// Counts one more connection, or a place for one.
+    #[inline]
+    pub(crate) fn enter(&mut self, connecting: bool) {
+        self.total += 1;
+        self.connecting += u32::from(connecting);
+    }
+
+    #[inline]
+    pub(crate) fn leave(&mut self, connecting: bool) {
+        self.total -= 1;
+        self.connecting -= u32::from(connecting);
+    }
+
     /// Whether as many connections lead there as are allowed.
     pub(crate) fn is_full(&self) -> bool {
         self.total >= self.most

@@ -177,20 +177,16 @@ impl<C> Table<C> {
     fn count_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places += 1;
         let site = self.buckets.get(bucket).site;
-        let site = self.buckets.sites.get_mut(site);
-        site.total += 1;
-        site.connecting += 1;
+        self.buckets.sites.get_mut(site).enter(true);
     }
 
     /// Takes the place of a request away. Its bucket may go; the request is nowhere then.
     fn free_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places -= 1;
-        let at = self.buckets.get(bucket).site;
-        let site = self.buckets.sites.get_mut(at);
-        site.total -= 1;
-        site.connecting -= 1;
+        let site = self.buckets.get(bucket).site;
+        self.buckets.sites.get_mut(site).leave(true);
         self.lines.leave_place();
-        self.buckets.sites.look_again(at);
+        self.buckets.sites.look_again(site);
         self.buckets.release_if_empty(bucket);
     }
 
