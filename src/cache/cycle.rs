@@ -144,7 +144,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id)?;
         Ok(self.evict(slot, Reason::Removed))
     }
 
@@ -154,7 +154,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here (it was closed before, say), or the lease is over.
     pub fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id)?;
         Ok(self.evict(slot, Reason::Closed))
     }
 

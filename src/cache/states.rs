@@ -48,7 +48,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         peer: &Peer,
         state: ConnState,
     ) -> Result<StateChange<C>, SetStateError> {
-        let Some(slot) = self.slot_of(id) else {
+        let Ok(slot) = self.slot_of(id) else {
             return Err(SetStateError::new(StateError::NotFound, state));
         };
         let (channel, mut private, until) = match state {

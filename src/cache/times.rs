@@ -22,7 +22,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
     pub fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), StateError> {
-        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        let slot = self.slot_of(id)?;
         if self.table.at(slot).is_inactive() {
             return Err(StateError::AlreadyInactive);
         }

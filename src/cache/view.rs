@@ -18,7 +18,7 @@ use std::ops::{Index, IndexMut};
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection. `None` if it isn't here, or the lease is over.
     pub fn get(&self, id: ConnId) -> Option<&C> {
-        self.slot_of(id).map(|slot| self.table.conn(slot))
+        self.table.leased(id).map(|_| self.table.conn(id.slot()))
     }
 
     /// The connection. `None` if it isn't here, or the lease is over. You may replace its value (a plain stream by TLS
@@ -26,24 +26,24 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// False alarms of an inactive connection are [forgiven](Cache::handle_event).
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
-        let slot = self.slot_of(id)?;
+        let slot = self.slot_of(id).ok()?;
         self.table.forgive(slot);
         Some(self.table.conn_mut(slot))
     }
 
     /// Where the connection leads.
     pub fn peer(&self, id: ConnId) -> Option<&Peer> {
-        self.record(id).ok().map(|record| &self.table.buckets.get(record.bucket).peer)
+        self.table.leased(id).map(|record| &self.table.buckets.get(record.bucket).peer)
     }
 
     /// The connection's channel binding.
     pub fn channel(&self, id: ConnId) -> Option<ChannelBindingId> {
-        self.record(id).ok().map(|record| self.table.buckets.get(record.bucket).channel)
+        self.table.leased(id).map(|record| self.table.buckets.get(record.bucket).channel)
     }
 
     /// The token under which the connection is registered, for hosts whose events have another form.
     pub fn token(&self, id: ConnId) -> Option<Token> {
-        let slot = self.slot_of(id)?;
+        let slot = self.slot_of(id).ok()?;
         self.tokens.token(slot, self.table.rest(slot).serial.get()).map(Token)
     }
 
@@ -53,7 +53,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
-        self.record(id).map(|record| self.state_of(id.slot(), record))
+        self.table.leased(id).map(|record| self.state_of(id.slot(), record)).ok_or(NotFound)
     }
 
     /// The active connections that `owner` has, in no particular order. O(their number) on average.

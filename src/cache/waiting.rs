@@ -250,7 +250,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         id: ConnId,
         until: Option<Instant>,
     ) -> Result<(Option<Place>, Evicted<C>), StateError> {
-        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        let slot = self.slot_of(id)?;
         let State::Active { owner } = self.table.at(slot).state() else { return Err(StateError::AlreadyInactive) };
         let now = self.clock.advance(now);
         let most = self.table.buckets.sites.get(self.table.bucket_of(slot).site).most;
@@ -366,7 +366,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn established(&mut self, id: ConnId) -> Result<(), NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id)?;
         self.table.established(slot);
         Ok(())
     }
