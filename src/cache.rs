@@ -113,7 +113,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The token that the next connection inserted will have.
     pub(crate) fn next_token(&self) -> Result<Token, Cause> {
-        let token = self.table.next_name().and_then(|(slot, serial)| self.tokens.token(slot, serial));
+        let (slot, serial) = self.table.next_name();
+        let token = self.tokens.token(slot, serial);
         token.map(Token).ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
 }

@@ -18,7 +18,6 @@ use crate::table::living::Living;
 use crate::table::owners::Owners;
 use crate::table::record::{Record, Remarks, Rest, Standing, State};
 use crate::table::slots::Slots;
-use std::num::NonZeroU32;
 
 pub(crate) mod age;
 pub(crate) mod buckets;
@@ -50,7 +49,7 @@ pub(crate) struct Table<C> {
     pub(crate) lines: Lines,
     /// The connection whose promise was broken last. It may have left.
     latest_broken: u32,
-    next_serial: NonZeroU32,
+    next_serial: u32,
 }
 
 /// A connection that has left the table, and what was known of it.
@@ -77,21 +76,20 @@ impl<C> Table<C> {
             times: Deadlines::with_capacity(capacity),
             lines: Lines::default(),
             latest_broken: NONE,
-            next_serial: NonZeroU32::MIN,
+            next_serial: 0,
         }
     }
 
-    /// The slot and serial number that the next connection inserted will have; `None` if no slot number is left.
-    pub(crate) fn next_name(&self) -> Option<(u32, u32)> {
-        let slot = u32::try_from(self.slots.vacant_key()).ok()?;
-        Some((slot, self.next_serial.get()))
+    /// The slot and serial number that the next connection inserted will have.
+    pub(crate) fn next_name(&self) -> (u32, u32) {
+        (self.slots.vacant_key(), self.next_serial)
     }
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
     pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest, conn: C, to: Destination<'_>) -> u32 {
         let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
-        self.next_serial = self.next_serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.next_serial = self.next_serial.wrapping_add(1);
         record.bucket = self.buckets.find_or_add(to);
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.active += 1;
@@ -308,7 +306,7 @@ impl<C> Table<C> {
 
     /// The serial number of the connection in this slot, if there is one.
     pub(crate) fn serial(&self, slot: u32) -> Option<u32> {
-        self.slots.is_taken(slot).then(|| self.rest(slot).serial.get())
+        self.slots.is_taken(slot).then(|| self.rest(slot).serial)
     }
 
     /// Whether there is an inactive connection.

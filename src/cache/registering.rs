@@ -58,7 +58,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.at(slot).flags.read_only == read_only {
             return Ok(());
         }
-        let token = self.tokens.token(slot, self.table.rest(slot).serial.get()).expect("it was registered under it");
+        let token = self.tokens.token(slot, self.table.rest(slot).serial).expect("it was registered under it");
         self.registry
             .reregister(self.table.conn_mut(slot), Token(token), interest)
             .map_err(|error| (Reason::Failed, Some(error)))?;

@@ -44,7 +44,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The token under which the connection is registered, for hosts whose events have another form.
     pub fn token(&self, id: ConnId) -> Option<Token> {
         let slot = self.slot_of(id).ok()?;
-        self.tokens.token(slot, self.table.rest(slot).serial.get()).map(Token)
+        self.tokens.token(slot, self.table.rest(slot).serial).map(Token)
     }
 
     /// The connection's state; private data is lent.

@@ -31,9 +31,9 @@ impl<C> Slots<C> {
         self.conns.len()
     }
 
-    /// The slot of the next connection.
-    pub(crate) fn vacant_key(&self) -> usize {
-        self.conns.vacant_key()
+    /// The slot of the next connection. Tokens have room for 2^24 at most.
+    pub(crate) fn vacant_key(&self) -> u32 {
+        self.conns.vacant_key() as u32
     }
 
     pub(crate) fn insert(&mut self, record: Record, rest: Rest, conn: C) -> u32 {
