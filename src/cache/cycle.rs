@@ -5,7 +5,8 @@ use crate::cache::fitness::{Facts, verdict};
 use crate::cache::watcher::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
-use crate::error::{Cause, Fault, InsertError, NotFound, StateError};
+use crate::error::{Fault, InsertError, NotFound, StateError};
+use crate::history::History;
 use crate::outcome::{Evicted, Found};
 use crate::peer::Peer;
 use crate::policy::{Candidate, Policy};
@@ -37,39 +38,43 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn insert(
         &mut self,
         now: Instant,
-        conn: C,
+        mut conn: C,
         peer: &Peer,
         channel: ChannelBindingId,
         owner: Owner,
     ) -> Result<ConnId, InsertError<C>> {
         let site = self.site_of(peer);
-        match self.kept_out(now, &site, true) {
-            Some(cause) => Err((conn, cause)),
-            None => self.take_in(now, conn, Destination { peer, channel, most: site.most }, owner),
+        if let Err(cause) = self.may_enter(now, &site, true).and_then(|()| self.register_next(&mut conn)) {
+            return Err(InsertError { conn, cause, place: None });
         }
-        .inspect(|&id| log_insert(id, peer, channel, owner))
-        .map_err(|(conn, cause)| InsertError { conn, cause, place: None })
+        let to = Destination { peer, channel, most: site.most };
+        let id = self.take_in(now, conn, to, owner, None);
+        log_insert(id, peer, channel, owner);
+        Ok(id)
     }
 
-    /// Registers a connection and takes it in. The caller logs that, once nothing is left to do.
+    /// Takes in an active connection that is registered under the next token. It has a history if it comes from a cache.
+    /// The caller logs that, once nothing is left to do.
     pub(super) fn take_in(
         &mut self,
         now: Instant,
-        mut conn: C,
+        conn: C,
         to: Destination<'_>,
         owner: Owner,
-    ) -> Result<ConnId, (C, Cause)> {
-        if let Err(cause) = self.register_next(&mut conn) {
-            return Err((conn, cause));
-        }
-        let opened = self.clock.advance(now);
-        let lifetime_end = self.jitter.lifetime_end(&self.limits, opened);
-        let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
-        let flags = Flags { remarks, ..Flags::default() };
-        let record = Record { lifetime_end, flags, ..Record::new(owner) };
+        history: Option<History>,
+    ) -> ConnId {
+        self.clock.advance(now);
+        let history = history.unwrap_or_else(|| History::opened_at(self.clock.now().expect("the clock has been told")));
+        let mut jitter = self.jitter;
+        let (opened, lifetime_end) = self.times_of(&history, &self.clock, &mut jitter);
+        self.jitter = jitter;
+        let mut flags = Flags { doomed: self.closed_since(&history, to.peer, to.channel), ..Flags::default() };
+        flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !history.connected);
+        flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
+        let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
         let slot = self.table.insert(record, Rest::new(opened), conn, to);
         self.stats.inserted += 1;
-        Ok(self.table.at(slot).id(slot))
+        self.table.at(slot).id(slot)
     }
 
     /// Hands out an inactive connection to `peer` under `channel` that is fit for use, and makes it `owner`'s. It is

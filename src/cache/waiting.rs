@@ -177,21 +177,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`grant`](Cache::grant) has said that the request timed out, or if the place is another cache's. Unless the
     /// request timed out, the place comes back, too: [give it up](Cache::give_up), or it is held until its time is
     /// over.
-    pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
+    pub fn insert_at(&mut self, now: Instant, place: Place, mut conn: C) -> Result<ConnId, InsertError<C>> {
         if !self.is_held(&place) {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());
             return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
+        if let Err(cause) = self.register_next(&mut conn) {
+            return Err(InsertError { conn, cause, place: Some(place) });
+        }
         // As long as the place is held, the peer is known.
         let to = Destination { peer: &place.peer, channel: place.channel, most: 0 };
-        match self.take_in(now, conn, to, place.owner) {
-            Ok(id) => {
-                self.end_place(&place);
-                log_insert(id, &place.peer, place.channel, place.owner);
-                Ok(id)
-            }
-            Err((conn, cause)) => Err(InsertError { conn, cause, place: Some(place) }),
-        }
+        let id = self.take_in(now, conn, to, place.owner, None);
+        self.end_place(&place);
+        log_insert(id, &place.peer, place.channel, place.owner);
+        Ok(id)
     }
 
     /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
