@@ -64,7 +64,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         history: Option<History>,
     ) -> ConnId {
         self.clock.advance(now);
-        let history = history.unwrap_or_else(|| History::opened_at(self.clock.now().expect("the clock has been told")));
+        let history = history.unwrap_or_else(|| History::opened_at(self.clock.now()));
         let mut jitter = self.jitter;
         let (opened, lifetime_end) = self.times_of(&history, &self.clock, &mut jitter);
         self.jitter = jitter;
@@ -199,18 +199,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if record.is_inactive() {
             return Err(StateError::AlreadyInactive);
         }
-        let tick = self.clock.advance(now);
+        let now = self.clock.advance(now);
         let until = self.clock.end(until);
         // Looked up again: when the clock moves, the compiler forgets what it knew of the record.
         let record = self.table.at(id.slot());
         let home = self.table.buckets.get(record.bucket);
-        if !self.rules.is_kept_as_usual(tick, record, home, until) {
-            return Ok(self.checkin_unusual(tick, id.slot(), until));
+        if !self.rules.is_kept_as_usual(now, record, home, until) {
+            return Ok(self.checkin_unusual(now, id.slot(), until));
         }
         if self.table.lines.waiting() > 0 {
-            return self.checkin_in_line(now, tick, id.slot(), until);
+            return self.checkin_in_line(now, id.slot(), until);
         }
-        self.checkin_as_usual(now, tick, id.slot(), until, false)
+        self.checkin_as_usual(now, id.slot(), until, false)
     }
 
     #[cold]
@@ -221,14 +221,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The usual checkin while somebody waits, whatever the peer. It isn't inlined, so that the one while nobody waits stays
     /// short.
     #[inline(never)]
-    fn checkin_in_line(
-        &mut self,
-        now: Instant,
-        tick: Tick,
-        slot: u32,
-        until: Tick,
-    ) -> Result<Option<Evicted<C>>, StateError> {
-        self.checkin_as_usual(now, tick, slot, until, true)
+    fn checkin_in_line(&mut self, now: Tick, slot: u32, until: Tick) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_as_usual(now, slot, until, true)
     }
 
     /// A shorter `give_back`, for a connection that no rule keeps out. `in_line` says whether somebody waits. Both callers
@@ -237,8 +231,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline(always)]
     fn checkin_as_usual(
         &mut self,
-        now: Instant,
-        tick: Tick,
+        now: Tick,
         slot: u32,
         until: Tick,
         in_line: bool,
@@ -247,7 +240,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (bucket, home) = (record.bucket, self.table.buckets.get(record.bucket));
         let waiting = if in_line { self.table.unmatched_in(bucket, None) } else { 0 };
         let candidate = Candidate {
-            now: self.clock.now().unwrap_or(now),
+            now: self.clock.now(),
             peer: &home.peer,
             channel: home.channel,
             uses: record.uses,
@@ -263,11 +256,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(Some(self.evict(slot, Reason::MadeRoom)));
         }
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-        let kept = self.table.shelve(slot, tick, until, standing);
+        let kept = self.table.shelve(slot, now, until, standing);
         if in_line {
             self.table.show_to_line(slot, bucket, standing);
         }
-        if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, slot)) }
+        if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(now, slot)) }
     }
 
     /// Makes an inactive connection, found fit, active.
@@ -361,7 +354,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
         let (itself, inactive) = (usize::from(was_inactive), self.table.inactive_in(target));
         let candidate = Candidate {
-            now: self.clock.now().expect("the clock has been told"),
+            now: self.clock.now(),
             peer,
             channel,
             uses,

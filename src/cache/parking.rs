@@ -59,7 +59,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Result<Parked<C>, ParkError<C>> {
         let (mut clock, mut jitter) = (self.clock, self.jitter);
         let since = clock.advance(now);
-        let now = clock.now().expect("the clock has been told");
+        let now = clock.now();
         let fresh = History::opened_at(now);
         let history = options.history.as_ref().unwrap_or(&fresh);
         let (opened, lifetime_end) = self.times_of(history, &clock, &mut jitter);

@@ -241,7 +241,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.table.broken_promise(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let candidate = Candidate {
-            now: self.clock.now().expect("the clock has been told"),
+            now: self.clock.now(),
             peer: &home.peer,
             channel: home.channel,
             uses: record.uses,

@@ -71,9 +71,10 @@ impl Clock {
         self
     }
 
-    /// The latest `now` seen.
-    pub(crate) fn now(&self) -> Option<Instant> {
-        self.now
+    /// The latest `now` seen. Only after an [`advance`](Clock::advance).
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.now.expect("the clock has been told")
     }
 
     /// The tick of any other instant, such as a deadline. Only after an [`advance`](Clock::advance).
