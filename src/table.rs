@@ -168,8 +168,8 @@ impl<C> Table<C> {
     }
 
     /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
-    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) {
-        while self.buckets.get(bucket).kept as usize > most {
+    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: u32) {
+        while self.buckets.get(bucket).kept > most {
             let oldest = self.oldest_in(bucket, Standing::Kept).expect("some are kept");
             self.condemn(oldest, Reason::MaxInactivePerPeer);
         }

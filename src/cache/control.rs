@@ -119,15 +119,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.buckets.sites.get_mut(site).most = most;
             self.table.buckets.sites.look_again(site);
         }
-        let limits = &self.limits;
         self.table.condemn_closed();
-        if let Some(most) = limits.max_inactive {
-            self.table.keep_newest(most, Reason::MaxInactive);
+        self.table.keep_newest(self.rules.max_inactive, Reason::MaxInactive);
+        for bucket in self.table.buckets.all(|_| true) {
+            self.table.keep_newest_in(bucket, self.rules.max_inactive_per_peer);
         }
-        if let Some(most) = limits.max_inactive_per_peer {
-            self.table.buckets.all(|_| true).into_iter().for_each(|bucket| self.table.keep_newest_in(bucket, most));
-        }
-        if let Some(most) = limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
+        if let Some(most) = self.limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
         // What had run out may be fit again.

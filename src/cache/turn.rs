@@ -86,7 +86,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let idle = |standing| {
             let oldest = self.table.ages.oldest(standing).and_then(|slot| self.table.at(slot).inactive_since());
-            oldest.zip(self.limits.idle_timeout).map_or(Tick::NEVER, |(since, time)| since.after(time))
+            oldest.map_or(Tick::NEVER, |since| self.rules.idle_end(since))
         };
         let first = |entry: Option<(Tick, u32)>| entry.map_or(Tick::NEVER, |(at, _)| at);
         let own = if self.table.inactive() > 0 { first(self.table.first_deadline()) } else { Tick::NEVER };
