@@ -2,7 +2,6 @@
 
 use crate::cache::Cache;
 use crate::cache::fitness::{Facts, verdict};
-use crate::cache::watcher::EDGE_IS_EMULATED;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Fault, InsertError, NotFound, StateError};
@@ -339,17 +338,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         until: Tick,
     ) -> Result<Tick, Fault> {
         let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
-        let is_known_well =
-            !record.flags.remarks.has(Remarks::UNCONNECTED.and(Remarks::READ_CLOSED)) && !EDGE_IS_EMULATED;
         let (bucket, was_inactive) = (record.bucket, record.is_inactive());
         let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
         let facts = Facts { closed, condemned: None, uses, lifetime_end, since: now, until };
         if let Some(reason) = self.refused(facts, waiting > 0) {
             return Err((reason, None));
         }
-        if !is_known_well {
-            self.check_first(slot)?;
-        }
+        self.check_watchable(slot)?;
         let home = self.table.buckets.get(bucket);
         let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
         let (itself, inactive) = (usize::from(was_inactive), self.table.inactive_in(target));

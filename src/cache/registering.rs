@@ -31,9 +31,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         verdict_of(self.table.conn_mut(slot).probe())
     }
 
-    /// Checks a connection that is about to become inactive for the first time, or at any time where the platform
-    /// wants that.
-    pub(crate) fn check_first(&mut self, slot: u32) -> Result<(), Fault> {
+    /// Checks whether a connection that is about to become inactive can be watched, and remembers that it is connected.
+    pub(crate) fn check_watchable(&mut self, slot: u32) -> Result<(), Fault> {
         let known_connected = !self.table.at(slot).flags.remarks.has(Remarks::UNCONNECTED);
         can_be_watched(self.table.conn_mut(slot), known_connected)?;
         let remarks = &mut self.table.at_mut(slot).flags.remarks;
