@@ -5,6 +5,7 @@
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
+use crate::policy::Candidate;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::age::Ages;
@@ -18,6 +19,7 @@ use crate::table::living::Living;
 use crate::table::owners::Owners;
 use crate::table::record::{Record, Remarks, Rest, Standing, State};
 use crate::table::slots::Slots;
+use std::time::Instant;
 
 pub(crate) mod age;
 pub(crate) mod buckets;
@@ -369,9 +371,19 @@ impl<C> Table<C> {
         self.ages.len(Standing::Kept) + self.ages.len(Standing::Promised) + self.ages.len(Standing::Condemned)
     }
 
-    /// How many are inactive in this bucket, if it is there.
-    pub(crate) fn inactive_in(&self, bucket: Option<u32>) -> usize {
-        bucket.map_or(0, |bucket| self.buckets.inactive(bucket) as usize)
+    /// What a policy is told of an active connection that is about to become inactive in this bucket, if it is there.
+    #[inline]
+    pub(crate) fn candidate<'a>(
+        &self,
+        now: Instant,
+        (peer, channel): (&'a Peer, ChannelBindingId),
+        bucket: Option<u32>,
+        uses: u32,
+        waiting: u32,
+    ) -> Candidate<'a> {
+        let inactive_to_peer = bucket.map_or(0, |bucket| self.buckets.inactive(bucket) as usize);
+        let (inactive, waiting) = (self.inactive(), waiting as usize);
+        Candidate { now, peer, channel, uses, inactive, inactive_to_peer, waiting }
     }
 
     pub(crate) fn len(&self) -> usize {

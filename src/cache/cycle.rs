@@ -8,7 +8,7 @@ use crate::error::{Fault, InsertError, NotFound, StateError};
 use crate::history::History;
 use crate::outcome::{Evicted, Found};
 use crate::peer::Peer;
-use crate::policy::{Candidate, Policy};
+use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::buckets::Destination;
@@ -238,15 +238,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = self.table.at(slot);
         let (bucket, home) = (record.bucket, self.table.buckets.get(record.bucket));
         let waiting = if in_line { self.table.unmatched_in(bucket, None) } else { 0 };
-        let candidate = Candidate {
-            now: self.clock.now(),
-            peer: &home.peer,
-            channel: home.channel,
-            uses: record.uses,
-            inactive: self.table.inactive(),
-            inactive_to_peer: self.table.buckets.inactive(bucket) as usize,
-            waiting: waiting as usize,
-        };
+        let to = (&home.peer, home.channel);
+        let candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, waiting);
         let until = match verdict(&mut self.policy, &self.clock, &candidate, until) {
             Ok(until) => until,
             Err(reason) => return Ok(Some(self.evict(slot, reason))),
@@ -346,17 +339,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         self.check_watchable(slot)?;
         let home = self.table.buckets.get(bucket);
-        let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
-        let (itself, inactive) = (usize::from(was_inactive), self.table.inactive_in(target));
-        let candidate = Candidate {
-            now: self.clock.now(),
-            peer,
-            channel,
-            uses,
-            inactive: self.table.inactive() - itself,
-            inactive_to_peer: if target == Some(bucket) { inactive - itself } else { inactive },
-            waiting: waiting as usize,
-        };
+        let to = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
+        let mut candidate = self.table.candidate(self.clock.now(), to, target, uses, waiting);
+        if was_inactive {
+            candidate.inactive -= 1;
+            candidate.inactive_to_peer -= usize::from(target == Some(bucket));
+        }
         let until = verdict(&mut self.policy, &self.clock, &candidate, until).map_err(|reason| (reason, None))?;
         if self.table.lines.waiting() > 0 && self.has_to_yield(target.unwrap_or(bucket), waiting, 0) {
             return Err((Reason::MadeRoom, None));

@@ -70,15 +70,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let site = self.site_of(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
-        let candidate = Candidate {
-            now,
-            peer,
-            channel,
-            uses,
-            inactive: self.table.inactive(),
-            inactive_to_peer: self.table.inactive_in(bucket),
-            waiting: waiting as usize,
-        };
+        let candidate = self.table.candidate(now, (peer, channel), bucket, uses, waiting);
         let Some(victim) = self.room(since, &site, None) else {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));

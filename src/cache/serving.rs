@@ -7,7 +7,7 @@ use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::outcome::Found;
 use crate::peer::Peer;
-use crate::policy::{Candidate, Policy};
+use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::request::{Grant, Granted, Place, WaiterId};
 use crate::state::Owner;
@@ -225,15 +225,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
         let slot = self.table.broken_promise(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
-        let candidate = Candidate {
-            now: self.clock.now(),
-            peer: &home.peer,
-            channel: home.channel,
-            uses: record.uses,
-            inactive: self.table.inactive() - 1,
-            inactive_to_peer: self.table.buckets.inactive(bucket) as usize - 1,
-            waiting: 0,
-        };
+        let to = (&home.peer, home.channel);
+        let mut candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, 0);
+        // It is inactive already.
+        candidate.inactive -= 1;
+        candidate.inactive_to_peer -= 1;
         Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))
     }
 
