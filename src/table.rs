@@ -39,7 +39,7 @@ pub(crate) mod turns;
 pub(crate) mod waiting;
 
 pub(crate) struct Table<C> {
-    slots: Slots<C>,
+    pub(crate) slots: Slots<C>,
     living: Living,
     pub(crate) buckets: Buckets,
     pub(crate) ages: Ages,
@@ -256,26 +256,6 @@ impl<C> Table<C> {
         &mut self.slots[slot]
     }
 
-    #[inline]
-    pub(crate) fn conn(&self, slot: u32) -> &C {
-        self.slots.conn(slot)
-    }
-
-    #[inline]
-    pub(crate) fn conn_mut(&mut self, slot: u32) -> &mut C {
-        self.slots.conn_mut(slot)
-    }
-
-    #[inline]
-    pub(crate) fn rest(&self, slot: u32) -> &Rest {
-        self.slots.rest(slot)
-    }
-
-    #[inline]
-    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest {
-        self.slots.rest_mut(slot)
-    }
-
     /// Keeps private data with an inactive connection that has none.
     pub(crate) fn keep_private(&mut self, slot: u32, private: PrivateData) {
         if private.is_some() {
@@ -308,17 +288,12 @@ impl<C> Table<C> {
 
     /// The serial number of the connection in this slot, if there is one.
     pub(crate) fn serial(&self, slot: u32) -> Option<u32> {
-        self.slots.is_taken(slot).then(|| self.rest(slot).serial)
+        self.slots.is_taken(slot).then(|| self.slots.rest(slot).serial)
     }
 
     /// Whether there is an inactive connection.
     pub(crate) fn is_inactive(&self, slot: u32) -> bool {
         self.slots.get(slot).is_some_and(Record::is_inactive)
-    }
-
-    /// One more than the highest slot that ever was taken.
-    pub(crate) fn slots_end(&self) -> usize {
-        self.slots.end()
     }
 
     pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {

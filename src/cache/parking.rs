@@ -158,7 +158,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.stats.missed += 1;
             return Ok(None);
         };
-        if let Err(error) = self.registry.reregister(self.table.conn_mut(slot), token, interest) {
+        if let Err(error) = self.registry.reregister(self.table.slots.conn_mut(slot), token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError::new(Cause::Registry(error), evicted));

@@ -97,7 +97,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = self.find(clock.advance(now), peer, channel, 0).ok_or(NotFound)?;
         self.clock = clock;
         let record = self.table.at(slot);
-        Ok((record.id(slot), self.table.rest(slot).private.as_deref()))
+        Ok((record.id(slot), self.table.slots.rest(slot).private.as_deref()))
     }
 
     fn set_active(

@@ -130,7 +130,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// those between the inactive ones, a round takes more calls.
     #[must_use = "what is returned has left the cache; there may be more"]
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
-        let end = self.table.slots_end();
+        let end = self.table.slots.end();
         let mut probes = most.min(self.table.inactive());
         let mut places = probes.saturating_mul(1 + MOST_PASSED).min(end);
         while probes > 0 && places > 0 {
@@ -152,7 +152,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn alarmed_too_often(&mut self, slot: u32) -> bool {
         let now = self.clock.latest().seconds();
         self.table.at_mut(slot).flags.rest_matters = true;
-        let paid = &mut self.table.rest_mut(slot).alarms;
+        let paid = &mut self.table.slots.rest_mut(slot).alarms;
         *paid = now.max(*paid).saturating_add(1);
         *paid - now > MOST_FALSE_ALARMS
     }

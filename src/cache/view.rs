@@ -18,7 +18,7 @@ use std::ops::{Index, IndexMut};
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection. `None` if it isn't here, or the lease is over.
     pub fn get(&self, id: ConnId) -> Option<&C> {
-        self.table.leased(id).map(|_| self.table.conn(id.slot()))
+        self.table.leased(id).map(|_| self.table.slots.conn(id.slot()))
     }
 
     /// The connection. `None` if it isn't here, or the lease is over. You may replace its value (a plain stream by TLS
@@ -28,7 +28,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
         let slot = self.slot_of(id).ok()?;
         self.table.forgive(slot);
-        Some(self.table.conn_mut(slot))
+        Some(self.table.slots.conn_mut(slot))
     }
 
     /// Where the connection leads.
@@ -44,7 +44,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The token under which the connection is registered, for hosts whose events have another form.
     pub fn token(&self, id: ConnId) -> Option<Token> {
         let slot = self.slot_of(id).ok()?;
-        self.tokens.token(slot, self.table.rest(slot).serial).map(Token)
+        self.tokens.token(slot, self.table.slots.rest(slot).serial).map(Token)
     }
 
     /// The connection's state; private data is lent.
@@ -116,18 +116,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             State::Active { owner } => ConnStateRef::Active(owner),
             State::Inactive { until, .. } => ConnStateRef::Inactive {
                 channel: self.table.buckets.get(record.bucket).channel,
-                private: self.table.rest(slot).private.as_deref(),
+                private: self.table.slots.rest(slot).private.as_deref(),
                 until: self.clock.instant(until),
             },
         }
     }
 
     fn entry(&self, slot: u32, record: &Record) -> Entry<'_, C> {
-        let rest = self.table.rest(slot);
+        let rest = self.table.slots.rest(slot);
         let bucket = self.table.buckets.get(record.bucket);
         Entry {
             id: record.id(slot),
-            conn: self.table.conn(slot),
+            conn: self.table.slots.conn(slot),
             peer: &bucket.peer,
             channel: bucket.channel,
             state: self.state_of(slot, record),
