@@ -172,15 +172,15 @@ impl<C> Table<C> {
     /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
     pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: u32) {
         while self.buckets.get(bucket).kept > most {
-            let oldest = self.oldest_in(bucket, Standing::Kept).expect("some are kept");
+            let oldest = self.oldest_kept_in(bucket).expect("some are kept");
             self.condemn(oldest, Reason::MaxInactivePerPeer);
         }
     }
 
-    /// The oldest of a bucket that has this standing (not condemned).
-    pub(crate) fn oldest_in(&self, bucket: u32, standing: Standing) -> Option<u32> {
+    /// The oldest of a bucket that is kept for whoever comes.
+    pub(crate) fn oldest_kept_in(&self, bucket: u32) -> Option<u32> {
         let mut all = self.buckets.get(bucket).list.oldest_first(&self.slots);
-        all.find(|&slot| self.at(slot).flags.standing == standing)
+        all.find(|&slot| self.at(slot).flags.standing == Standing::Kept)
     }
 
     /// Condemns those of closed peers and channel bindings: no limit has to count them any more.
@@ -207,10 +207,11 @@ impl<C> Table<C> {
         self.ages.push_newest(&mut self.slots, slot, Standing::Condemned);
     }
 
-    /// The inactive connection to go first: one condemned, else the one inactive for longest.
-    pub(crate) fn oldest_inactive(&self) -> Option<u32> {
-        let oldest = |standing| self.ages.oldest(standing);
-        oldest(Standing::Condemned).or_else(|| oldest(Standing::Kept)).or_else(|| oldest(Standing::Promised))
+    /// The oldest inactive connections of closed buckets and of each standing, in the order in which they have to go.
+    pub(crate) fn first_to_leave(&self) -> impl Iterator<Item = u32> + use<C> {
+        let closed = self.buckets.next_closed().map(|(slot, _)| slot);
+        let standings = [Standing::Condemned, Standing::Kept, Standing::Promised];
+        closed.into_iter().chain(standings.map(|standing| self.ages.oldest(standing)).into_iter().flatten())
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.

@@ -21,8 +21,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// longest. `None` if nothing is inactive.
     #[must_use = "the room is made when what is returned is dropped"]
     pub fn shed(&mut self) -> Option<Evicted<C>> {
-        let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
-        let slot = closed.or_else(|| self.table.oldest_inactive())?;
+        let slot = self.table.first_to_leave().next()?;
         Some(self.evict(slot, Reason::Shed))
     }
 

@@ -150,7 +150,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let keeping = self.table.buckets.of_site(site).filter(|(_, bucket)| bucket.kept > 0);
         let candidates = keeping.filter_map(|(at, bucket)| {
-            let slot = self.table.oldest_in(at, Standing::Kept)?;
+            let slot = self.table.oldest_kept_in(at)?;
             let unfit = self.unfit(slot, now);
             let useful = Some(bucket.channel) == channel && unfit.is_none();
             (!useful).then_some((unfit.is_none(), self.table.at(slot).inactive_since(), slot, unfit))

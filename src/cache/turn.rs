@@ -102,10 +102,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
-        let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
-        let oldest = |standing| self.table.ages.oldest(standing);
-        let first = [closed, oldest(Standing::Condemned), oldest(Standing::Kept), oldest(Standing::Promised)];
-        for slot in first.into_iter().flatten() {
+        for slot in self.table.first_to_leave() {
             if let Some(reason) = self.unfit(slot, now) {
                 return Some(self.evict(slot, reason));
             }

@@ -10,7 +10,6 @@ use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Line, Request};
 use crate::table::lists::NONE;
-use crate::table::record::Standing;
 use crate::table::sites::Site;
 
 impl<C> Table<C> {
@@ -148,7 +147,7 @@ impl<C> Table<C> {
         let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
         let condemned = self.inactive_at(&site) - kept;
         for _ in 0..site.total.saturating_sub(site.most + condemned).min(at_most) {
-            let oldest = self.buckets.of_site(&site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
+            let oldest = self.buckets.of_site(&site).filter_map(|(at, _)| self.oldest_kept_in(at));
             let Some(oldest) = oldest.min_by_key(|&slot| self.at(slot).inactive_since()) else { return };
             self.condemn(oldest, Reason::MadeRoom);
         }
