@@ -102,7 +102,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// All pairs of peer and channel binding, with their numbers of connections, in no particular order. Connections
     /// from before a [`close_peer`](Cache::close_peer) are a pair of their own until they have left. O(pairs).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
-        self.table.buckets.iter().map(|(at, bucket)| (&bucket.peer, bucket.channel, self.counts_in(at)))
+        self.table.buckets.iter().map(|(at, bucket)| (&bucket.peer, bucket.channel, self.table.counts_in(at)))
     }
 
     /// What the cache has done so far.
@@ -137,14 +137,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    fn counts_in(&self, bucket: u32) -> Counts {
-        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.counts(bucket) }
-    }
-
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {
         let mut sum = Counts::default();
         for (at, _) in self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)) {
-            let counts = self.counts_in(at);
+            let counts = self.table.counts_in(at);
             sum.active += counts.active;
             sum.inactive += counts.inactive;
             sum.condemned += counts.condemned;

@@ -4,7 +4,6 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
-use crate::stats::Counts;
 use crate::table::chains::{Heads, Mixer};
 use crate::table::lists::{Links, List, NONE, linked};
 use crate::table::living::Living;
@@ -104,8 +103,9 @@ impl Buckets {
         &mut self.more[bucket as usize]
     }
 
-    pub(crate) fn oldest_promised(&self, bucket: u32) -> u32 {
-        self.more[bucket as usize].oldest_promised
+    #[inline]
+    pub(crate) fn more(&self, bucket: u32) -> &More {
+        &self.more[bucket as usize]
     }
 
     #[inline]
@@ -118,12 +118,6 @@ impl Buckets {
     /// How many connections there are, and places given for some.
     pub(crate) fn connections(&self, bucket: u32) -> u32 {
         self.get(bucket).active + self.inactive(bucket) + self.more[bucket as usize].places
-    }
-
-    pub(crate) fn counts(&self, bucket: u32) -> Counts {
-        let (active, more) = (self.get(bucket).active as usize, self.more[bucket as usize]);
-        let (condemned, places) = (more.condemned as usize, more.places as usize);
-        Counts { active, inactive: self.inactive(bucket) as usize, condemned, places, waiting: 0 }
     }
 
     /// The bucket of connections that may be handed out for this peer and channel.
@@ -143,6 +137,13 @@ impl Buckets {
     /// The bucket of this peer and channel, new if there is none: see [`add`](Buckets::add).
     pub(crate) fn find_or_add(&mut self, to: Destination<'_>) -> u32 {
         self.find(to.peer, to.channel).unwrap_or_else(|| self.add(to))
+    }
+
+    /// The bucket for new connections where this one leads: itself, unless it was closed.
+    pub(crate) fn successor(&mut self, bucket: u32) -> u32 {
+        let &Bucket { ref peer, channel, .. } = self.get(bucket);
+        // The peer is known.
+        self.find_or_add(Destination { peer: &peer.clone(), channel, most: 0 })
     }
 
     /// A bucket of this peer and channel, which have none. It has to be given a connection, a place or a line, or

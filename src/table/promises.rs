@@ -64,7 +64,7 @@ impl<C> Table<C> {
     pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
         let it = self.buckets.get_mut(bucket);
         it.promised -= 1;
-        if it.promised > 0 && self.buckets.oldest_promised(bucket) == slot {
+        if it.promised > 0 && self.buckets.more(bucket).oldest_promised == slot {
             self.find_oldest_promised(bucket, links.newer);
         }
     }
@@ -81,6 +81,6 @@ impl<C> Table<C> {
 
     /// The connection of this bucket whose promise is broken when only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
-        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
+        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.more(bucket).oldest_promised)
     }
 }

@@ -5,6 +5,7 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::request::WaiterId;
 use crate::state::Owner;
+use crate::stats::Counts;
 use crate::table::Table;
 use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
@@ -24,6 +25,17 @@ impl<C> Table<C> {
         match self.buckets.get(bucket).line {
             NONE => 0,
             line => self.lines.line(line).waiting,
+        }
+    }
+
+    pub(crate) fn counts_in(&self, bucket: u32) -> Counts {
+        let (it, more) = (self.buckets.get(bucket), self.buckets.more(bucket));
+        Counts {
+            active: it.active as usize,
+            inactive: self.buckets.inactive(bucket) as usize,
+            condemned: more.condemned as usize,
+            places: more.places as usize,
+            waiting: self.waiting_in(bucket) as usize,
         }
     }
 
@@ -192,9 +204,7 @@ impl<C> Table<C> {
     /// Puts a request that has a place back into its line: the bucket whose line that is.
     pub(crate) fn put_back(&mut self, request: u32) -> u32 {
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
-        let (peer, channel) = (self.buckets.get(old).peer.clone(), self.buckets.get(old).channel);
-        // As long as it has its place, the peer is known.
-        let bucket = self.buckets.find_or_add(Destination { peer: &peer, channel, most: 0 });
+        let bucket = self.buckets.successor(old);
         self.enter(bucket, request, true);
         // This looks at the site again.
         self.free_place(old);
@@ -233,12 +243,11 @@ impl<C> Table<C> {
     /// Closes a bucket. Whoever waits there waits for a new connection.
     pub(crate) fn close(&mut self, bucket: u32, reason: Reason) {
         let it = self.buckets.get_mut(bucket);
-        let line = std::mem::replace(&mut it.line, NONE);
-        let (peer, channel, site) = (it.peer.clone(), it.channel, it.site);
+        let (line, site) = (std::mem::replace(&mut it.line, NONE), it.site);
         self.buckets.close(bucket, reason);
         self.buckets.sites.look_again(site);
         if line != NONE {
-            let fresh = self.buckets.find_or_add(Destination { peer: &peer, channel, most: 0 });
+            let fresh = self.buckets.successor(bucket);
             self.buckets.get_mut(fresh).line = line;
             self.lines.line_mut(line).bucket = fresh;
         }
