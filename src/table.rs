@@ -366,22 +366,3 @@ impl<C> Table<C> {
         self.slots.len()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_can_run_out_stands_among_the_deadlines() {
-        let (mut table, peer) = (Table::new(0, 1), Peer::direct("host", 1));
-        let to = Destination { peer: &peer, channel: ChannelBindingId::PLAIN, most: 9 };
-        let lasting = table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-        table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
-        assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-        table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
-        assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
-        [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));
-        assert_eq!(table.first_deadline(), None);
-    }
-}

@@ -110,12 +110,4 @@ mod tests {
             assert!(distinct.len() > 950, "step {step}: {}", distinct.len());
         }
     }
-
-    #[test]
-    fn numbers_that_collide_in_one_cache_do_not_in_another() {
-        let bucket = |seed: u64, number: u64| Mixer::new(seed).mix(number) & 0xffff;
-        let chosen: Vec<u64> = (0..10_000_000).filter(|&number| bucket(1, number) == 0).take(100).collect();
-        let distinct: HashSet<u64> = chosen.iter().map(|&number| bucket(2, number)).collect();
-        assert!(chosen.len() == 100 && distinct.len() > 90, "{}", distinct.len());
-    }
 }
