@@ -302,6 +302,7 @@ impl<C> Table<C> {
     }
 
     /// The newest connection of a bucket, or the oldest.
+    #[inline]
     pub(crate) fn first_in(&self, bucket: u32, oldest: bool) -> Option<u32> {
         let list = &self.buckets.get(bucket).list;
         if oldest { list.oldest() } else { list.newest() }

@@ -5,7 +5,7 @@ use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::table::chains::{Heads, Mixer};
-use crate::table::lists::{Links, List, NONE, linked};
+use crate::table::lists::{Links, List, NONE, linked, some};
 use crate::table::living::Living;
 use crate::table::sites::{Site, Sites};
 use slab::Slab;
@@ -181,15 +181,9 @@ impl Buckets {
 
     /// The site of this peer, if it has one.
     pub(crate) fn site_of(&self, peer: &Peer) -> Option<u32> {
-        let mut at = self.by_peer.first(peer.hash());
-        while at != NONE {
-            let site = self.sites.get(at);
-            if self.get(site.first).peer == *peer {
-                return Some(at);
-            }
-            at = site.next;
-        }
-        None
+        let next = |&site: &u32| some(self.sites.get(site).next);
+        let mut chain = std::iter::successors(some(self.by_peer.first(peer.hash())), next);
+        chain.find(|&site| self.get(self.sites.get(site).first).peer == *peer)
     }
 
     /// Forgets the bucket if it has no connection, no place and no line left.
@@ -214,7 +208,6 @@ impl Buckets {
 
     /// All buckets of a site's peer, whatever their channel; also those closed.
     pub(crate) fn of_site(&self, site: &Site) -> impl Iterator<Item = (u32, &Bucket)> {
-        let some = |at: u32| Some(at).filter(|&at| at != NONE);
         let next = move |&at: &u32| some(self.more[at as usize].same_peer.1);
         std::iter::successors(some(site.first), next).map(|at| (at, self.get(at)))
     }

@@ -1,6 +1,6 @@
 //! The first of each chain, by hash: half of a hash table. The other half is links in what it finds: `older` is the next.
 
-use crate::table::lists::{Linked, Links, NONE};
+use crate::table::lists::{Linked, Links, NONE, some};
 
 /// At most one chain for each thing in it, on average; several hashes may share one.
 pub(crate) struct Heads {
@@ -62,7 +62,6 @@ impl Heads {
     /// All in the chain of `hash`.
     #[inline]
     pub(crate) fn chain(&self, things: &impl Linked, hash: u64) -> impl Iterator<Item = u32> {
-        let some = |at: u32| Some(at).filter(|&at| at != NONE);
         std::iter::successors(some(self.first(hash)), move |&at| some(things.links(at).older))
     }
 }

@@ -13,9 +13,8 @@ impl<C> Table<C> {
     /// the peer.
     #[inline]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
-        let bucket = self.buckets.get(self.buckets.find(peer, channel)?);
-        let first = if oldest { bucket.list.oldest } else { bucket.list.newest };
-        (self.lines.waiting() == 0 && first != NONE).then_some(first)
+        let bucket = self.buckets.find(peer, channel)?;
+        if self.lines.waiting() > 0 { None } else { self.first_in(bucket, oldest) }
     }
 
     /// Makes an inactive connection active.

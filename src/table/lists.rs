@@ -3,6 +3,12 @@
 /// No slot, bucket or position: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// What is there, if anything is.
+#[inline]
+pub(crate) fn some(slot: u32) -> Option<u32> {
+    (slot != NONE).then_some(slot)
+}
+
 /// The neighbours in a list.
 #[derive(Clone, Copy)]
 pub(crate) struct Links {
@@ -117,12 +123,12 @@ impl List {
 
     #[inline]
     pub(crate) fn newest(&self) -> Option<u32> {
-        Some(self.newest).filter(|&slot| slot != NONE)
+        some(self.newest)
     }
 
     #[inline]
     pub(crate) fn oldest(&self) -> Option<u32> {
-        Some(self.oldest).filter(|&slot| slot != NONE)
+        some(self.oldest)
     }
 
     /// The one after `slot`, towards the oldest.

@@ -10,7 +10,7 @@ use crate::table::Table;
 use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Line, Request};
-use crate::table::lists::NONE;
+use crate::table::lists::{NONE, some};
 use crate::table::sites::Site;
 
 impl<C> Table<C> {
@@ -128,7 +128,7 @@ impl<C> Table<C> {
         if self.lines.waiting() == 0 {
             return None;
         }
-        let lines = self.buckets.iter().map(|(_, bucket)| bucket.line).filter(|&line| line != NONE);
+        let lines = self.buckets.iter().filter_map(|(_, bucket)| some(bucket.line));
         lines.filter_map(|line| self.lines.head(line)).map(|head| self.lines.at(head).since).min()
     }
 
