@@ -182,9 +182,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         owner: Owner,
         dead: u32,
     ) -> Option<Found> {
-        let found = self.find(now, peer, channel, dead).and_then(|slot| self.made_ready(slot));
+        let bucket = self.table.bucket_for_newcomers(peer, channel);
+        let found = bucket.and_then(|bucket| self.reuse(now, bucket, owner, dead));
         self.stats.missed += u64::from(found.is_none());
-        found.map(|slot| self.hand_out_past_others(now, slot, owner))
+        found
     }
 
     #[inline(always)]

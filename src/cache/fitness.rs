@@ -10,7 +10,6 @@ use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
 use crate::table::clock::{Clock, Tick};
-use crate::table::lists::NONE;
 use crate::table::record::{Flags, Record, Standing, State};
 
 /// How many dead connections one call closes before it is a miss: closing takes time.
@@ -31,12 +30,9 @@ pub(crate) struct Facts {
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
-    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, dead: u32) -> Option<u32> {
-        let bucket = self.table.buckets.find(peer, channel)?;
-        if self.table.buckets.get(bucket).line != NONE {
-            return None;
-        }
-        self.find_in(now, bucket, dead)
+    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
+        let bucket = self.table.bucket_for_newcomers(peer, channel)?;
+        self.find_in(now, bucket, 0)
     }
 
     /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead;

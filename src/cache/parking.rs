@@ -154,7 +154,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(TakeError::new(Cause::TokenOfCache(token), None));
         }
         let now = self.clock.advance(now);
-        let Some(slot) = self.find(now, peer, channel, 0) else {
+        let Some(slot) = self.find(now, peer, channel) else {
             self.stats.missed += 1;
             return Ok(None);
         };

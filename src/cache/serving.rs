@@ -46,8 +46,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
     }
 
-    /// Registers an inactive connection, found fit, for writing as well, unless it is. Evicts it if that fails.
-    pub(super) fn made_ready(&mut self, slot: u32) -> Option<u32> {
+    /// An inactive connection of this bucket that is fit for use, registered for writing as well; `dead` were found so
+    /// before.
+    fn find_ready_in(&mut self, now: Tick, bucket: u32, dead: u32) -> Option<u32> {
+        let slot = self.find_in(now, bucket, dead)?;
         match self.widen(slot) {
             Ok(()) => Some(slot),
             Err(fault) => {
@@ -57,9 +59,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Hands out a connection of this bucket, if there is one to reuse.
-    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
-        let slot = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot))?;
+    /// Hands out a connection of this bucket to somebody who isn't in line, if there is one to reuse.
+    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner, dead: u32) -> Option<Found> {
+        let slot = self.find_ready_in(now, bucket, dead)?;
         Some(self.hand_out_past_others(now, slot, owner))
     }
 
@@ -89,7 +91,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32, dead: u32) -> Option<Grant<C>> {
         let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket, dead).and_then(|slot| self.made_ready(slot));
+        let found = self.find_ready_in(now, bucket, dead);
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {

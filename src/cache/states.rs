@@ -94,7 +94,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
     ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
         let mut clock = self.clock;
-        let slot = self.find(clock.advance(now), peer, channel, 0).ok_or(NotFound)?;
+        let slot = self.find(clock.advance(now), peer, channel).ok_or(NotFound)?;
         self.clock = clock;
         let record = self.table.at(slot);
         Ok((record.id(slot), self.table.slots.rest(slot).private.as_deref()))

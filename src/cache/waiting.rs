@@ -133,7 +133,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let mut bucket = self.table.buckets.find(peer, channel);
         if let Some(at) = bucket.filter(|&at| self.table.has_some_for_newcomers(at)) {
-            if let Some(found) = self.reuse(since, at, owner) {
+            if let Some(found) = self.reuse(since, at, owner, 0) {
                 self.clock = clock;
                 return Ok(Requested::Reuse(found));
             }

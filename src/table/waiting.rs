@@ -46,6 +46,11 @@ impl<C> Table<C> {
         it.line == NONE && !it.list.is_empty()
     }
 
+    /// The bucket of this peer and channel, if it may have an inactive connection for somebody who comes now.
+    pub(crate) fn bucket_for_newcomers(&self, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
+        self.buckets.find(peer, channel).filter(|&bucket| self.has_some_for_newcomers(bucket))
+    }
+
     /// Puts a new request into the line of this bucket. `has_no_room`: nobody else waits for this peer, which has no
     /// room.
     pub(crate) fn wait(&mut self, bucket: u32, owner: Owner, since: Tick, until: Tick, has_no_room: bool) -> WaiterId {
