@@ -38,6 +38,7 @@ impl Heads {
     }
 
     /// Puts `it` first in the chain of `hash`.
+    #[inline]
     pub(crate) fn push(&mut self, things: &mut impl Linked, hash: u64, it: u32) {
         let older = std::mem::replace(self.first_mut(hash), it);
         *things.links_mut(it) = Links { newer: NONE, older };

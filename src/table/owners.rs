@@ -26,21 +26,13 @@ impl Owners {
         if slots.len() > TO_A_CHAIN * self.heads.room() {
             self.make_room(slots);
         }
+        self.push(slots, owner, slot);
+    }
+
+    /// Makes a connection that is here already its owner's.
+    #[inline]
+    pub(crate) fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
         self.heads.push(slots, self.hash(owner), slot);
-    }
-
-    /// The head of `owner`'s chain.
-    #[inline]
-    pub(crate) fn head(&mut self, owner: Owner) -> &mut u32 {
-        self.heads.first_mut(self.hash(owner))
-    }
-
-    /// Tells `older` that `slot` stands before it now.
-    #[inline]
-    pub(crate) fn link<C>(&self, slots: &mut Slots<C>, slot: u32, older: u32) {
-        if older != NONE {
-            slots[older].links.newer = slot;
-        }
     }
 
     /// Takes a slot with these links, which `owner` has, from it.
@@ -70,7 +62,7 @@ impl Owners {
             while slot != NONE {
                 let older = slots[slot].links.older;
                 if let Some(owner) = owner_of(slots, slot) {
-                    self.heads.push(slots, self.hash(owner), slot);
+                    self.push(slots, owner, slot);
                 }
                 slot = older;
             }
