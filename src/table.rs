@@ -44,10 +44,10 @@ pub(crate) struct Table<C> {
     pub(crate) buckets: Buckets,
     pub(crate) ages: Ages,
     owners: Owners,
-    /// When inactive connections run out.
-    deadlines: Deadlines,
+    /// When inactive connections run out. The first entry is never later than the first of them does.
+    pub(crate) deadlines: Deadlines,
     /// Until when owners want to have done with their active connections.
-    times: Deadlines,
+    pub(crate) owner_deadlines: Deadlines,
     pub(crate) lines: Lines,
     /// The connection whose promise was broken last. It may have left.
     latest_broken: u32,
@@ -75,7 +75,7 @@ impl<C> Table<C> {
             ages: Ages::default(),
             owners: Owners::new(capacity, mixer),
             deadlines: Deadlines::with_capacity(capacity),
-            times: Deadlines::with_capacity(capacity),
+            owner_deadlines: Deadlines::with_capacity(capacity),
             lines: Lines::default(),
             latest_broken: NONE,
             next_serial: 0,
@@ -150,7 +150,7 @@ impl<C> Table<C> {
         let (mut record, rest, conn) = self.slots.remove(slot);
         self.living.remove(slot);
         self.deadlines.remove(slot);
-        self.times.remove(slot);
+        self.owner_deadlines.remove(slot);
         let bucket = self.buckets.get(at);
         let (peer, channel, site) = (bucket.peer.clone(), bucket.channel, bucket.site);
         record.flags.doomed = bucket.closed.or(record.flags.doomed);
@@ -226,19 +226,9 @@ impl<C> Table<C> {
     }
 
     /// Sets until when the owner of an active connection wants to have done with it.
-    pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
+    pub(crate) fn set_owner_deadline(&mut self, slot: u32, at: Tick) {
         self.slots[slot].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
-        self.times.set(slot, at);
-    }
-
-    /// The active connection whose owner's time is over first.
-    pub(crate) fn first_time(&self) -> Option<(Tick, u32)> {
-        self.times.first()
-    }
-
-    /// The earliest deadline entry. Never later than the earliest deadline of an inactive connection.
-    pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
-        self.deadlines.first()
+        self.owner_deadlines.set(slot, at);
     }
 
     /// The connection's record, as long as this is its latest lease.
@@ -314,11 +304,6 @@ impl<C> Table<C> {
         if towards_newest { list.newer(&self.slots, slot) } else { list.older(&self.slots, slot) }
     }
 
-    /// All inactive ones of this standing, oldest first.
-    pub(crate) fn by_age(&self, standing: Standing) -> impl Iterator<Item = u32> {
-        self.ages.iter(&self.slots, standing)
-    }
-
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
         self.owners.iter(&self.slots, owner)
     }
@@ -340,7 +325,7 @@ impl<C> Table<C> {
         self.buckets.shrink_to_fit();
         self.owners.shrink_to_fit(&mut self.slots);
         self.deadlines.shrink_to_fit(end);
-        self.times.shrink_to_fit(end);
+        self.owner_deadlines.shrink_to_fit(end);
         self.lines.shrink_to_fit();
     }
 

@@ -89,9 +89,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             oldest.map_or(Tick::NEVER, |since| self.rules.idle_end(since))
         };
         let first = |entry: Option<(Tick, u32)>| entry.map_or(Tick::NEVER, |(at, _)| at);
-        let own = if self.table.inactive() > 0 { first(self.table.first_deadline()) } else { Tick::NEVER };
+        let own = if self.table.inactive() > 0 { first(self.table.deadlines.first()) } else { Tick::NEVER };
         let inactive = idle(Standing::Kept).min(idle(Standing::Promised)).min(own);
-        self.clock.instant(inactive.min(first(self.table.first_time())).min(first(self.table.lines.first_deadline())))
+        self.clock.instant(
+            inactive.min(first(self.table.owner_deadlines.first())).min(first(self.table.lines.first_deadline())),
+        )
     }
 
     /// Returns one inactive connection that has run out, or that has to go because you said so. Call it in each turn
@@ -108,7 +110,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
         }
         for _ in 0..MOST_REARMS {
-            let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
+            let (_, slot) = self.table.deadlines.first().filter(|&(at, _)| at <= now)?;
             if let Some(reason) = self.unfit(slot, now) {
                 return Some(self.evict(slot, reason));
             }

@@ -72,7 +72,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// A host that pings inactive connections finds them here. It writes through [`get_mut`](Cache::get_mut), and its
     /// [`probe`](Connection::probe) reads the answers. The connections stay inactive, and their idle time runs on.
     pub fn iter_inactive(&self) -> impl Iterator<Item = Entry<'_, C>> {
-        self.table.by_age(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
+        self.table.ages.iter(&self.table.slots, Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }
 
     /// How many connections, places and waiting requests there are.

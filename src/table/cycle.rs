@@ -46,7 +46,7 @@ impl<C> Table<C> {
 
     /// Makes an active connection inactive; it is the newest from now on.
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
-        self.set_time(slot, Tick::NEVER);
+        self.set_owner_deadline(slot, Tick::NEVER);
         self.established(slot);
         self.shelve(slot, since, until, standing);
         if self.lines.waiting() > 0 {
