@@ -179,7 +179,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The inactive connection whose own deadline or lifetime ended first, and why it must go.
     fn run_out(&self, now: Tick) -> Option<(u32, Reason)> {
-        let (_, slot) = self.table.deadlines.first().filter(|&(at, _)| at <= now)?;
+        let slot = self.table.deadlines.due(now)?;
         Some((slot, self.unfit(slot, now)?))
     }
 }

@@ -37,7 +37,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "each is named once: close it, or it stays open"]
     pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
         let now = self.clock.advance(now);
-        let (_, slot) = self.table.owner_deadlines.first().filter(|&(at, _)| at <= now)?;
+        let slot = self.table.owner_deadlines.due(now)?;
         self.table.set_owner_deadline(slot, Tick::NEVER);
         let record = self.table.at(slot);
         match record.state() {

@@ -88,12 +88,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let oldest = self.table.ages.oldest(standing).and_then(|slot| self.table.at(slot).inactive_since());
             oldest.map_or(Tick::NEVER, |since| self.rules.idle_end(since))
         };
-        let first = |entry: Option<(Tick, u32)>| entry.map_or(Tick::NEVER, |(at, _)| at);
-        let own = if self.table.inactive() > 0 { first(self.table.deadlines.first()) } else { Tick::NEVER };
+        let own = if self.table.inactive() > 0 { self.table.deadlines.earliest() } else { Tick::NEVER };
         let inactive = idle(Standing::Kept).min(idle(Standing::Promised)).min(own);
-        self.clock.instant(
-            inactive.min(first(self.table.owner_deadlines.first())).min(first(self.table.lines.first_deadline())),
-        )
+        let (active, requests) = (self.table.owner_deadlines.earliest(), self.table.lines.deadlines.earliest());
+        self.clock.instant(inactive.min(active).min(requests))
     }
 
     /// Returns one inactive connection that has run out, or that has to go because you said so. Call it in each turn
@@ -110,7 +108,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
         }
         for _ in 0..MOST_REARMS {
-            let (_, slot) = self.table.deadlines.first().filter(|&(at, _)| at <= now)?;
+            let slot = self.table.deadlines.due(now)?;
             if let Some(reason) = self.unfit(slot, now) {
                 return Some(self.evict(slot, reason));
             }

@@ -292,7 +292,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "a request granted waits no longer; there may be more"]
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
-        if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
+        if let Some(request) = self.table.lines.deadlines.due(now) {
             let grant = self.end_with(now, request, Granted::TimedOut);
             self.stats.timed_out += 1;
             return Some(grant);

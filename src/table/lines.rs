@@ -62,7 +62,8 @@ struct ByReadiness<'a>(&'a mut Slab<Line>);
 pub(crate) struct Lines {
     requests: Slab<Request>,
     pub(crate) lines: Slab<Line>,
-    deadlines: Deadlines,
+    /// Until when requests wait, or their places are held.
+    pub(crate) deadlines: Deadlines,
     /// Lines that a connection may be there for, the first to be served being the oldest.
     ready: List,
     /// Lines refused as a whole.
@@ -185,11 +186,6 @@ impl Lines {
     #[inline]
     pub(crate) fn head(&self, line: u32) -> Option<u32> {
         self.line(line).list.oldest()
-    }
-
-    #[inline]
-    pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
-        self.deadlines.first()
     }
 
     /// To be called when a connection may be there for this line.
