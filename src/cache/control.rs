@@ -45,8 +45,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// O(channel bindings in use with the peer, and its former closings while connections from before are active).
     pub fn close_peer(&mut self, peer: &Peer) {
         closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
-        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ClosedPeer));
+        for bucket in self.table.buckets.all_of_peer(peer) {
+            self.table.close(bucket, Reason::ClosedPeer);
+        }
     }
 
     /// Stops handing out the present connections under `channel`, whatever their peer: after a credential or a client

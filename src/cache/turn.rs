@@ -156,7 +156,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     fn is_expiry_due(&self) -> bool {
         self.draining && self.table.inactive() > 0
-            || self.table.buckets.is_any_closed()
+            || self.table.buckets.next_closed().is_some()
             || self.table.ages.len(Standing::Condemned) > 0
     }
 }

@@ -54,7 +54,6 @@ use crate::request::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 use crate::state::{ConnId, Owner};
 use crate::table::buckets::Destination;
 use crate::table::lines::At;
-use crate::table::lists::NONE;
 use crate::table::record::State;
 use crate::table::sites::Site;
 use log::debug;
@@ -351,9 +350,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// They come from [`grant`](Cache::grant). O(channel bindings in use with the peer, and connections kept for these
     /// requests).
     pub fn refuse(&mut self, peer: &Peer) {
-        let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
-        let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
-        lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        for bucket in self.table.buckets.all_of_peer(peer) {
+            if self.table.waiting_in(bucket) > 0 {
+                self.refuse_line(bucket);
+            }
+        }
     }
 
     /// Tells that an inserted connection is established: it no longer counts for

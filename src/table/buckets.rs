@@ -206,6 +206,11 @@ impl Buckets {
         self.site_of(peer).into_iter().flat_map(|site| self.of_site(self.sites.get(site)))
     }
 
+    /// The same as a list apart, so that the table can be changed while it is walked.
+    pub(crate) fn all_of_peer(&self, peer: &Peer) -> Vec<u32> {
+        self.of_peer(peer).map(|(at, _)| at).collect()
+    }
+
     /// All buckets of a site's peer, whatever their channel; also those closed.
     pub(crate) fn of_site(&self, site: &Site) -> impl Iterator<Item = (u32, &Bucket)> {
         let next = move |&at: &u32| some(self.more[at as usize].same_peer.1);
@@ -232,11 +237,6 @@ impl Buckets {
         if !bucket.list.is_empty() {
             self.closed.push_newest(&mut self.buckets, at);
         }
-    }
-
-    /// Whether a closed bucket has connections in its list.
-    pub(crate) fn is_any_closed(&self) -> bool {
-        !self.closed.is_empty()
     }
 
     /// The oldest connection in the list of a closed bucket, and why that was closed.
@@ -368,7 +368,7 @@ mod tests {
                 assert_eq!(found, known.map(|at| naive[at].2), "seed {seed}");
                 match (random.below(10), known) {
                     (0, _) => {
-                        let all: Vec<u32> = buckets.of_peer(&peers[peer]).map(|(at, _)| at).collect();
+                        let all = buckets.all_of_peer(&peers[peer]);
                         all.into_iter().for_each(|at| buckets.close(at, Reason::ClosedPeer));
                         naive.iter_mut().filter(|b| b.0 == peer).for_each(|b| b.3 = true);
                     }
@@ -391,7 +391,7 @@ mod tests {
                     }
                 }
                 for (index, peer) in peers.iter().enumerate() {
-                    let mut listed: Vec<u32> = buckets.of_peer(peer).map(|(at, _)| at).collect();
+                    let mut listed = buckets.all_of_peer(peer);
                     let mut expected: Vec<u32> = naive.iter().filter(|b| b.0 == index).map(|b| b.2).collect();
                     listed.sort_unstable();
                     expected.sort_unstable();

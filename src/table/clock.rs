@@ -19,10 +19,6 @@ impl Tick {
         Tick(self.0.saturating_add(nanos(duration))).min(Tick::LAST)
     }
 
-    fn before(self, duration: Duration) -> Tick {
-        Tick(self.0.saturating_sub(nanos(duration)))
-    }
-
     /// Whole seconds since the cache's first `now`, as far as they can be counted.
     pub(crate) fn seconds(self) -> u32 {
         u32::try_from(self.since(Tick::FIRST).as_secs()).unwrap_or(u32::MAX / 2)
@@ -81,7 +77,7 @@ impl Clock {
     pub(crate) fn tick(&self, at: Instant) -> Tick {
         self.base.map_or(Tick::FIRST, |base| match at.checked_duration_since(base) {
             Some(later) => Tick::FIRST.after(later),
-            None => Tick::FIRST.before(base.duration_since(at)),
+            None => Tick(Tick::FIRST.0.saturating_sub(nanos(base.duration_since(at)))),
         })
     }
 
