@@ -1,7 +1,7 @@
 //! The cycle of a connection's life: handed out, used, given back.
 
 use crate::cache::Cache;
-use crate::cache::fitness::{Facts, verdict};
+use crate::cache::fitness::verdict;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::{Fault, InsertError, NotFound, StateError};
@@ -332,12 +332,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         until: Tick,
     ) -> Result<Tick, Fault> {
         let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
-        let (bucket, was_inactive) = (record.bucket, record.is_inactive());
-        let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
-        let facts = Facts { closed, condemned: None, uses, lifetime_end, since: now, until };
-        if let Some(reason) = self.refused(facts, waiting > 0) {
-            return Err((reason, None));
-        }
+        let (bucket, uses, was_inactive) = (record.bucket, record.uses, record.is_inactive());
+        let closed = record.flags.doomed.or(home.closed);
+        self.allowed(now, record, closed, until, waiting > 0).map_err(|reason| (reason, None))?;
         self.check_watchable(slot)?;
         let home = self.table.buckets.get(bucket);
         let to = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));

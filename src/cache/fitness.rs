@@ -17,17 +17,6 @@ pub(super) const MOST_DEAD: u32 = 8;
 /// How many connections that have run out, and are still to come from `expire`, one search passes by.
 const MOST_PASSED: u32 = 64;
 
-/// What decides whether a connection may be, or become, inactive and be handed out again.
-#[derive(Clone, Copy)]
-pub(crate) struct Facts {
-    pub(crate) closed: Option<Reason>,
-    pub(crate) condemned: Option<Reason>,
-    pub(crate) uses: u32,
-    pub(crate) lifetime_end: Tick,
-    pub(crate) since: Tick,
-    pub(crate) until: Tick,
-}
-
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
     pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
@@ -81,43 +70,52 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn why_unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let (record, closed) = (self.table.at(slot), self.table.bucket_of(slot).closed);
         let State::Inactive { since, until } = record.state() else { return None };
-        let &Record { uses, lifetime_end, flags: Flags { standing, doomed: condemned, .. }, .. } = record;
-        debug_assert_eq!(condemned.is_some(), standing == Standing::Condemned, "what else is doomed isn't kept");
-        self.barred(now, Facts { closed, condemned, uses, lifetime_end, since, until })
+        let Flags { standing, doomed, .. } = record.flags;
+        debug_assert_eq!(doomed.is_some(), standing == Standing::Condemned, "what else is doomed isn't kept");
+        self.barred(now, record, closed, since, until)
     }
 
-    /// Why a connection must not be inactive and handed out again: the host's orders first, then what ran out first.
+    /// Why a connection must not be handed out again that has been inactive since then, until its own deadline: the
+    /// host's orders first, then what ran out first.
     #[cold]
-    fn barred(&self, now: Tick, facts: Facts) -> Option<Reason> {
-        let end = facts.lifetime_end.min(facts.until).min(self.rules.idle_end(facts.since));
-        if facts.closed.is_some() {
-            facts.closed
+    fn barred(&self, now: Tick, record: &Record, closed: Option<Reason>, since: Tick, until: Tick) -> Option<Reason> {
+        let end = record.lifetime_end.min(until).min(self.rules.idle_end(since));
+        if closed.is_some() {
+            closed
         } else if self.draining {
             Some(Reason::Drained)
-        } else if facts.condemned.is_some() {
-            facts.condemned
-        } else if facts.uses >= self.rules.most_uses {
+        } else if record.flags.doomed.is_some() {
+            record.flags.doomed
+        } else if record.uses >= self.rules.most_uses {
             Some(Reason::MaxUses)
         } else if end > now {
             None
-        } else if end == facts.lifetime_end {
+        } else if end == record.lifetime_end {
             Some(Reason::MaxLifetime)
-        } else if end == facts.until {
+        } else if end == until {
             Some(Reason::Deadline)
         } else {
             Some(Reason::IdleTimeout)
         }
     }
 
-    /// Why a connection can't become inactive now, whatever the policy would say. One that somebody waits for is outside
-    /// the limits on inactive ones.
-    pub(crate) fn refused(&self, facts: Facts, waited_for: bool) -> Option<Reason> {
-        self.barred(facts.since, facts).or(match self.rules {
+    /// Whether the limits and the host's orders let a connection become inactive now, until its own deadline. One that
+    /// somebody waits for is outside the limits on inactive ones.
+    pub(crate) fn allowed(
+        &self,
+        now: Tick,
+        record: &Record,
+        closed: Option<Reason>,
+        until: Tick,
+        waited_for: bool,
+    ) -> Result<(), Reason> {
+        let barred = self.barred(now, record, closed, now, until).or(match self.rules {
             _ if waited_for => None,
             Rules { max_inactive: 0, .. } => Some(Reason::MaxInactive),
             Rules { max_inactive_per_peer: 0, .. } => Some(Reason::MaxInactivePerPeer),
             _ => None,
-        })
+        });
+        barred.map_or(Ok(()), Err)
     }
 
     /// Enforces the limits on numbers after this connection became inactive. Evicts one at most: if more have to go,

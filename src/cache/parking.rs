@@ -1,7 +1,7 @@
 //! The way in and out for hosts with a table of their own, which give the cache only their inactive connections.
 
 use crate::cache::Cache;
-use crate::cache::fitness::{Facts, verdict};
+use crate::cache::fitness::verdict;
 use crate::cache::registering::can_be_watched;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -66,7 +66,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (uses, until) = (history.uses, clock.end(options.until));
         let hung_up = history.read_closed.then_some(Reason::HungUp);
         let closed = hung_up.or_else(|| self.closed_since(history, peer, channel));
-        let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
+        let flags = Flags { read_only: true, ..Flags::default() };
+        let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
         let site = self.site_of(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
@@ -77,13 +78,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         };
         // If it evicts another one, it takes no room that others could have.
         let may_yield = bucket.filter(|_| victim.is_none());
-        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, facts, may_yield) {
+        let allowed = self.allowed(since, &record, closed, until, waiting > 0).map(|()| until);
+        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, allowed, may_yield) {
             Ok(until) => until,
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
         (self.clock, self.jitter) = (clock, jitter);
-        let flags = Flags { read_only: true, ..Flags::default() };
-        let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
         let slot = self.table.insert(record, Rest::new(opened), conn, Destination { peer, channel, most: site.most });
         self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
@@ -110,15 +110,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         clock: &Clock,
         connected: bool,
         candidate: &Candidate<'_>,
-        facts: Facts,
+        allowed: Result<Tick, Reason>,
         may_yield: Option<u32>,
     ) -> Result<Tick, Cause> {
         let token = self.next_token()?;
-        if let Some(reason) = self.refused(facts, candidate.waiting > 0) {
-            return Err(Cause::Refused(reason));
-        }
+        let until = allowed.map_err(Cause::Refused)?;
         can_be_watched(conn, connected).map_err(Cause::of)?;
-        let until = verdict(&mut self.policy, clock, candidate, facts.until).map_err(Cause::Refused)?;
+        let until = verdict(&mut self.policy, clock, candidate, until).map_err(Cause::Refused)?;
         if may_yield.is_some_and(|bucket| self.has_to_yield(bucket, candidate.waiting as u32, 1)) {
             return Err(Cause::OthersWait);
         }
