@@ -8,8 +8,8 @@ use crate::table::record::{Record, Standing, State};
 impl<C> Table<C> {
     /// How many requests in the line of this bucket have no connection promised yet. A promise of the connection `but` isn't counted.
     pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
-        let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
-        let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
+        let is_own = |it: &Record| it.bucket == bucket && it.is_inactive() && it.flags.standing == Standing::Promised;
+        let own = but.is_some_and(|slot| is_own(self.at(slot)));
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
