@@ -12,7 +12,6 @@ use crate::state::ConnId;
 use crate::stats::Stats;
 use crate::table::Table;
 use crate::table::clock::Clock;
-use crate::table::record::Record;
 use mio::Token;
 
 pub use builder::Builder;
@@ -102,12 +101,8 @@ pub struct Cache<C: Connection, P: Policy> {
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The slot of a connection whose latest lease this is.
     #[inline]
-    pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
-        self.table.leased(id).map(|_| id.slot())
-    }
-
-    fn record(&self, id: ConnId) -> Result<&Record, NotFound> {
-        self.table.leased(id).ok_or(NotFound)
+    pub(crate) fn slot_of(&self, id: ConnId) -> Result<u32, NotFound> {
+        self.table.leased(id).map(|_| id.slot()).ok_or(NotFound)
     }
 
     /// Whether inactive connections are registered for reading alone. Otherwise the loop would report for ever that
@@ -118,7 +113,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The token that the next connection inserted will have.
     pub(crate) fn next_token(&self) -> Result<Token, Cause> {
-        let token = self.table.next_name().and_then(|(slot, serial)| self.tokens.token(slot, serial));
+        let (slot, serial) = self.table.next_name();
+        let token = self.tokens.token(slot, serial);
         token.map(Token).ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }
 }

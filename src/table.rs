@@ -5,6 +5,7 @@
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
+use crate::policy::Candidate;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::age::Ages;
@@ -18,7 +19,7 @@ use crate::table::living::Living;
 use crate::table::owners::Owners;
 use crate::table::record::{Record, Remarks, Rest, Standing, State};
 use crate::table::slots::Slots;
-use std::num::NonZeroU32;
+use std::time::Instant;
 
 pub(crate) mod age;
 pub(crate) mod buckets;
@@ -38,19 +39,19 @@ pub(crate) mod turns;
 pub(crate) mod waiting;
 
 pub(crate) struct Table<C> {
-    slots: Slots<C>,
+    pub(crate) slots: Slots<C>,
     living: Living,
     pub(crate) buckets: Buckets,
     pub(crate) ages: Ages,
     owners: Owners,
-    /// When inactive connections run out.
-    deadlines: Deadlines,
+    /// When inactive connections run out. The first entry is never later than the first of them does.
+    pub(crate) deadlines: Deadlines,
     /// Until when owners want to have done with their active connections.
-    times: Deadlines,
+    pub(crate) owner_deadlines: Deadlines,
     pub(crate) lines: Lines,
     /// The connection whose promise was broken last. It may have left.
     latest_broken: u32,
-    next_serial: NonZeroU32,
+    next_serial: u32,
 }
 
 /// A connection that has left the table, and what was known of it.
@@ -74,31 +75,28 @@ impl<C> Table<C> {
             ages: Ages::default(),
             owners: Owners::new(capacity, mixer),
             deadlines: Deadlines::with_capacity(capacity),
-            times: Deadlines::with_capacity(capacity),
+            owner_deadlines: Deadlines::with_capacity(capacity),
             lines: Lines::default(),
             latest_broken: NONE,
-            next_serial: NonZeroU32::MIN,
+            next_serial: 0,
         }
     }
 
-    /// The slot and serial number that the next connection inserted will have; `None` if no slot number is left.
-    pub(crate) fn next_name(&self) -> Option<(u32, u32)> {
-        let slot = u32::try_from(self.slots.vacant_key()).ok()?;
-        Some((slot, self.next_serial.get()))
+    /// The slot and serial number that the next connection inserted will have.
+    pub(crate) fn next_name(&self) -> (u32, u32) {
+        (self.slots.vacant_key(), self.next_serial)
     }
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
     pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest, conn: C, to: Destination<'_>) -> u32 {
         let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
-        self.next_serial = self.next_serial.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.next_serial = self.next_serial.wrapping_add(1);
         record.bucket = self.buckets.find_or_add(to);
         let bucket = self.buckets.get_mut(record.bucket);
         bucket.active += 1;
         let site = bucket.site;
-        let site = self.buckets.sites.get_mut(site);
-        site.total += 1;
-        site.connecting += u32::from(record.flags.remarks.has(Remarks::CONNECTING));
+        self.buckets.sites.get_mut(site).enter(record.flags.remarks.has(Remarks::CONNECTING));
         let slot = self.slots.insert(record, rest, conn);
         self.living.add(slot);
         self.owners.add(&mut self.slots, owner, slot);
@@ -111,18 +109,15 @@ impl<C> Table<C> {
         let bucket = self.buckets.get_mut(from);
         let flags = &mut self.slots[slot].flags;
         flags.doomed = flags.doomed.or(bucket.closed);
-        let connecting = u32::from(flags.remarks.has(Remarks::CONNECTING));
+        let connecting = flags.remarks.has(Remarks::CONNECTING);
         bucket.active -= 1;
         let old = bucket.site;
         let to = self.buckets.find_or_add(to);
         self.buckets.get_mut(to).active += 1;
         let new = self.buckets.get(to).site;
         if old != new {
-            for (site, change) in [(old, -1), (new, 1)] {
-                let site = self.buckets.sites.get_mut(site);
-                site.total = site.total.wrapping_add_signed(change);
-                site.connecting = site.connecting.wrapping_add_signed(change * connecting as i32);
-            }
+            self.buckets.sites.get_mut(old).leave(connecting);
+            self.buckets.sites.get_mut(new).enter(connecting);
             self.buckets.sites.look_again(old);
         }
         self.slots[slot].bucket = to;
@@ -155,11 +150,11 @@ impl<C> Table<C> {
         let (mut record, rest, conn) = self.slots.remove(slot);
         self.living.remove(slot);
         self.deadlines.remove(slot);
-        self.times.remove(slot);
+        self.owner_deadlines.remove(slot);
         let bucket = self.buckets.get(at);
         let (peer, channel, site) = (bucket.peer.clone(), bucket.channel, bucket.site);
         record.flags.doomed = bucket.closed.or(record.flags.doomed);
-        self.buckets.sites.get_mut(site).total -= 1;
+        self.buckets.sites.get_mut(site).leave(false);
         if self.lines.waiting() > 0 {
             self.may_serve(at);
         }
@@ -175,17 +170,17 @@ impl<C> Table<C> {
     }
 
     /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
-    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: usize) {
-        while self.buckets.get(bucket).kept as usize > most {
-            let oldest = self.oldest_in(bucket, Standing::Kept).expect("some are kept");
+    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: u32) {
+        while self.buckets.get(bucket).kept > most {
+            let oldest = self.oldest_kept_in(bucket).expect("some are kept");
             self.condemn(oldest, Reason::MaxInactivePerPeer);
         }
     }
 
-    /// The oldest of a bucket that has this standing (not condemned).
-    pub(crate) fn oldest_in(&self, bucket: u32, standing: Standing) -> Option<u32> {
+    /// The oldest of a bucket that is kept for whoever comes.
+    pub(crate) fn oldest_kept_in(&self, bucket: u32) -> Option<u32> {
         let mut all = self.buckets.get(bucket).list.oldest_first(&self.slots);
-        all.find(|&slot| self.at(slot).flags.standing == standing)
+        all.find(|&slot| self.at(slot).flags.standing == Standing::Kept)
     }
 
     /// Condemns those of closed peers and channel bindings: no limit has to count them any more.
@@ -212,10 +207,11 @@ impl<C> Table<C> {
         self.ages.push_newest(&mut self.slots, slot, Standing::Condemned);
     }
 
-    /// The inactive connection to go first: one condemned, else the one inactive for longest.
-    pub(crate) fn oldest_inactive(&self) -> Option<u32> {
-        let oldest = |standing| self.ages.oldest(standing);
-        oldest(Standing::Condemned).or_else(|| oldest(Standing::Kept)).or_else(|| oldest(Standing::Promised))
+    /// The oldest inactive connections of closed buckets and of each standing, in the order in which they have to go.
+    pub(crate) fn first_to_leave(&self) -> impl Iterator<Item = u32> + use<C> {
+        let closed = self.buckets.next_closed().map(|(slot, _)| slot);
+        let standings = [Standing::Condemned, Standing::Kept, Standing::Promised];
+        closed.into_iter().chain(standings.map(|standing| self.ages.oldest(standing)).into_iter().flatten())
     }
 
     /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
@@ -230,19 +226,9 @@ impl<C> Table<C> {
     }
 
     /// Sets until when the owner of an active connection wants to have done with it.
-    pub(crate) fn set_time(&mut self, slot: u32, at: Tick) {
+    pub(crate) fn set_owner_deadline(&mut self, slot: u32, at: Tick) {
         self.slots[slot].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
-        self.times.set(slot, at);
-    }
-
-    /// The active connection whose owner's time is over first.
-    pub(crate) fn first_time(&self) -> Option<(Tick, u32)> {
-        self.times.first()
-    }
-
-    /// The earliest deadline entry. Never later than the earliest deadline of an inactive connection.
-    pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
-        self.deadlines.first()
+        self.owner_deadlines.set(slot, at);
     }
 
     /// The connection's record, as long as this is its latest lease.
@@ -259,26 +245,6 @@ impl<C> Table<C> {
     #[inline]
     pub(crate) fn at_mut(&mut self, slot: u32) -> &mut Record {
         &mut self.slots[slot]
-    }
-
-    #[inline]
-    pub(crate) fn conn(&self, slot: u32) -> &C {
-        self.slots.conn(slot)
-    }
-
-    #[inline]
-    pub(crate) fn conn_mut(&mut self, slot: u32) -> &mut C {
-        self.slots.conn_mut(slot)
-    }
-
-    #[inline]
-    pub(crate) fn rest(&self, slot: u32) -> &Rest {
-        self.slots.rest(slot)
-    }
-
-    #[inline]
-    pub(crate) fn rest_mut(&mut self, slot: u32) -> &mut Rest {
-        self.slots.rest_mut(slot)
     }
 
     /// Keeps private data with an inactive connection that has none.
@@ -313,7 +279,7 @@ impl<C> Table<C> {
 
     /// The serial number of the connection in this slot, if there is one.
     pub(crate) fn serial(&self, slot: u32) -> Option<u32> {
-        self.slots.is_taken(slot).then(|| self.rest(slot).serial.get())
+        self.slots.is_taken(slot).then(|| self.slots.rest(slot).serial)
     }
 
     /// Whether there is an inactive connection.
@@ -321,16 +287,12 @@ impl<C> Table<C> {
         self.slots.get(slot).is_some_and(Record::is_inactive)
     }
 
-    /// One more than the highest slot that ever was taken.
-    pub(crate) fn slots_end(&self) -> usize {
-        self.slots.end()
-    }
-
     pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {
         self.buckets.get(self.slots[slot].bucket)
     }
 
     /// The newest connection of a bucket, or the oldest.
+    #[inline]
     pub(crate) fn first_in(&self, bucket: u32, oldest: bool) -> Option<u32> {
         let list = &self.buckets.get(bucket).list;
         if oldest { list.oldest() } else { list.newest() }
@@ -340,11 +302,6 @@ impl<C> Table<C> {
     pub(crate) fn next_in(&self, slot: u32, towards_newest: bool) -> Option<u32> {
         let list = &self.bucket_of(slot).list;
         if towards_newest { list.newer(&self.slots, slot) } else { list.older(&self.slots, slot) }
-    }
-
-    /// All inactive ones of this standing, oldest first.
-    pub(crate) fn by_age(&self, standing: Standing) -> impl Iterator<Item = u32> {
-        self.ages.iter(&self.slots, standing)
     }
 
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
@@ -368,7 +325,7 @@ impl<C> Table<C> {
         self.buckets.shrink_to_fit();
         self.owners.shrink_to_fit(&mut self.slots);
         self.deadlines.shrink_to_fit(end);
-        self.times.shrink_to_fit(end);
+        self.owner_deadlines.shrink_to_fit(end);
         self.lines.shrink_to_fit();
     }
 
@@ -376,31 +333,22 @@ impl<C> Table<C> {
         self.ages.len(Standing::Kept) + self.ages.len(Standing::Promised) + self.ages.len(Standing::Condemned)
     }
 
-    /// How many are inactive in this bucket, if it is there.
-    pub(crate) fn inactive_in(&self, bucket: Option<u32>) -> usize {
-        bucket.map_or(0, |bucket| self.buckets.inactive(bucket) as usize)
+    /// What a policy is told of an active connection that is about to become inactive in this bucket, if it is there.
+    #[inline]
+    pub(crate) fn candidate<'a>(
+        &self,
+        now: Instant,
+        (peer, channel): (&'a Peer, ChannelBindingId),
+        bucket: Option<u32>,
+        uses: u32,
+        waiting: u32,
+    ) -> Candidate<'a> {
+        let inactive_to_peer = bucket.map_or(0, |bucket| self.buckets.inactive(bucket) as usize);
+        let (inactive, waiting) = (self.inactive(), waiting as usize);
+        Candidate { now, peer, channel, uses, inactive, inactive_to_peer, waiting }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_can_run_out_stands_among_the_deadlines() {
-        let (mut table, peer) = (Table::new(0, 1), Peer::direct("host", 1));
-        let to = Destination { peer: &peer, channel: ChannelBindingId::PLAIN, most: 9 };
-        let lasting = table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-        table.deactivate(lasting, Tick(1), Tick::NEVER, Standing::Kept);
-        assert_eq!(table.first_deadline(), None);
-        let ending = table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
-        table.deactivate(ending, Tick(1), Tick(5), Standing::Kept);
-        assert_eq!(table.first_deadline(), Some((Tick(5), ending)));
-        [lasting, ending].into_iter().for_each(|slot| drop(table.remove(slot)));
-        assert_eq!(table.first_deadline(), None);
     }
 }

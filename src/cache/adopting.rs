@@ -14,7 +14,6 @@ use crate::reason::Reason;
 use crate::state::{ConnId, Owner};
 use crate::table::buckets::Destination;
 use crate::table::clock::{Clock, Tick};
-use crate::table::record::{Flags, Record, Remarks, Rest};
 use log::debug;
 use std::time::Instant;
 
@@ -56,26 +55,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn adopt(&mut self, now: Instant, mut evicted: Evicted<C>, owner: Owner) -> Result<ConnId, AdoptError<C>> {
         let connected = evicted.history.connected || evicted.conn.is_connected();
         let site = self.site_of(&evicted.peer);
-        if let Some(cause) = self.kept_out(now, &site, !connected) {
+        let may_enter = self.may_enter(now, &site, !connected);
+        if let Err(cause) = may_enter.and_then(|()| self.register_next(&mut evicted.conn)) {
             return Err(AdoptError::new(cause, evicted));
         }
-        if let Err(cause) = self.register_next(&mut evicted.conn) {
-            return Err(AdoptError::new(cause, evicted));
-        }
-        self.clock.advance(now);
         let Evicted { conn, peer, channel, history, .. } = evicted;
-        let mut jitter = self.jitter;
-        let (opened, lifetime_end) = self.times_of(&history, &self.clock, &mut jitter);
-        self.jitter = jitter;
-        let doomed = self.closed_since(&history, &peer, channel);
-        let mut flags = Flags { doomed, ..Flags::default() };
-        flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !connected);
-        flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
-        let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
-        let slot =
-            self.table.insert(record, Rest::new(opened), conn, Destination { peer: &peer, channel, most: site.most });
-        self.stats.inserted += 1;
-        let id = self.table.at(slot).id(slot);
+        let to = Destination { peer: &peer, channel, most: site.most };
+        let id = self.take_in(now, conn, to, owner, Some(History { connected, ..history }));
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);
         Ok(id)
     }

@@ -21,8 +21,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// been inactive longest. `None` if nothing is inactive.
     #[must_use = "the room is made when what is returned is dropped"]
     pub fn shed(&mut self) -> Option<Evicted<C>> {
-        let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
-        let slot = closed.or_else(|| self.table.oldest_inactive())?;
+        let slot = self.table.first_to_leave().next()?;
         Some(self.evict(slot, Reason::Shed))
     }
 
@@ -46,8 +45,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// O(channel bindings in use with the peer, and its former closings while connections from before are active).
     pub fn close_peer(&mut self, peer: &Peer) {
         closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
-        let all: Vec<u32> = self.table.buckets.of_peer(peer).map(|(at, _)| at).collect();
-        all.into_iter().for_each(|bucket| self.table.close(bucket, Reason::ClosedPeer));
+        for bucket in self.table.buckets.all_of_peer(peer) {
+            self.table.close(bucket, Reason::ClosedPeer);
+        }
     }
 
     /// Stops handing out the present connections under `channel`, whatever their peer: after a credential or a client
@@ -119,15 +119,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.table.buckets.sites.get_mut(site).most = most;
             self.table.buckets.sites.look_again(site);
         }
-        let limits = &self.limits;
         self.table.condemn_closed();
-        if let Some(most) = limits.max_inactive {
-            self.table.keep_newest(most, Reason::MaxInactive);
+        self.table.keep_newest(self.rules.max_inactive, Reason::MaxInactive);
+        for bucket in self.table.buckets.all(|_| true) {
+            self.table.keep_newest_in(bucket, self.rules.max_inactive_per_peer);
         }
-        if let Some(most) = limits.max_inactive_per_peer {
-            self.table.buckets.all(|_| true).into_iter().for_each(|bucket| self.table.keep_newest_in(bucket, most));
-        }
-        if let Some(most) = limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
+        if let Some(most) = self.limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
         // What had run out may be fit again.

@@ -1,14 +1,14 @@
 //! The cycle of a connection's life: handed out, used, given back.
 
 use crate::cache::Cache;
-use crate::cache::fitness::{Facts, verdict};
-use crate::cache::watcher::EDGE_IS_EMULATED;
+use crate::cache::fitness::verdict;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
-use crate::error::{Cause, Fault, InsertError, NotFound, StateError};
+use crate::error::{Fault, InsertError, NotFound, StateError};
+use crate::history::History;
 use crate::outcome::{Evicted, Found};
 use crate::peer::Peer;
-use crate::policy::{Candidate, Policy};
+use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::buckets::Destination;
@@ -37,39 +37,43 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn insert(
         &mut self,
         now: Instant,
-        conn: C,
+        mut conn: C,
         peer: &Peer,
         channel: ChannelBindingId,
         owner: Owner,
     ) -> Result<ConnId, InsertError<C>> {
         let site = self.site_of(peer);
-        match self.kept_out(now, &site, true) {
-            Some(cause) => Err((conn, cause)),
-            None => self.take_in(now, conn, Destination { peer, channel, most: site.most }, owner),
+        if let Err(cause) = self.may_enter(now, &site, true).and_then(|()| self.register_next(&mut conn)) {
+            return Err(InsertError { conn, cause, place: None });
         }
-        .inspect(|&id| log_insert(id, peer, channel, owner))
-        .map_err(|(conn, cause)| InsertError { conn, cause, place: None })
+        let to = Destination { peer, channel, most: site.most };
+        let id = self.take_in(now, conn, to, owner, None);
+        log_insert(id, peer, channel, owner);
+        Ok(id)
     }
 
-    /// Registers a connection and takes it in. The caller logs that, once nothing is left to do.
+    /// Takes in an active connection that is registered under the next token. It has a history if it comes from a cache.
+    /// The caller logs that, once nothing is left to do.
     pub(super) fn take_in(
         &mut self,
         now: Instant,
-        mut conn: C,
+        conn: C,
         to: Destination<'_>,
         owner: Owner,
-    ) -> Result<ConnId, (C, Cause)> {
-        if let Err(cause) = self.register_next(&mut conn) {
-            return Err((conn, cause));
-        }
-        let opened = self.clock.advance(now);
-        let lifetime_end = self.jitter.lifetime_end(&self.limits, opened);
-        let remarks = Remarks::UNCONNECTED.and(Remarks::CONNECTING);
-        let flags = Flags { remarks, ..Flags::default() };
-        let record = Record { lifetime_end, flags, ..Record::new(owner) };
+        history: Option<History>,
+    ) -> ConnId {
+        self.clock.advance(now);
+        let history = history.unwrap_or_else(|| History::opened_at(self.clock.now()));
+        let mut jitter = self.jitter;
+        let (opened, lifetime_end) = self.times_of(&history, &self.clock, &mut jitter);
+        self.jitter = jitter;
+        let mut flags = Flags { doomed: self.closed_since(&history, to.peer, to.channel), ..Flags::default() };
+        flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !history.connected);
+        flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
+        let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
         let slot = self.table.insert(record, Rest::new(opened), conn, to);
         self.stats.inserted += 1;
-        Ok(self.table.at(slot).id(slot))
+        self.table.at(slot).id(slot)
     }
 
     /// Hands out an inactive connection to `peer` under `channel` that is fit for use, and makes `owner` its owner. It
@@ -144,7 +148,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn remove(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id)?;
         Ok(self.evict(slot, Reason::Removed))
     }
 
@@ -154,7 +158,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here (perhaps because it was closed before), or the lease is over.
     pub fn close_connection(&mut self, id: ConnId) -> Result<Evicted<C>, NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id)?;
         Ok(self.evict(slot, Reason::Closed))
     }
 
@@ -178,9 +182,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         owner: Owner,
         dead: u32,
     ) -> Option<Found> {
-        let found = self.find(now, peer, channel, dead).and_then(|slot| self.made_ready(slot));
+        let bucket = self.table.bucket_for_newcomers(peer, channel);
+        let found = bucket.and_then(|bucket| self.reuse(now, bucket, owner, dead));
         self.stats.missed += u64::from(found.is_none());
-        found.map(|slot| self.hand_out_past_others(now, slot, owner))
+        found
     }
 
     #[inline(always)]
@@ -194,18 +199,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if record.is_inactive() {
             return Err(StateError::AlreadyInactive);
         }
-        let tick = self.clock.advance(now);
+        let now = self.clock.advance(now);
         let until = self.clock.end(until);
         // Looked up again: when the clock moves, the compiler forgets what it knew of the record.
         let record = self.table.at(id.slot());
         let home = self.table.buckets.get(record.bucket);
-        if !self.rules.is_kept_as_usual(tick, record, home, until) {
-            return Ok(self.checkin_unusual(tick, id.slot(), until));
+        if !self.rules.is_kept_as_usual(now, record, home, until) {
+            return Ok(self.checkin_unusual(now, id.slot(), until));
         }
         if self.table.lines.waiting() > 0 {
-            return self.checkin_in_line(now, tick, id.slot(), until);
+            return self.checkin_in_line(now, id.slot(), until);
         }
-        self.checkin_as_usual(now, tick, id.slot(), until, false)
+        self.checkin_as_usual(now, id.slot(), until, false)
     }
 
     #[cold]
@@ -216,14 +221,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The usual checkin while somebody waits, whatever the peer. It isn't inlined, so that the one while nobody waits stays
     /// short.
     #[inline(never)]
-    fn checkin_in_line(
-        &mut self,
-        now: Instant,
-        tick: Tick,
-        slot: u32,
-        until: Tick,
-    ) -> Result<Option<Evicted<C>>, StateError> {
-        self.checkin_as_usual(now, tick, slot, until, true)
+    fn checkin_in_line(&mut self, now: Tick, slot: u32, until: Tick) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_as_usual(now, slot, until, true)
     }
 
     /// A shorter `give_back`, for a connection that no rule keeps out. `in_line` says whether somebody waits. Both callers
@@ -232,8 +231,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline(always)]
     fn checkin_as_usual(
         &mut self,
-        now: Instant,
-        tick: Tick,
+        now: Tick,
         slot: u32,
         until: Tick,
         in_line: bool,
@@ -241,15 +239,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let record = self.table.at(slot);
         let (bucket, home) = (record.bucket, self.table.buckets.get(record.bucket));
         let waiting = if in_line { self.table.unmatched_in(bucket, None) } else { 0 };
-        let candidate = Candidate {
-            now: self.clock.now().unwrap_or(now),
-            peer: &home.peer,
-            channel: home.channel,
-            uses: record.uses,
-            inactive: self.table.inactive(),
-            inactive_to_peer: self.table.buckets.inactive(bucket) as usize,
-            waiting: waiting as usize,
-        };
+        let to = (&home.peer, home.channel);
+        let candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, waiting);
         let until = match verdict(&mut self.policy, &self.clock, &candidate, until) {
             Ok(until) => until,
             Err(reason) => return Ok(Some(self.evict(slot, reason))),
@@ -258,11 +249,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(Some(self.evict(slot, Reason::MadeRoom)));
         }
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-        let kept = self.table.shelve(slot, tick, until, standing);
+        let kept = self.table.shelve(slot, now, until, standing);
         if in_line {
             self.table.show_to_line(slot, bucket, standing);
         }
-        if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(tick, slot)) }
+        if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(now, slot)) }
     }
 
     /// Makes an inactive connection, found fit, active.
@@ -341,29 +332,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         until: Tick,
     ) -> Result<Tick, Fault> {
         let (record, home) = (self.table.at(slot), self.table.bucket_of(slot));
-        let is_known_well =
-            !record.flags.remarks.has(Remarks::UNCONNECTED.and(Remarks::READ_CLOSED)) && !EDGE_IS_EMULATED;
-        let (bucket, was_inactive) = (record.bucket, record.is_inactive());
-        let (uses, lifetime_end, closed) = (record.uses, record.lifetime_end, record.flags.doomed.or(home.closed));
-        let facts = Facts { closed, condemned: None, uses, lifetime_end, since: now, until };
-        if let Some(reason) = self.refused(facts, waiting > 0) {
-            return Err((reason, None));
-        }
-        if !is_known_well {
-            self.check_first(slot)?;
-        }
+        let (bucket, uses, was_inactive) = (record.bucket, record.uses, record.is_inactive());
+        let closed = record.flags.doomed.or(home.closed);
+        self.allowed(now, record, closed, until, waiting > 0).map_err(|reason| (reason, None))?;
+        self.check_watchable(slot)?;
         let home = self.table.buckets.get(bucket);
-        let (peer, channel) = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
-        let (itself, inactive) = (usize::from(was_inactive), self.table.inactive_in(target));
-        let candidate = Candidate {
-            now: self.clock.now().expect("the clock has been told"),
-            peer,
-            channel,
-            uses,
-            inactive: self.table.inactive() - itself,
-            inactive_to_peer: if target == Some(bucket) { inactive - itself } else { inactive },
-            waiting: waiting as usize,
-        };
+        let to = to.map_or((&home.peer, home.channel), |to| (to.peer, to.channel));
+        let mut candidate = self.table.candidate(self.clock.now(), to, target, uses, waiting);
+        if was_inactive {
+            candidate.inactive -= 1;
+            candidate.inactive_to_peer -= usize::from(target == Some(bucket));
+        }
         let until = verdict(&mut self.policy, &self.clock, &candidate, until).map_err(|reason| (reason, None))?;
         if self.table.lines.waiting() > 0 && self.has_to_yield(target.unwrap_or(bucket), waiting, 0) {
             return Err((Reason::MadeRoom, None));

@@ -1,7 +1,7 @@
 //! Every rule on whether a connection may be handed out, and whether it may be kept.
 
 use crate::cache::Cache;
-use crate::cache::rules::most_uses;
+use crate::cache::rules::Rules;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::error::Fault;
@@ -10,33 +10,18 @@ use crate::peer::Peer;
 use crate::policy::{Candidate, Policy, Verdict};
 use crate::reason::Reason;
 use crate::table::clock::{Clock, Tick};
-use crate::table::lists::NONE;
-use crate::table::record::{Standing, State};
+use crate::table::record::{Flags, Record, Standing, State};
 
 /// How many dead connections one call closes before it is a miss: closing takes time.
 pub(super) const MOST_DEAD: u32 = 8;
 /// How many connections that have run out, and are still to come from `expire`, one search passes by.
 const MOST_PASSED: u32 = 64;
 
-/// What decides whether a connection may be, or become, inactive and be handed out again.
-#[derive(Clone, Copy)]
-pub(crate) struct Facts {
-    pub(crate) closed: Option<Reason>,
-    pub(crate) condemned: Option<Reason>,
-    pub(crate) uses: u32,
-    pub(crate) lifetime_end: Tick,
-    pub(crate) since: Tick,
-    pub(crate) until: Tick,
-}
-
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
-    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId, dead: u32) -> Option<u32> {
-        let bucket = self.table.buckets.find(peer, channel)?;
-        if self.table.buckets.get(bucket).line != NONE {
-            return None;
-        }
-        self.find_in(now, bucket, dead)
+    pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
+        let bucket = self.table.bucket_for_newcomers(peer, channel)?;
+        self.find_in(now, bucket, 0)
     }
 
     /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead;
@@ -83,62 +68,54 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     #[cold]
     fn why_unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
-        let record = self.table.at(slot);
-        let State::Inactive { since, until, .. } = record.state() else { return None };
-        let (doomed, is_condemned) = (record.flags.doomed, record.flags.standing == Standing::Condemned);
-        let closed = self.table.buckets.get(record.bucket).closed.or(doomed.filter(|_| !is_condemned));
-        let condemned = doomed.filter(|_| is_condemned);
-        let (uses, lifetime_end) = (record.uses, record.lifetime_end);
-        self.barred(now, Facts { closed, condemned, uses, lifetime_end, since, until })
+        let (record, closed) = (self.table.at(slot), self.table.bucket_of(slot).closed);
+        let State::Inactive { since, until } = record.state() else { return None };
+        let Flags { standing, doomed, .. } = record.flags;
+        debug_assert_eq!(doomed.is_some(), standing == Standing::Condemned, "what else is doomed isn't kept");
+        self.barred(now, record, closed, since, until)
     }
 
-    /// Why a connection must not be inactive and handed out again: the host's orders first, then what ran out first.
+    /// Why a connection must not be handed out again that has been inactive since then, until its own deadline: the
+    /// host's orders first, then what ran out first.
     #[cold]
-    fn barred(&self, now: Tick, facts: Facts) -> Option<Reason> {
-        let limits = &self.limits;
-        let idle_end = limits.idle_timeout.map_or(Tick::NEVER, |time| facts.since.after(time));
-        let end = facts.lifetime_end.min(facts.until).min(idle_end);
-        if facts.closed.is_some() {
-            facts.closed
+    fn barred(&self, now: Tick, record: &Record, closed: Option<Reason>, since: Tick, until: Tick) -> Option<Reason> {
+        let end = record.lifetime_end.min(until).min(self.rules.idle_end(since));
+        if closed.is_some() {
+            closed
         } else if self.draining {
             Some(Reason::Drained)
-        } else if facts.condemned.is_some() {
-            facts.condemned
-        } else if facts.uses >= most_uses(limits) {
+        } else if record.flags.doomed.is_some() {
+            record.flags.doomed
+        } else if record.uses >= self.rules.most_uses {
             Some(Reason::MaxUses)
         } else if end > now {
             None
-        } else if end == facts.lifetime_end {
+        } else if end == record.lifetime_end {
             Some(Reason::MaxLifetime)
-        } else if end == facts.until {
+        } else if end == until {
             Some(Reason::Deadline)
         } else {
             Some(Reason::IdleTimeout)
         }
     }
 
-    /// Why a connection can't become inactive now, whatever the policy would say. One that somebody waits for is outside
-    /// the limits on inactive ones.
-    #[inline]
-    pub(crate) fn refused(&self, facts: Facts, waited_for: bool) -> Option<Reason> {
-        let (now, end) = (facts.since, facts.lifetime_end.min(facts.until));
-        if facts.closed.is_none() && self.rules.allow(now, now, facts.uses, end) && (self.rules.keeps || waited_for) {
-            return None;
-        }
-        self.why_refused(facts, waited_for)
-    }
-
-    #[cold]
-    fn why_refused(&self, facts: Facts, waited_for: bool) -> Option<Reason> {
-        let barred = self.barred(facts.since, facts);
-        if waited_for {
-            return barred;
-        }
-        barred.or(match (self.limits.max_inactive, self.limits.max_inactive_per_peer) {
-            (Some(0), _) => Some(Reason::MaxInactive),
-            (_, Some(0)) => Some(Reason::MaxInactivePerPeer),
+    /// Whether the limits and the host's orders let a connection become inactive now, until its own deadline. One that
+    /// somebody waits for is outside the limits on inactive ones.
+    pub(crate) fn allowed(
+        &self,
+        now: Tick,
+        record: &Record,
+        closed: Option<Reason>,
+        until: Tick,
+        waited_for: bool,
+    ) -> Result<(), Reason> {
+        let barred = self.barred(now, record, closed, now, until).or(match self.rules {
+            _ if waited_for => None,
+            Rules { max_inactive: 0, .. } => Some(Reason::MaxInactive),
+            Rules { max_inactive_per_peer: 0, .. } => Some(Reason::MaxInactivePerPeer),
             _ => None,
-        })
+        });
+        barred.map_or(Ok(()), Err)
     }
 
     /// Enforces the limits on numbers after this connection became inactive. Evicts one at most: if more have to go,
@@ -168,9 +145,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// One that has run out or whose peer was closed goes before a healthy one, if the one too many can go by that.
     fn surplus(&self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
-        let over = |limit: Option<usize>, kept: usize| limit.map_or(0, |most| kept.saturating_sub(most));
-        let in_bucket = over(self.limits.max_inactive_per_peer, self.table.buckets.get(bucket).kept as usize);
-        let in_all = over(self.limits.max_inactive, self.table.ages.len(Standing::Kept));
+        let in_bucket = self.table.buckets.get(bucket).kept.saturating_sub(self.rules.max_inactive_per_peer);
+        let in_all = self.table.ages.len(Standing::Kept).saturating_sub(self.rules.max_inactive);
         match (in_bucket, in_all) {
             (1, _) => self.run_out(now).filter(|&(slot, _)| self.table.at(slot).bucket == bucket),
             (0, 1) => self.table.buckets.next_closed().or_else(|| self.run_out(now)),
@@ -181,12 +157,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Condemns the oldest of those over a limit.
     pub(crate) fn condemn_surplus(&mut self, bucket: u32) {
-        if let Some(most) = self.limits.max_inactive_per_peer {
-            self.table.keep_newest_in(bucket, most);
-        }
-        if let Some(most) = self.limits.max_inactive {
-            self.table.keep_newest(most, Reason::MaxInactive);
-        }
+        self.table.keep_newest_in(bucket, self.rules.max_inactive_per_peer);
+        self.table.keep_newest(self.rules.max_inactive, Reason::MaxInactive);
     }
 
     /// The inactive connection that goes first when there are too many in all.
@@ -205,7 +177,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The inactive connection whose own deadline or lifetime ended first, and why it must go.
     fn run_out(&self, now: Tick) -> Option<(u32, Reason)> {
-        let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
+        let slot = self.table.deadlines.due(now)?;
         Some((slot, self.unfit(slot, now)?))
     }
 }

@@ -1,7 +1,7 @@
 //! The way in and out for hosts with a table of their own, which give the cache only their inactive connections.
 
 use crate::cache::Cache;
-use crate::cache::fitness::{Facts, verdict};
+use crate::cache::fitness::verdict;
 use crate::cache::registering::can_be_watched;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
@@ -59,39 +59,31 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ) -> Result<Parked<C>, ParkError<C>> {
         let (mut clock, mut jitter) = (self.clock, self.jitter);
         let since = clock.advance(now);
-        let now = clock.now().expect("the clock has been told");
+        let now = clock.now();
         let fresh = History::opened_at(now);
         let history = options.history.as_ref().unwrap_or(&fresh);
         let (opened, lifetime_end) = self.times_of(history, &clock, &mut jitter);
         let (uses, until) = (history.uses, clock.end(options.until));
         let hung_up = history.read_closed.then_some(Reason::HungUp);
         let closed = hung_up.or_else(|| self.closed_since(history, peer, channel));
-        let facts = Facts { closed, condemned: None, uses, lifetime_end, since, until };
+        let flags = Flags { read_only: true, ..Flags::default() };
+        let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
         let site = self.site_of(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
-        let candidate = Candidate {
-            now,
-            peer,
-            channel,
-            uses,
-            inactive: self.table.inactive(),
-            inactive_to_peer: self.table.inactive_in(bucket),
-            waiting: waiting as usize,
-        };
+        let candidate = self.table.candidate(now, (peer, channel), bucket, uses, waiting);
         let Some(victim) = self.room(since, &site, None) else {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
         // If it evicts another one, it takes no room that others could have.
         let may_yield = bucket.filter(|_| victim.is_none());
-        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, facts, may_yield) {
+        let allowed = self.allowed(since, &record, closed, until, waiting > 0).map(|()| until);
+        let until = match self.admit(&mut conn, &clock, history.connected, &candidate, allowed, may_yield) {
             Ok(until) => until,
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
         (self.clock, self.jitter) = (clock, jitter);
-        let flags = Flags { read_only: true, ..Flags::default() };
-        let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
         let slot = self.table.insert(record, Rest::new(opened), conn, Destination { peer, channel, most: site.most });
         self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
@@ -118,15 +110,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         clock: &Clock,
         connected: bool,
         candidate: &Candidate<'_>,
-        facts: Facts,
+        allowed: Result<Tick, Reason>,
         may_yield: Option<u32>,
     ) -> Result<Tick, Cause> {
         let token = self.next_token()?;
-        if let Some(reason) = self.refused(facts, candidate.waiting > 0) {
-            return Err(Cause::Refused(reason));
-        }
+        let until = allowed.map_err(Cause::Refused)?;
         can_be_watched(conn, connected).map_err(Cause::of)?;
-        let until = verdict(&mut self.policy, clock, candidate, facts.until).map_err(Cause::Refused)?;
+        let until = verdict(&mut self.policy, clock, candidate, until).map_err(Cause::Refused)?;
         if may_yield.is_some_and(|bucket| self.has_to_yield(bucket, candidate.waiting as u32, 1)) {
             return Err(Cause::OthersWait);
         }
@@ -162,11 +152,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(TakeError::new(Cause::TokenOfCache(token), None));
         }
         let now = self.clock.advance(now);
-        let Some(slot) = self.find(now, peer, channel, 0) else {
+        let Some(slot) = self.find(now, peer, channel) else {
             self.stats.missed += 1;
             return Ok(None);
         };
-        if let Err(error) = self.registry.reregister(self.table.conn_mut(slot), token, interest) {
+        if let Err(error) = self.registry.reregister(self.table.slots.conn_mut(slot), token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError::new(Cause::Registry(error), evicted));

@@ -28,14 +28,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(crate) fn probe(&mut self, slot: u32) -> Result<(), Fault> {
         self.stats.probes += 1;
-        verdict_of(self.table.conn_mut(slot).probe())
+        verdict_of(self.table.slots.conn_mut(slot).probe())
     }
 
-    /// Checks a connection that is about to become inactive for the first time, or at any time where the platform
-    /// wants that.
-    pub(crate) fn check_first(&mut self, slot: u32) -> Result<(), Fault> {
+    /// Checks whether a connection that is about to become inactive can be watched, and remembers that it is connected.
+    pub(crate) fn check_watchable(&mut self, slot: u32) -> Result<(), Fault> {
         let known_connected = !self.table.at(slot).flags.remarks.has(Remarks::UNCONNECTED);
-        can_be_watched(self.table.conn_mut(slot), known_connected)?;
+        can_be_watched(self.table.slots.conn_mut(slot), known_connected)?;
         let remarks = &mut self.table.at_mut(slot).flags.remarks;
         remarks.set(Remarks::UNCONNECTED, false);
         if remarks.has(Remarks::READ_CLOSED) { Err((Reason::HungUp, None)) } else { Ok(()) }
@@ -58,9 +57,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.at(slot).flags.read_only == read_only {
             return Ok(());
         }
-        let token = self.tokens.token(slot, self.table.rest(slot).serial.get()).expect("it was registered under it");
+        let token = self.tokens.token(slot, self.table.slots.rest(slot).serial).expect("it was registered under it");
         self.registry
-            .reregister(self.table.conn_mut(slot), Token(token), interest)
+            .reregister(self.table.slots.conn_mut(slot), Token(token), interest)
             .map_err(|error| (Reason::Failed, Some(error)))?;
         self.table.at_mut(slot).flags.read_only = read_only;
         Ok(())

@@ -48,11 +48,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Why a connection may not come in and be active at once. It must not take room that somebody who waits can have.
-    pub(super) fn kept_out(&mut self, now: Instant, site: &Site, connecting: bool) -> Option<Cause> {
+    /// Whether a connection may come in and be active at once. It must not take room that somebody who waits can have.
+    pub(super) fn may_enter(&mut self, now: Instant, site: &Site, connecting: bool) -> Result<(), Cause> {
         let mut clock = self.clock;
-        self.overcrowded(site, connecting)
-            .or_else(|| self.comes_after_others(clock.advance(now), site).then_some(Cause::OthersWait))
+        match self.overcrowded(site, connecting) {
+            Some(cause) => Err(cause),
+            None if self.comes_after_others(clock.advance(now), site) => Err(Cause::OthersWait),
+            None => Ok(()),
+        }
     }
 
     /// Whether a request that has just come has to wait until others had their turns, though they wait for other peers or
@@ -147,7 +150,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let keeping = self.table.buckets.of_site(site).filter(|(_, bucket)| bucket.kept > 0);
         let candidates = keeping.filter_map(|(at, bucket)| {
-            let slot = self.table.oldest_in(at, Standing::Kept)?;
+            let slot = self.table.oldest_kept_in(at)?;
             let unfit = self.unfit(slot, now);
             let useful = Some(bucket.channel) == channel && unfit.is_none();
             (!useful).then_some((unfit.is_none(), self.table.at(slot).inactive_since(), slot, unfit))

@@ -2,21 +2,22 @@
 
 use crate::limits::Limits;
 use crate::table::buckets::Bucket;
-use crate::table::clock::Tick;
+use crate::table::clock::{Tick, nanos};
 use crate::table::record::{Record, Remarks, State};
 use crate::table::sites::UNLIMITED;
+use std::time::Duration;
 
 /// How many owners a connection has at most: the number of its lease never comes back.
 const MOST_USES: u32 = u32::MAX - 1;
+/// No limit on the time that a connection may be inactive.
+const FOR_EVER: u64 = u64::MAX;
 
 /// The limits and orders in the form in which a cycle asks them.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
-    /// For how many nanoseconds a connection may be inactive.
+    /// For how many nanoseconds a connection may be inactive, or [`FOR_EVER`].
     idle: u64,
-    most_uses: u32,
-    /// Whether anything may be inactive at all that nobody waits for.
-    pub(super) keeps: bool,
+    pub(super) most_uses: u32,
     /// [`most_uses`](Rules::most_uses), or none if something has to be asked besides before any connection is kept.
     most_uses_if_usual: u32,
     pub(super) max_inactive: usize,
@@ -28,14 +29,13 @@ pub(crate) struct Rules {
 impl Rules {
     /// `narrows`: whether something has to be done for each connection that becomes inactive.
     pub(crate) fn new(limits: &Limits, draining: bool, narrows: bool) -> Rules {
-        let idle = limits.idle_timeout.map_or(u64::MAX, |time| Tick::default().after(time).0);
-        let most_uses = if draining { 0 } else { most_uses(limits) };
-        let keeps = limits.max_inactive != Some(0) && limits.max_inactive_per_peer != Some(0);
+        let idle = limits.idle_timeout.map_or(FOR_EVER, |time| nanos(time).min(FOR_EVER - 1));
+        let most_uses = if draining { 0 } else { limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES) };
+        let keeps_none = idle == 0 || limits.max_inactive == Some(0) || limits.max_inactive_per_peer == Some(0);
         Rules {
             idle,
             most_uses,
-            keeps,
-            most_uses_if_usual: if keeps && idle > 0 && !narrows { most_uses } else { 0 },
+            most_uses_if_usual: if keeps_none || narrows { 0 } else { most_uses },
             max_inactive: limits.max_inactive.unwrap_or(usize::MAX),
             max_inactive_per_peer: most(limits.max_inactive_per_peer),
             max_connections: limits.max_connections.unwrap_or(usize::MAX),
@@ -48,7 +48,11 @@ impl Rules {
     #[inline]
     pub(crate) fn is_fit(&self, now: Tick, record: &Record) -> bool {
         let State::Inactive { since, until } = record.state() else { return false };
-        record.flags.doomed.is_none() && self.allow(now, since, record.uses, record.lifetime_end.min(until))
+        record.flags.doomed.is_none()
+            && record.uses < self.most_uses
+            && record.lifetime_end.min(until) > now
+            && now.nanos_since(since) < self.idle
+            && now < Tick::LAST
     }
 
     /// Whether limits and orders allow an active connection to be kept until then, so that its checkin can take the short
@@ -63,21 +67,15 @@ impl Rules {
             && now < Tick::LAST
     }
 
-    /// Whether the limits allow a connection of this age and use.
-    #[inline]
-    pub(super) fn allow(&self, now: Tick, since: Tick, uses: u32, end: Tick) -> bool {
-        uses < self.most_uses && end > now && now.nanos_since(since) < self.idle && now < Tick::LAST
+    /// Until when a connection may be inactive that has been so since then.
+    pub(super) fn idle_end(&self, since: Tick) -> Tick {
+        if self.idle == FOR_EVER { Tick::NEVER } else { since.after(Duration::from_nanos(self.idle)) }
     }
 }
 
 /// The limit as a number; [`UNLIMITED`] if it is beyond what there can be.
 pub(super) fn most(limit: Option<usize>) -> u32 {
     limit.and_then(|most| u32::try_from(most).ok()).unwrap_or(UNLIMITED)
-}
-
-/// How many owners a connection may have.
-pub(super) fn most_uses(limits: &Limits) -> u32 {
-    limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::outcome::Found;
 use crate::peer::Peer;
-use crate::policy::{Candidate, Policy};
+use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::request::{Grant, Granted, Place, WaiterId};
 use crate::state::Owner;
@@ -24,15 +24,6 @@ const PLACE_TIME: Duration = Duration::from_secs(30);
 pub(super) const MOST_LOOKS: u32 = 16;
 /// A connection that was promised to a request, and until when the policy keeps it without.
 type Broken = (u32, Result<Tick, Reason>);
-
-/// A request that was granted something.
-struct Asked {
-    waiter: WaiterId,
-    owner: Owner,
-    peer: Peer,
-    channel: ChannelBindingId,
-    waited: Duration,
-}
 
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// Gives a new request a place.
@@ -55,8 +46,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
     }
 
-    /// Registers an inactive connection, found fit, for writing as well, unless it is. Evicts it if that fails.
-    pub(super) fn made_ready(&mut self, slot: u32) -> Option<u32> {
+    /// An inactive connection of this bucket that is fit for use, registered for writing as well; `dead` were found so
+    /// before.
+    fn find_ready_in(&mut self, now: Tick, bucket: u32, dead: u32) -> Option<u32> {
+        let slot = self.find_in(now, bucket, dead)?;
         match self.widen(slot) {
             Ok(()) => Some(slot),
             Err(fault) => {
@@ -66,9 +59,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Hands out a connection of this bucket, if there is one to reuse.
-    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner) -> Option<Found> {
-        let slot = self.find_in(now, bucket, 0).and_then(|slot| self.made_ready(slot))?;
+    /// Hands out a connection of this bucket to somebody who isn't in line, if there is one to reuse.
+    pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner, dead: u32) -> Option<Found> {
+        let slot = self.find_ready_in(now, bucket, dead)?;
         Some(self.hand_out_past_others(now, slot, owner))
     }
 
@@ -98,7 +91,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32, dead: u32) -> Option<Grant<C>> {
         let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
         // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_in(now, bucket, dead).and_then(|slot| self.made_ready(slot));
+        let found = self.find_ready_in(now, bucket, dead);
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.look_away(line);
         if found.is_none() && self.table.len() < before {
@@ -108,17 +101,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let slot = found?;
         let (waiter, request) = self.table.end_first(line);
         let Bucket { peer, channel, .. } = self.table.buckets.get(bucket);
-        let asked = Asked::new(now, waiter, &request, peer, *channel);
+        let grant = grant_of(now, waiter, &request, peer, *channel);
         if waiting > 1 {
             self.table.look_at_line(bucket);
         }
-        let found = self.lend(now, slot, asked.owner);
-        if let Some(broken) = broken {
-            self.end_promise(broken);
-        }
+        let found = self.lend(now, slot, request.owner);
+        self.end_promise(broken);
         self.opens_next = true;
-        log_reuse(found.id, asked.owner);
-        Some(asked.gets(Granted::Reuse(found)))
+        log_reuse(found.id, request.owner);
+        Some(grant(Granted::Reuse(found)))
     }
 
     /// Gives a line a place for which nothing has to go, before the next line that can reuse a connection: places and
@@ -171,18 +162,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let broken = self.broken_promise(bucket, victim.map(|(slot, _)| slot));
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
         self.table.take_turn(request, end);
-        if let Some(broken) = broken {
-            self.end_promise(broken);
-        }
+        self.end_promise(broken);
         let place = self.place_of(request, end);
-        Some(self.asked(now, request).gets(Granted::Open { place, evicted }))
+        Some(self.asked(now, request)(Granted::Open { place, evicted }))
     }
 
     /// Ends a request, and returns the grant that says so.
     pub(super) fn end_with(&mut self, now: Tick, request: u32, granted: Granted<C>) -> Grant<C> {
         let asked = self.asked(now, request);
         self.end(request);
-        asked.gets(granted)
+        asked(granted)
     }
 
     /// Ends a request, wherever it is. What was promised to it can go to others.
@@ -195,9 +184,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             At::Place(_) => None,
         };
         self.table.end(request);
-        if let Some(broken) = broken {
-            self.end_promise(broken);
-        }
+        self.end_promise(broken);
     }
 
     /// The place of a request that has one.
@@ -208,16 +195,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
     }
 
-    /// What a grant says of its request, without what the request gets.
-    fn asked(&self, now: Tick, request: u32) -> Asked {
+    /// The grant of a request, as soon as it is known what the request gets.
+    fn asked(&self, now: Tick, request: u32) -> impl FnOnce(Granted<C>) -> Grant<C> + use<C, P> {
         let it = self.table.lines.at(request);
         let (peer, channel) = self.table.asked_for(it);
-        Asked::new(now, it.id(request), it, peer, channel)
+        grant_of(now, it.id(request), it, peer, channel)
     }
 
     /// Has everybody in the line of this bucket refused. Connections that were kept for them can go to others.
     pub(super) fn refuse_line(&mut self, bucket: u32) {
-        while let Some(broken) = self.promise_beyond(bucket, 0) {
+        while let broken @ Some(_) = self.promise_beyond(bucket, 0) {
             self.end_promise(broken);
         }
         self.table.refuse_line(bucket);
@@ -240,39 +227,38 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
         let slot = self.table.broken_promise(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
-        let candidate = Candidate {
-            now: self.clock.now().expect("the clock has been told"),
-            peer: &home.peer,
-            channel: home.channel,
-            uses: record.uses,
-            inactive: self.table.inactive() - 1,
-            inactive_to_peer: self.table.buckets.inactive(bucket) as usize - 1,
-            waiting: 0,
-        };
+        let to = (&home.peer, home.channel);
+        let mut candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, 0);
+        // It is inactive already.
+        candidate.inactive -= 1;
+        candidate.inactive_to_peer -= 1;
         Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))
     }
 
     /// A connection that was kept for those who wait is for whoever comes, if the policy keeps it.
-    fn end_promise(&mut self, (slot, kept): Broken) {
-        match kept {
-            Ok(until) => {
+    #[inline(always)]
+    fn end_promise(&mut self, broken: Option<Broken>) {
+        match broken {
+            None => {}
+            Some((slot, Ok(until))) => {
                 self.table.end_promise(slot, until);
                 self.condemn_surplus(self.table.at(slot).bucket);
             }
-            Err(reason) => self.table.condemn(slot, reason),
+            Some((slot, Err(reason))) => self.table.condemn(slot, reason),
         }
     }
 }
 
-impl Asked {
-    fn new(now: Tick, waiter: WaiterId, request: &Request, peer: &Peer, channel: ChannelBindingId) -> Asked {
-        Asked { waiter, owner: request.owner, peer: peer.clone(), channel, waited: now.since(request.since) }
-    }
-
-    fn gets<C>(self, granted: Granted<C>) -> Grant<C> {
-        let Asked { waiter, owner, peer, channel, waited } = self;
-        Grant { waiter, owner, peer, channel, waited, granted }
-    }
+/// The grant of a request, as soon as it is known what the request gets.
+fn grant_of<C>(
+    now: Tick,
+    waiter: WaiterId,
+    request: &Request,
+    peer: &Peer,
+    channel: ChannelBindingId,
+) -> impl FnOnce(Granted<C>) -> Grant<C> + use<C> {
+    let (owner, waited, peer) = (request.owner, now.since(request.since), peer.clone());
+    move |granted| Grant { waiter, owner, peer, channel, waited, granted }
 }
 
 /// Until when a place given at this time is held, for a request with this deadline.

@@ -47,7 +47,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         peer: &Peer,
         state: ConnState,
     ) -> Result<StateChange<C>, SetStateError> {
-        let Some(slot) = self.slot_of(id) else {
+        let Ok(slot) = self.slot_of(id) else {
             return Err(SetStateError::new(StateError::NotFound, state));
         };
         let (channel, mut private, until) = match state {
@@ -93,10 +93,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
     ) -> Result<(ConnId, Option<&(dyn Any + Send)>), NotFound> {
         let mut clock = self.clock;
-        let slot = self.find(clock.advance(now), peer, channel, 0).ok_or(NotFound)?;
+        let slot = self.find(clock.advance(now), peer, channel).ok_or(NotFound)?;
         self.clock = clock;
         let record = self.table.at(slot);
-        Ok((record.id(slot), self.table.rest(slot).private.as_deref()))
+        Ok((record.id(slot), self.table.slots.rest(slot).private.as_deref()))
     }
 
     fn set_active(

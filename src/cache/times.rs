@@ -23,11 +23,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`StateError::NotFound`], also when the lease is over; or [`StateError::AlreadyInactive`]. Nothing has changed.
     pub fn set_deadline(&mut self, id: ConnId, until: Option<Instant>) -> Result<(), StateError> {
-        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        let slot = self.slot_of(id)?;
         if self.table.at(slot).is_inactive() {
             return Err(StateError::AlreadyInactive);
         }
-        self.table.set_time(slot, self.clock.end(until));
+        self.table.set_owner_deadline(slot, self.clock.end(until));
         Ok(())
     }
 
@@ -38,8 +38,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "each is named once: close it, or it stays open"]
     pub fn overdue(&mut self, now: Instant) -> Option<(ConnId, Owner)> {
         let now = self.clock.advance(now);
-        let (_, slot) = self.table.first_time().filter(|&(at, _)| at <= now)?;
-        self.table.set_time(slot, Tick::NEVER);
+        let slot = self.table.owner_deadlines.due(now)?;
+        self.table.set_owner_deadline(slot, Tick::NEVER);
         let record = self.table.at(slot);
         match record.state() {
             State::Active { owner } => Some((record.id(slot), owner)),

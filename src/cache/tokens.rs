@@ -18,7 +18,7 @@ const BLOCKS: usize = (1 << (usize::BITS - BLOCK_BITS)) - 2;
 const FEWEST: usize = 8;
 
 /// The most connections that a cache has room for.
-pub(crate) const MOST_SLOTS: usize = 1 << 24;
+const MOST_SLOTS: usize = 1 << 24;
 
 /// A cache's block of tokens. Some of its bits tell the connections of a slot apart, the rest the slots.
 pub(crate) struct Tokens {

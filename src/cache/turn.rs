@@ -86,12 +86,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let idle = |standing| {
             let oldest = self.table.ages.oldest(standing).and_then(|slot| self.table.at(slot).inactive_since());
-            oldest.zip(self.limits.idle_timeout).map_or(Tick::NEVER, |(since, time)| since.after(time))
+            oldest.map_or(Tick::NEVER, |since| self.rules.idle_end(since))
         };
-        let first = |entry: Option<(Tick, u32)>| entry.map_or(Tick::NEVER, |(at, _)| at);
-        let own = if self.table.inactive() > 0 { first(self.table.first_deadline()) } else { Tick::NEVER };
+        let own = if self.table.inactive() > 0 { self.table.deadlines.earliest() } else { Tick::NEVER };
         let inactive = idle(Standing::Kept).min(idle(Standing::Promised)).min(own);
-        self.clock.instant(inactive.min(first(self.table.first_time())).min(first(self.table.lines.first_deadline())))
+        let (active, requests) = (self.table.owner_deadlines.earliest(), self.table.lines.deadlines.earliest());
+        self.clock.instant(inactive.min(active).min(requests))
     }
 
     /// Returns one inactive connection that has run out, or that has to go because you said so. Call it in each turn
@@ -103,16 +103,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "what is returned has left the cache; as long as there is some, there may be more"]
     pub fn expire(&mut self, now: Instant) -> Option<Evicted<C>> {
         let now = self.clock.advance(now);
-        let closed = self.table.buckets.next_closed().map(|(slot, _)| slot);
-        let oldest = |standing| self.table.ages.oldest(standing);
-        let first = [closed, oldest(Standing::Condemned), oldest(Standing::Kept), oldest(Standing::Promised)];
-        for slot in first.into_iter().flatten() {
+        for slot in self.table.first_to_leave() {
             if let Some(reason) = self.unfit(slot, now) {
                 return Some(self.evict(slot, reason));
             }
         }
         for _ in 0..MOST_REARMS {
-            let (_, slot) = self.table.first_deadline().filter(|&(at, _)| at <= now)?;
+            let slot = self.table.deadlines.due(now)?;
             if let Some(reason) = self.unfit(slot, now) {
                 return Some(self.evict(slot, reason));
             }
@@ -131,7 +128,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// of those between the inactive ones, a round takes more calls.
     #[must_use = "what is returned has left the cache; there may be more"]
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
-        let end = self.table.slots_end();
+        let end = self.table.slots.end();
         let mut probes = most.min(self.table.inactive());
         let mut places = probes.saturating_mul(1 + MOST_PASSED).min(end);
         while probes > 0 && places > 0 {
@@ -153,14 +150,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     fn alarmed_too_often(&mut self, slot: u32) -> bool {
         let now = self.clock.latest().seconds();
         self.table.at_mut(slot).flags.rest_matters = true;
-        let paid = &mut self.table.rest_mut(slot).alarms;
+        let paid = &mut self.table.slots.rest_mut(slot).alarms;
         *paid = now.max(*paid).saturating_add(1);
         *paid - now > MOST_FALSE_ALARMS
     }
 
     fn is_expiry_due(&self) -> bool {
         self.draining && self.table.inactive() > 0
-            || self.table.buckets.is_any_closed()
+            || self.table.buckets.next_closed().is_some()
             || self.table.ages.len(Standing::Condemned) > 0
     }
 }

@@ -18,7 +18,7 @@ use std::ops::{Index, IndexMut};
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection. `None` if it isn't here, or the lease is over.
     pub fn get(&self, id: ConnId) -> Option<&C> {
-        self.slot_of(id).map(|slot| self.table.conn(slot))
+        self.table.leased(id).map(|_| self.table.slots.conn(id.slot()))
     }
 
     /// The connection. `None` if it isn't here, or the lease is over. You may replace its value (a plain stream by TLS
@@ -26,25 +26,25 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// False alarms of an inactive connection are [forgiven](Cache::handle_event).
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut C> {
-        let slot = self.slot_of(id)?;
+        let slot = self.slot_of(id).ok()?;
         self.table.forgive(slot);
-        Some(self.table.conn_mut(slot))
+        Some(self.table.slots.conn_mut(slot))
     }
 
     /// Where the connection leads.
     pub fn peer(&self, id: ConnId) -> Option<&Peer> {
-        self.record(id).ok().map(|record| &self.table.buckets.get(record.bucket).peer)
+        self.table.leased(id).map(|record| &self.table.buckets.get(record.bucket).peer)
     }
 
     /// The connection's channel binding.
     pub fn channel(&self, id: ConnId) -> Option<ChannelBindingId> {
-        self.record(id).ok().map(|record| self.table.buckets.get(record.bucket).channel)
+        self.table.leased(id).map(|record| self.table.buckets.get(record.bucket).channel)
     }
 
     /// The token under which the connection is registered, for hosts whose events have another form.
     pub fn token(&self, id: ConnId) -> Option<Token> {
-        let slot = self.slot_of(id)?;
-        self.tokens.token(slot, self.table.rest(slot).serial.get()).map(Token)
+        let slot = self.slot_of(id).ok()?;
+        self.tokens.token(slot, self.table.slots.rest(slot).serial).map(Token)
     }
 
     /// The connection's state, with its private data borrowed.
@@ -53,7 +53,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn get_connection_state(&self, id: ConnId) -> Result<ConnStateRef<'_>, NotFound> {
-        self.record(id).map(|record| self.state_of(id.slot(), record))
+        self.table.leased(id).map(|record| self.state_of(id.slot(), record)).ok_or(NotFound)
     }
 
     /// The active connections that `owner` has, in no particular order. O(their number) on average.
@@ -73,7 +73,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`probe`](Connection::probe) reads the answers. The connections stay inactive, and their idle time keeps
     /// running.
     pub fn iter_inactive(&self) -> impl Iterator<Item = Entry<'_, C>> {
-        self.table.by_age(Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
+        self.table.ages.iter(&self.table.slots, Standing::Kept).map(|slot| self.entry(slot, self.table.at(slot)))
     }
 
     /// How many connections, places and waiting requests there are.
@@ -103,7 +103,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// All pairs of peer and channel binding, with their numbers of connections, in no particular order. Connections
     /// from before a [`close_peer`](Cache::close_peer) are a pair of their own until they have left. O(pairs).
     pub fn peers(&self) -> impl Iterator<Item = (&Peer, ChannelBindingId, Counts)> {
-        self.table.buckets.iter().map(|(at, bucket)| (&bucket.peer, bucket.channel, self.counts_in(at)))
+        self.table.buckets.iter().map(|(at, bucket)| (&bucket.peer, bucket.channel, self.table.counts_in(at)))
     }
 
     /// What the cache has done so far.
@@ -117,18 +117,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             State::Active { owner } => ConnStateRef::Active(owner),
             State::Inactive { until, .. } => ConnStateRef::Inactive {
                 channel: self.table.buckets.get(record.bucket).channel,
-                private: self.table.rest(slot).private.as_deref(),
+                private: self.table.slots.rest(slot).private.as_deref(),
                 until: self.clock.instant(until),
             },
         }
     }
 
     fn entry(&self, slot: u32, record: &Record) -> Entry<'_, C> {
-        let rest = self.table.rest(slot);
+        let rest = self.table.slots.rest(slot);
         let bucket = self.table.buckets.get(record.bucket);
         Entry {
             id: record.id(slot),
-            conn: self.table.conn(slot),
+            conn: self.table.slots.conn(slot),
             peer: &bucket.peer,
             channel: bucket.channel,
             state: self.state_of(slot, record),
@@ -138,14 +138,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    fn counts_in(&self, bucket: u32) -> Counts {
-        Counts { waiting: self.table.waiting_in(bucket) as usize, ..self.table.buckets.counts(bucket) }
-    }
-
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {
         let mut sum = Counts::default();
         for (at, _) in self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)) {
-            let counts = self.counts_in(at);
+            let counts = self.table.counts_in(at);
             sum.active += counts.active;
             sum.inactive += counts.inactive;
             sum.condemned += counts.condemned;

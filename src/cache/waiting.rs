@@ -54,7 +54,6 @@ use crate::request::{Grant, Granted, Place, RequestError, Requested, WaiterId};
 use crate::state::{ConnId, Owner};
 use crate::table::buckets::Destination;
 use crate::table::lines::At;
-use crate::table::lists::NONE;
 use crate::table::record::State;
 use crate::table::sites::Site;
 use log::debug;
@@ -132,7 +131,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let mut bucket = self.table.buckets.find(peer, channel);
         if let Some(at) = bucket.filter(|&at| self.table.has_some_for_newcomers(at)) {
-            if let Some(found) = self.reuse(since, at, owner) {
+            if let Some(found) = self.reuse(since, at, owner, 0) {
                 self.clock = clock;
                 return Ok(Requested::Reuse(found));
             }
@@ -176,21 +175,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// [`grant`](Cache::grant) has said that the request timed out, or if the place is another cache's. Unless the
     /// request timed out, the place comes back, too: [give it up](Cache::give_up), or it is held until its time is
     /// over.
-    pub fn insert_at(&mut self, now: Instant, place: Place, conn: C) -> Result<ConnId, InsertError<C>> {
+    pub fn insert_at(&mut self, now: Instant, place: Place, mut conn: C) -> Result<ConnId, InsertError<C>> {
         if !self.is_held(&place) {
             let place = Some(place).filter(|place| place.cache != self.tokens.serial());
             return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
+        if let Err(cause) = self.register_next(&mut conn) {
+            return Err(InsertError { conn, cause, place: Some(place) });
+        }
         // As long as the place is held, the peer is known.
         let to = Destination { peer: &place.peer, channel: place.channel, most: 0 };
-        match self.take_in(now, conn, to, place.owner) {
-            Ok(id) => {
-                self.end_place(&place);
-                log_insert(id, &place.peer, place.channel, place.owner);
-                Ok(id)
-            }
-            Err((conn, cause)) => Err(InsertError { conn, cause, place: Some(place) }),
-        }
+        let id = self.take_in(now, conn, to, place.owner, None);
+        self.end_place(&place);
+        log_insert(id, &place.peer, place.channel, place.owner);
+        Ok(id)
     }
 
     /// Returns a place that nobody needs any more: the client has left, or the connection couldn't be opened and the
@@ -251,7 +249,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         id: ConnId,
         until: Option<Instant>,
     ) -> Result<(Option<Place>, Evicted<C>), StateError> {
-        let slot = self.slot_of(id).ok_or(StateError::NotFound)?;
+        let slot = self.slot_of(id)?;
         let State::Active { owner } = self.table.at(slot).state() else { return Err(StateError::AlreadyInactive) };
         let now = self.clock.advance(now);
         let most = self.table.buckets.sites.get(self.table.bucket_of(slot).site).most;
@@ -294,7 +292,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[must_use = "a request granted waits no longer; there may be more"]
     pub fn grant(&mut self, now: Instant) -> Option<Grant<C>> {
         let now = self.clock.advance(now);
-        if let Some((_, request)) = self.table.lines.first_deadline().filter(|&(at, _)| at <= now) {
+        if let Some(request) = self.table.lines.deadlines.due(now) {
             let grant = self.end_with(now, request, Granted::TimedOut);
             self.stats.timed_out += 1;
             return Some(grant);
@@ -352,9 +350,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Refuses all requests that wait for `peer`, whatever their channel binding: for a server that is known to be
     /// down. `grant` returns them. O(channel bindings in use with the peer + connections kept for these requests).
     pub fn refuse(&mut self, peer: &Peer) {
-        let lines = self.table.buckets.of_peer(peer).filter(|(_, bucket)| bucket.line != NONE);
-        let lines: Vec<u32> = lines.map(|(at, _)| at).collect();
-        lines.into_iter().for_each(|bucket| self.refuse_line(bucket));
+        for bucket in self.table.buckets.all_of_peer(peer) {
+            if self.table.waiting_in(bucket) > 0 {
+                self.refuse_line(bucket);
+            }
+        }
     }
 
     /// Tells the cache that an inserted connection is established: it no longer counts for
@@ -366,7 +366,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// [`NotFound`] if it isn't here, or the lease is over.
     pub fn established(&mut self, id: ConnId) -> Result<(), NotFound> {
-        let slot = self.slot_of(id).ok_or(NotFound)?;
+        let slot = self.slot_of(id)?;
         self.table.established(slot);
         Ok(())
     }

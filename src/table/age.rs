@@ -22,7 +22,7 @@ impl Ages {
         order.len += 1;
     }
 
-    /// Puts a slot in next to `older`, on its newer side; at the oldest end if that is [`NONE`](crate::table::lists::NONE).
+    /// As [`List::insert`].
     pub(crate) fn insert<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing, older: u32) {
         let order = &mut self.0[standing as usize];
         order.list.insert(&mut slots.by_age(), slot, older);

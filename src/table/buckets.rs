@@ -4,9 +4,8 @@
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
 use crate::reason::Reason;
-use crate::stats::Counts;
 use crate::table::chains::{Heads, Mixer};
-use crate::table::lists::{Linked, Links, List, NONE};
+use crate::table::lists::{Links, List, NONE, linked, some};
 use crate::table::living::Living;
 use crate::table::sites::{Site, Sites};
 use slab::Slab;
@@ -30,8 +29,7 @@ pub(crate) struct Bucket {
     pub(crate) line: u32,
     /// The host closed the peer or the channel binding: nothing is found here any more, and what is in the list is to go.
     pub(crate) closed: Option<Reason>,
-    /// Its place in the chain of its key (`older` is the next). Once it is closed: in the list of closed ones with
-    /// connections.
+    /// Its place in the chain of its key. Once it is closed: in the list of closed ones with connections.
     links: Links,
 }
 
@@ -105,8 +103,9 @@ impl Buckets {
         &mut self.more[bucket as usize]
     }
 
-    pub(crate) fn oldest_promised(&self, bucket: u32) -> u32 {
-        self.more[bucket as usize].oldest_promised
+    #[inline]
+    pub(crate) fn more(&self, bucket: u32) -> &More {
+        &self.more[bucket as usize]
     }
 
     #[inline]
@@ -119,12 +118,6 @@ impl Buckets {
     /// How many connections there are, and places given for some.
     pub(crate) fn connections(&self, bucket: u32) -> u32 {
         self.get(bucket).active + self.inactive(bucket) + self.more[bucket as usize].places
-    }
-
-    pub(crate) fn counts(&self, bucket: u32) -> Counts {
-        let (active, more) = (self.get(bucket).active as usize, self.more[bucket as usize]);
-        let (condemned, places) = (more.condemned as usize, more.places as usize);
-        Counts { active, inactive: self.inactive(bucket) as usize, condemned, places, waiting: 0 }
     }
 
     /// The bucket of connections that may be handed out for this peer and channel.
@@ -144,6 +137,13 @@ impl Buckets {
     /// The bucket of this peer and channel, new if there is none: see [`add`](Buckets::add).
     pub(crate) fn find_or_add(&mut self, to: Destination<'_>) -> u32 {
         self.find(to.peer, to.channel).unwrap_or_else(|| self.add(to))
+    }
+
+    /// The bucket for new connections where this one leads: itself, unless it was closed.
+    pub(crate) fn successor(&mut self, bucket: u32) -> u32 {
+        let &Bucket { ref peer, channel, .. } = self.get(bucket);
+        // The peer is known.
+        self.find_or_add(Destination { peer: &peer.clone(), channel, most: 0 })
     }
 
     /// A bucket of this peer and channel, which have none. It has to be given a connection, a place or a line, or
@@ -181,15 +181,9 @@ impl Buckets {
 
     /// The site of this peer, if it has one.
     pub(crate) fn site_of(&self, peer: &Peer) -> Option<u32> {
-        let mut at = self.by_peer.first(peer.hash());
-        while at != NONE {
-            let site = self.sites.get(at);
-            if self.get(site.first).peer == *peer {
-                return Some(at);
-            }
-            at = site.next;
-        }
-        None
+        let next = |&site: &u32| some(self.sites.get(site).next);
+        let mut chain = std::iter::successors(some(self.by_peer.first(peer.hash())), next);
+        chain.find(|&site| self.get(self.sites.get(site).first).peer == *peer)
     }
 
     /// Forgets the bucket if it has no connection, no place and no line left.
@@ -212,9 +206,13 @@ impl Buckets {
         self.site_of(peer).into_iter().flat_map(|site| self.of_site(self.sites.get(site)))
     }
 
+    /// The same as a list apart, so that the table can be changed while it is walked.
+    pub(crate) fn all_of_peer(&self, peer: &Peer) -> Vec<u32> {
+        self.of_peer(peer).map(|(at, _)| at).collect()
+    }
+
     /// All buckets of a site's peer, whatever their channel; also those closed.
     pub(crate) fn of_site(&self, site: &Site) -> impl Iterator<Item = (u32, &Bucket)> {
-        let some = |at: u32| Some(at).filter(|&at| at != NONE);
         let next = move |&at: &u32| some(self.more[at as usize].same_peer.1);
         std::iter::successors(some(site.first), next).map(|at| (at, self.get(at)))
     }
@@ -241,22 +239,16 @@ impl Buckets {
         }
     }
 
-    /// Whether a closed bucket has connections in its list.
-    pub(crate) fn is_any_closed(&self) -> bool {
-        !self.closed.is_empty()
-    }
-
     /// The oldest connection in the list of a closed bucket, and why that was closed.
     pub(crate) fn next_closed(&self) -> Option<(u32, Reason)> {
         let bucket = self.get(self.closed.oldest()?);
         Some((bucket.list.oldest()?, bucket.closed?))
     }
 
-    /// To be called when a connection was taken out of the list of this bucket.
-    #[inline]
+    /// To be called when a connection was taken out of the list of this closed bucket.
+    #[cold]
     pub(crate) fn forget_if_emptied(&mut self, at: u32) {
-        let bucket = &self.buckets[at as usize];
-        if bucket.closed.is_some() && bucket.list.is_empty() {
+        if self.buckets[at as usize].list.is_empty() {
             self.closed.remove(&mut self.buckets, at);
         }
     }
@@ -273,10 +265,10 @@ impl Buckets {
     }
 
     fn link_key(&mut self, at: u32) {
-        let bucket = &mut self.buckets[at as usize];
+        let bucket = self.get(at);
         if bucket.closed.is_none() {
-            let first = self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel));
-            bucket.links.older = std::mem::replace(first, at);
+            let hash = self.mixer.key_hash(&bucket.peer, bucket.channel);
+            self.by_key.push(&mut self.buckets, hash, at);
         }
     }
 
@@ -286,20 +278,10 @@ impl Buckets {
         it.next = std::mem::replace(first, site);
     }
 
-    /// Walks the chain from its first: keys differ, so it is short.
     fn unlink_key(&mut self, at: u32) {
-        let bucket = &self.buckets[at as usize];
-        let (first, next) =
-            (self.by_key.first_mut(self.mixer.key_hash(&bucket.peer, bucket.channel)), bucket.links.older);
-        if *first == at {
-            *first = next;
-            return;
-        }
-        let mut before = *first;
-        while self.buckets[before as usize].links.older != at {
-            before = self.buckets[before as usize].links.older;
-        }
-        self.buckets[before as usize].links.older = next;
+        let bucket = self.get(at);
+        let (hash, links) = (self.mixer.key_hash(&bucket.peer, bucket.channel), bucket.links);
+        self.by_key.remove(&mut self.buckets, links, || hash);
     }
 
     /// A peer may have many buckets, so they are linked both ways. The site goes with the last of them.
@@ -358,15 +340,7 @@ impl Mixer {
     }
 }
 
-impl Linked for Slab<Bucket> {
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
-}
+linked!(|self: Slab<Bucket>, slot| self[slot as usize].links);
 
 #[cfg(test)]
 mod tests {
@@ -394,7 +368,7 @@ mod tests {
                 assert_eq!(found, known.map(|at| naive[at].2), "seed {seed}");
                 match (random.below(10), known) {
                     (0, _) => {
-                        let all: Vec<u32> = buckets.of_peer(&peers[peer]).map(|(at, _)| at).collect();
+                        let all = buckets.all_of_peer(&peers[peer]);
                         all.into_iter().for_each(|at| buckets.close(at, Reason::ClosedPeer));
                         naive.iter_mut().filter(|b| b.0 == peer).for_each(|b| b.3 = true);
                     }
@@ -417,7 +391,7 @@ mod tests {
                     }
                 }
                 for (index, peer) in peers.iter().enumerate() {
-                    let mut listed: Vec<u32> = buckets.of_peer(peer).map(|(at, _)| at).collect();
+                    let mut listed = buckets.all_of_peer(peer);
                     let mut expected: Vec<u32> = naive.iter().filter(|b| b.0 == index).map(|b| b.2).collect();
                     listed.sort_unstable();
                     expected.sort_unstable();
@@ -438,9 +412,8 @@ mod tests {
             }
             assert!(buckets.by_key.room() >= 1_000);
             let chain = |&channel: &u64| {
-                let first = buckets.by_key.first(buckets.mixer.key_hash(&peer, ChannelBindingId(channel)));
-                let next = |&at: &u32| Some(buckets.get(at).links.older).filter(|&at| at != NONE);
-                std::iter::successors(Some(first), next).count()
+                let hash = buckets.mixer.key_hash(&peer, ChannelBindingId(channel));
+                buckets.by_key.chain(&buckets.buckets, hash).count()
             };
             channels.iter().map(chain).max()
         };

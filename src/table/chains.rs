@@ -1,6 +1,6 @@
-//! The first of each chain, by hash: half of a hash table. The other half is links in what it finds.
+//! The first of each chain, by hash: half of a hash table. The other half is links in what it finds: `older` is the next.
 
-use crate::table::lists::NONE;
+use crate::table::lists::{Linked, Links, NONE, some};
 
 /// At most one chain for each thing in it, on average; several hashes may share one.
 pub(crate) struct Heads {
@@ -35,6 +35,35 @@ impl Heads {
     pub(crate) fn first_mut(&mut self, hash: u64) -> &mut u32 {
         let last = self.firsts.len() - 1;
         &mut self.firsts[hash as usize & last]
+    }
+
+    /// Puts `it` first in the chain of `hash`.
+    #[inline]
+    pub(crate) fn push(&mut self, things: &mut impl Linked, hash: u64, it: u32) {
+        let older = std::mem::replace(self.first_mut(hash), it);
+        *things.links_mut(it) = Links { newer: NONE, older };
+        if older != NONE {
+            things.links_mut(older).newer = it;
+        }
+    }
+
+    /// Takes what has these links out of the chain of `hash`, which is made only for the first of a chain.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, things: &mut impl Linked, links: Links, hash: impl FnOnce() -> u64) {
+        let Links { newer, older } = links;
+        match newer {
+            NONE => *self.first_mut(hash()) = older,
+            newer => things.links_mut(newer).older = older,
+        }
+        if older != NONE {
+            things.links_mut(older).newer = newer;
+        }
+    }
+
+    /// All in the chain of `hash`.
+    #[inline]
+    pub(crate) fn chain(&self, things: &impl Linked, hash: u64) -> impl Iterator<Item = u32> {
+        std::iter::successors(some(self.first(hash)), move |&at| some(things.links(at).older))
     }
 }
 
@@ -80,13 +109,5 @@ mod tests {
             let distinct: HashSet<u64> = (0..1_000).map(|i| mixer.mix(i * step) & 0xffff).collect();
             assert!(distinct.len() > 950, "step {step}: {}", distinct.len());
         }
-    }
-
-    #[test]
-    fn numbers_that_collide_in_one_cache_do_not_in_another() {
-        let bucket = |seed: u64, number: u64| Mixer::new(seed).mix(number) & 0xffff;
-        let chosen: Vec<u64> = (0..10_000_000).filter(|&number| bucket(1, number) == 0).take(100).collect();
-        let distinct: HashSet<u64> = chosen.iter().map(|&number| bucket(2, number)).collect();
-        assert!(chosen.len() == 100 && distinct.len() > 90, "{}", distinct.len());
     }
 }

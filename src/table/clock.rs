@@ -19,10 +19,6 @@ impl Tick {
         Tick(self.0.saturating_add(nanos(duration))).min(Tick::LAST)
     }
 
-    fn before(self, duration: Duration) -> Tick {
-        Tick(self.0.saturating_sub(nanos(duration)))
-    }
-
     /// Whole seconds since the cache's first `now`, as far as they can be counted.
     pub(crate) fn seconds(self) -> u32 {
         u32::try_from(self.since(Tick::FIRST).as_secs()).unwrap_or(u32::MAX / 2)
@@ -71,16 +67,17 @@ impl Clock {
         self
     }
 
-    /// The latest `now` seen.
-    pub(crate) fn now(&self) -> Option<Instant> {
-        self.now
+    /// The latest `now` seen. Only after an [`advance`](Clock::advance).
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        self.now.expect("the clock has been told")
     }
 
     /// The tick of any other instant, such as a deadline. Only after an [`advance`](Clock::advance).
     pub(crate) fn tick(&self, at: Instant) -> Tick {
         self.base.map_or(Tick::FIRST, |base| match at.checked_duration_since(base) {
             Some(later) => Tick::FIRST.after(later),
-            None => Tick::FIRST.before(base.duration_since(at)),
+            None => Tick(Tick::FIRST.0.saturating_sub(nanos(base.duration_since(at)))),
         })
     }
 

@@ -5,7 +5,7 @@ use crate::peer::Peer;
 use crate::state::Owner;
 use crate::table::Table;
 use crate::table::clock::Tick;
-use crate::table::lists::{Links, NONE};
+use crate::table::lists::Links;
 use crate::table::record::{Standing, State};
 
 impl<C> Table<C> {
@@ -13,21 +13,17 @@ impl<C> Table<C> {
     /// the peer.
     #[inline]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
-        let bucket = self.buckets.get(self.buckets.find(peer, channel)?);
-        let first = if oldest { bucket.list.oldest } else { bucket.list.newest };
-        (self.lines.waiting() == 0 && first != NONE).then_some(first)
+        let bucket = self.buckets.find(peer, channel)?;
+        if self.lines.waiting() > 0 { None } else { self.first_in(bucket, oldest) }
     }
 
     /// Makes an inactive connection active.
     #[inline(always)]
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
-        let head = self.owners.head(owner);
         let record = &mut self.slots[slot];
         debug_assert!(record.is_inactive());
         record.set_state(State::Active { owner });
-        let (at, standing, older) = (record.bucket, record.flags.standing, *head);
-        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older });
-        *head = slot;
+        let (at, standing, links) = (record.bucket, record.flags.standing, record.links);
         let bucket = self.buckets.get_mut(at);
         bucket.active += 1;
         if standing == Standing::Kept && bucket.closed.is_none() {
@@ -38,7 +34,7 @@ impl<C> Table<C> {
             self.leave_lists(slot, at, standing, links);
             self.end_condemnation(slot);
         }
-        self.owners.link(&mut self.slots, slot, older);
+        self.owners.push(&mut self.slots, owner, slot);
     }
 
     fn end_condemnation(&mut self, slot: u32) {
@@ -50,7 +46,7 @@ impl<C> Table<C> {
 
     /// Makes an active connection inactive; it is the newest from now on.
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
-        self.set_time(slot, Tick::NEVER);
+        self.set_owner_deadline(slot, Tick::NEVER);
         self.established(slot);
         self.shelve(slot, since, until, standing);
         if self.lines.waiting() > 0 {
@@ -93,14 +89,8 @@ impl<C> Table<C> {
             Standing::Promised => bucket.promised += 1,
             _ => bucket.kept += 1,
         }
-        let kept = bucket.kept;
-        let next = bucket.list.newest;
-        let links = std::mem::replace(&mut record.links, Links { newer: NONE, older: next });
-        bucket.list.newest = slot;
-        match next {
-            NONE => bucket.list.oldest = slot,
-            next => self.slots[next].links.newer = slot,
-        }
+        let (kept, links) = (bucket.kept, record.links);
+        bucket.list.push_newest(&mut self.slots, slot);
         self.owners.remove(&mut self.slots, owner, links);
         self.ages.push_newest(&mut self.slots, slot, standing);
         kept

@@ -37,10 +37,15 @@ impl Deadlines {
         Deadlines { heap: Vec::new(), position: Vec::new(), capacity: slots }
     }
 
-    /// The earliest entry.
+    /// The earliest deadline; never if there is none.
+    pub(crate) fn earliest(&self) -> Tick {
+        self.heap.first().map_or(Tick::NEVER, |entry| entry.at())
+    }
+
+    /// The slot with the earliest deadline, if that has come.
     #[inline]
-    pub(crate) fn first(&self) -> Option<(Tick, u32)> {
-        self.heap.first().map(|entry| (entry.at(), entry.slot))
+    pub(crate) fn due(&self, now: Tick) -> Option<u32> {
+        self.heap.first().filter(|entry| entry.at() <= now).map(|entry| entry.slot)
     }
 
     /// Sees to it that `slot` has an entry, and that it isn't later than `at`.
@@ -155,10 +160,9 @@ mod tests {
                 let heap = &deadlines.heap;
                 assert!((1..heap.len()).all(|i| heap[(i - 1) / 2].at() <= heap[i].at()), "seed {seed}: not a heap");
                 let earliest = naive.values().min().copied();
-                assert_eq!(deadlines.first().map(|(at, _)| at), earliest, "seed {seed}");
-                if let Some((at, slot)) = deadlines.first() {
-                    assert_eq!(naive[&slot], at, "seed {seed}");
-                }
+                assert_eq!(deadlines.earliest(), earliest.unwrap_or(Tick::NEVER), "seed {seed}");
+                assert_eq!(deadlines.due(Tick(1_000)).map(|slot| naive[&slot]), earliest, "seed {seed}");
+                assert_eq!(deadlines.due(Tick(500)).is_some(), earliest.is_some_and(|at| at <= Tick(500)));
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::request::WaiterId;
 use crate::state::Owner;
 use crate::table::clock::Tick;
 use crate::table::deadlines::Deadlines;
-use crate::table::lists::{Linked, Links, List, NONE};
+use crate::table::lists::{Links, List, NONE, linked};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +62,8 @@ struct ByReadiness<'a>(&'a mut Slab<Line>);
 pub(crate) struct Lines {
     requests: Slab<Request>,
     pub(crate) lines: Slab<Line>,
-    deadlines: Deadlines,
+    /// Until when requests wait, or their places are held.
+    pub(crate) deadlines: Deadlines,
     /// Lines that a connection may be there for, the first to be served being the oldest.
     ready: List,
     /// Lines refused as a whole.
@@ -187,11 +188,6 @@ impl Lines {
         self.line(line).list.oldest()
     }
 
-    #[inline]
-    pub(crate) fn first_deadline(&self) -> Option<(Tick, u32)> {
-        self.deadlines.first()
-    }
-
     /// To be called when a connection may be there for this line.
     #[inline]
     pub(crate) fn look_at(&mut self, line: u32) {
@@ -250,38 +246,6 @@ impl Lines {
     }
 }
 
-impl Linked for Slab<Request> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
-}
-
-impl Linked for Slab<Line> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].turn
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].turn
-    }
-}
-
-impl Linked for ByReadiness<'_> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self.0[slot as usize].ready_links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self.0[slot as usize].ready_links
-    }
-}
+linked!(|self: Slab<Request>, slot| self[slot as usize].links);
+linked!(|self: Slab<Line>, slot| self[slot as usize].turn);
+linked!(|self: ByReadiness<'_>, slot| self.0[slot as usize].ready_links);

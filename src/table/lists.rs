@@ -3,6 +3,12 @@
 /// No slot, bucket or position: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// What is there, if anything is.
+#[inline]
+pub(crate) fn some(slot: u32) -> Option<u32> {
+    (slot != NONE).then_some(slot)
+}
+
 /// The neighbours in a list.
 #[derive(Clone, Copy)]
 pub(crate) struct Links {
@@ -10,11 +16,30 @@ pub(crate) struct Links {
     pub(crate) older: u32,
 }
 
-/// Where the links of each slot are.
+/// Where the links of each slot are. Made by [`linked`].
 pub(crate) trait Linked {
     fn links(&self, slot: u32) -> Links;
     fn links_mut(&mut self, slot: u32) -> &mut Links;
 }
+
+/// Says where the links of each slot are: `linked!(|self: Vec<Links>, slot| self[slot as usize]);`.
+macro_rules! linked {
+    ($([$parameter:ident])? |$this:ident: $slots:ty, $slot:ident| $links:expr) => {
+        impl $(<$parameter>)? $crate::table::lists::Linked for $slots {
+            #[inline]
+            fn links(&$this, $slot: u32) -> $crate::table::lists::Links {
+                $links
+            }
+
+            #[inline]
+            fn links_mut(&mut $this, $slot: u32) -> &mut $crate::table::lists::Links {
+                &mut $links
+            }
+        }
+    };
+}
+
+pub(crate) use linked;
 
 /// A list of slots, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking out the
 /// newest thus touches no other.
@@ -98,12 +123,12 @@ impl List {
 
     #[inline]
     pub(crate) fn newest(&self) -> Option<u32> {
-        Some(self.newest).filter(|&slot| slot != NONE)
+        some(self.newest)
     }
 
     #[inline]
     pub(crate) fn oldest(&self) -> Option<u32> {
-        Some(self.oldest).filter(|&slot| slot != NONE)
+        some(self.oldest)
     }
 
     /// The one after `slot`, towards the oldest.
@@ -127,15 +152,7 @@ mod tests {
     use super::*;
     use crate::testing::Random;
 
-    impl Linked for Vec<Links> {
-        fn links(&self, slot: u32) -> Links {
-            self[slot as usize]
-        }
-
-        fn links_mut(&mut self, slot: u32) -> &mut Links {
-            &mut self[slot as usize]
-        }
-    }
+    linked!(|self: Vec<Links>, slot| self[slot as usize]);
 
     #[test]
     fn a_list_is_what_a_plain_vector_would_be() {

@@ -29,44 +29,21 @@ impl Owners {
         self.push(slots, owner, slot);
     }
 
-    fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        let older = std::mem::replace(self.head(owner), slot);
-        slots[slot].links = Links { newer: NONE, older };
-        self.link(slots, slot, older);
-    }
-
-    /// The head of `owner`'s chain.
+    /// Makes a connection that is here already its owner's.
     #[inline]
-    pub(crate) fn head(&mut self, owner: Owner) -> &mut u32 {
-        self.heads.first_mut(self.mixer.mix(owner.0))
-    }
-
-    /// Tells `older` that `slot` stands before it now.
-    #[inline]
-    pub(crate) fn link<C>(&self, slots: &mut Slots<C>, slot: u32, older: u32) {
-        if older != NONE {
-            slots[older].links.newer = slot;
-        }
+    pub(crate) fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
+        self.heads.push(slots, self.hash(owner), slot);
     }
 
     /// Takes a slot with these links, which `owner` has, from it.
     #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, links: Links) {
-        let Links { newer, older } = links;
-        match newer {
-            NONE => *self.head(owner) = older,
-            newer => slots[newer].links.older = older,
-        }
-        if older != NONE {
-            slots[older].links.newer = newer;
-        }
+        self.heads.remove(slots, links, || self.mixer.mix(owner.0));
     }
 
     /// All that `owner` has. O(of them), on average.
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, owner: Owner) -> impl Iterator<Item = u32> {
-        let older = |&slot: &u32| Some(slots[slot].links.older).filter(|&slot| slot != NONE);
-        let first = Some(self.heads.first(self.hash(owner))).filter(|&slot| slot != NONE);
-        std::iter::successors(first, older).filter(move |&slot| owner_of(slots, slot) == Some(owner))
+        self.heads.chain(slots, self.hash(owner)).filter(move |&slot| owner_of(slots, slot) == Some(owner))
     }
 
     #[inline]
@@ -147,10 +124,7 @@ mod tests {
             owners.add(&mut slots, Owner(number), slot);
         }
         assert!(owners.heads.room() >= 500);
-        let chain = |owner: u64| {
-            let next = |&slot: &u32| Some(slots[slot].links.older).filter(|&slot| slot != NONE);
-            std::iter::successors(Some(owners.heads.first(owners.hash(Owner(owner)))), next).count()
-        };
+        let chain = |owner: u64| owners.heads.chain(&slots, owners.hash(Owner(owner))).count();
         assert!((0..1_000).map(chain).max() < Some(14));
     }
 
@@ -164,10 +138,7 @@ mod tests {
                 let slot = slots.insert(Record::new(Owner(number)), Rest::new(Tick::FIRST), ());
                 owners.add(&mut slots, Owner(number), slot);
             }
-            let chain = |&owner: &u64| {
-                let next = |&slot: &u32| Some(slots[slot].links.older).filter(|&slot| slot != NONE);
-                std::iter::successors(Some(owners.heads.first(owners.hash(Owner(owner)))), next).count()
-            };
+            let chain = |&owner: &u64| owners.heads.chain(&slots, owners.hash(Owner(owner))).count();
             chosen.iter().map(chain).max()
         };
         assert_eq!(longest(Mixer::new(1)), Some(1_000));

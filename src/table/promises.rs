@@ -8,8 +8,8 @@ use crate::table::record::{Record, Standing, State};
 impl<C> Table<C> {
     /// How many requests in the line of this bucket have no connection promised yet. A promise of the connection `but` isn't counted.
     pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
-        let own = but.map(|slot| self.at(slot)).filter(|own| own.bucket == bucket && own.inactive_since().is_some());
-        let own = own.is_some_and(|own| own.flags.standing == Standing::Promised);
+        let is_own = |it: &Record| it.bucket == bucket && it.is_inactive() && it.flags.standing == Standing::Promised;
+        let own = but.is_some_and(|slot| is_own(self.at(slot)));
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
@@ -64,7 +64,7 @@ impl<C> Table<C> {
     pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
         let it = self.buckets.get_mut(bucket);
         it.promised -= 1;
-        if it.promised > 0 && self.buckets.oldest_promised(bucket) == slot {
+        if it.promised > 0 && self.buckets.more(bucket).oldest_promised == slot {
             self.find_oldest_promised(bucket, links.newer);
         }
     }
@@ -81,6 +81,6 @@ impl<C> Table<C> {
 
     /// The connection of this bucket whose promise is broken when only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
-        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.oldest_promised(bucket))
+        (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.more(bucket).oldest_promised)
     }
 }

@@ -4,7 +4,7 @@ use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::clock::Tick;
 use crate::table::lists::{Links, NONE};
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a cycle of hand-out and return reads and writes: one line of the processor's cache, and no more.
@@ -31,7 +31,7 @@ pub(crate) struct Rest {
     pub(crate) private: PrivateData,
     pub(crate) opened: Tick,
     /// Its number in the cache, whose low bits are in its token.
-    pub(crate) serial: NonZeroU32,
+    pub(crate) serial: u32,
     /// The second until which its false alarms are paid for: a leaky bucket.
     pub(crate) alarms: u32,
 }
@@ -152,7 +152,7 @@ impl Rest {
     pub(crate) const VACANT: Rest = Rest::new(Tick::FIRST);
 
     pub(crate) const fn new(opened: Tick) -> Rest {
-        Rest { private: None, opened, serial: NonZeroU32::MIN, alarms: 0 }
+        Rest { private: None, opened, serial: 0, alarms: 0 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The peers, whatever their channel bindings: how many connections lead there, and who waits for one.
 
 use crate::table::lines::Line;
-use crate::table::lists::{Linked, Links, List, NONE};
+use crate::table::lists::{Links, List, NONE, linked};
 use slab::Slab;
 
 /// No limit.
@@ -38,6 +38,19 @@ impl Site {
         let (turns, links) = (List::EMPTY, Links::NONE);
         let (first, next) = (NONE, NONE);
         Site { first, next, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
+    }
+
+    /// Counts one more connection, or a place for one.
+    #[inline]
+    pub(crate) fn enter(&mut self, connecting: bool) {
+        self.total += 1;
+        self.connecting += u32::from(connecting);
+    }
+
+    #[inline]
+    pub(crate) fn leave(&mut self, connecting: bool) {
+        self.total -= 1;
+        self.connecting -= u32::from(connecting);
     }
 
     /// Whether as many connections lead there as are allowed.
@@ -144,14 +157,4 @@ impl Sites {
     }
 }
 
-impl Linked for Slab<Site> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot as usize].links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot as usize].links
-    }
-}
+linked!(|self: Slab<Site>, slot| self[slot as usize].links);

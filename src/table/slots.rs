@@ -1,6 +1,6 @@
 //! The connections by their slots, and what is known of them.
 
-use crate::table::lists::{Linked, Links};
+use crate::table::lists::linked;
 use crate::table::record::{Record, Rest};
 use slab::Slab;
 use std::ops::{Index, IndexMut};
@@ -31,9 +31,9 @@ impl<C> Slots<C> {
         self.conns.len()
     }
 
-    /// The slot of the next connection.
-    pub(crate) fn vacant_key(&self) -> usize {
-        self.conns.vacant_key()
+    /// The slot of the next connection. Tokens have room for 2^24 at most.
+    pub(crate) fn vacant_key(&self) -> u32 {
+        self.conns.vacant_key() as u32
     }
 
     pub(crate) fn insert(&mut self, record: Record, rest: Rest, conn: C) -> u32 {
@@ -130,26 +130,5 @@ impl<C> IndexMut<u32> for Slots<C> {
     }
 }
 
-impl<C> Linked for Slots<C> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self[slot].links
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self[slot].links
-    }
-}
-
-impl Linked for ByAge<'_> {
-    #[inline]
-    fn links(&self, slot: u32) -> Links {
-        self.0[slot as usize].age
-    }
-
-    #[inline]
-    fn links_mut(&mut self, slot: u32) -> &mut Links {
-        &mut self.0[slot as usize].age
-    }
-}
+linked!([C] |self: Slots<C>, slot| self[slot].links);
+linked!(|self: ByAge<'_>, slot| self.0[slot as usize].age);

@@ -5,12 +5,12 @@ use crate::peer::Peer;
 use crate::reason::Reason;
 use crate::request::WaiterId;
 use crate::state::Owner;
+use crate::stats::Counts;
 use crate::table::Table;
 use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
 use crate::table::lines::{At, Line, Request};
-use crate::table::lists::NONE;
-use crate::table::record::Standing;
+use crate::table::lists::{NONE, some};
 use crate::table::sites::Site;
 
 impl<C> Table<C> {
@@ -28,11 +28,27 @@ impl<C> Table<C> {
         }
     }
 
+    pub(crate) fn counts_in(&self, bucket: u32) -> Counts {
+        let (it, more) = (self.buckets.get(bucket), self.buckets.more(bucket));
+        Counts {
+            active: it.active as usize,
+            inactive: self.buckets.inactive(bucket) as usize,
+            condemned: more.condemned as usize,
+            places: more.places as usize,
+            waiting: self.waiting_in(bucket) as usize,
+        }
+    }
+
     /// Whether this bucket may have an inactive connection for a request that comes now. Those who wait there come first.
     #[inline]
     pub(crate) fn has_some_for_newcomers(&self, bucket: u32) -> bool {
         let it = self.buckets.get(bucket);
         it.line == NONE && !it.list.is_empty()
+    }
+
+    /// The bucket of this peer and channel, if it may have an inactive connection for somebody who comes now.
+    pub(crate) fn bucket_for_newcomers(&self, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
+        self.buckets.find(peer, channel).filter(|&bucket| self.has_some_for_newcomers(bucket))
     }
 
     /// Puts a new request into the line of this bucket. `has_no_room`: nobody else waits for this peer, which has no
@@ -117,7 +133,7 @@ impl<C> Table<C> {
         if self.lines.waiting() == 0 {
             return None;
         }
-        let lines = self.buckets.iter().map(|(_, bucket)| bucket.line).filter(|&line| line != NONE);
+        let lines = self.buckets.iter().filter_map(|(_, bucket)| some(bucket.line));
         lines.filter_map(|line| self.lines.head(line)).map(|head| self.lines.at(head).since).min()
     }
 
@@ -148,7 +164,7 @@ impl<C> Table<C> {
         let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
         let condemned = self.inactive_at(&site) - kept;
         for _ in 0..site.total.saturating_sub(site.most + condemned).min(at_most) {
-            let oldest = self.buckets.of_site(&site).filter_map(|(at, _)| self.oldest_in(at, Standing::Kept));
+            let oldest = self.buckets.of_site(&site).filter_map(|(at, _)| self.oldest_kept_in(at));
             let Some(oldest) = oldest.min_by_key(|&slot| self.at(slot).inactive_since()) else { return };
             self.condemn(oldest, Reason::MadeRoom);
         }
@@ -177,29 +193,23 @@ impl<C> Table<C> {
     fn count_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places += 1;
         let site = self.buckets.get(bucket).site;
-        let site = self.buckets.sites.get_mut(site);
-        site.total += 1;
-        site.connecting += 1;
+        self.buckets.sites.get_mut(site).enter(true);
     }
 
     /// Takes the place of a request away. Its bucket may go; the request is nowhere then.
     fn free_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places -= 1;
-        let at = self.buckets.get(bucket).site;
-        let site = self.buckets.sites.get_mut(at);
-        site.total -= 1;
-        site.connecting -= 1;
+        let site = self.buckets.get(bucket).site;
+        self.buckets.sites.get_mut(site).leave(true);
         self.lines.leave_place();
-        self.buckets.sites.look_again(at);
+        self.buckets.sites.look_again(site);
         self.buckets.release_if_empty(bucket);
     }
 
     /// Puts a request that has a place back into its line: the bucket whose line that is.
     pub(crate) fn put_back(&mut self, request: u32) -> u32 {
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
-        let (peer, channel) = (self.buckets.get(old).peer.clone(), self.buckets.get(old).channel);
-        // As long as it has its place, the peer is known.
-        let bucket = self.buckets.find_or_add(Destination { peer: &peer, channel, most: 0 });
+        let bucket = self.buckets.successor(old);
         self.enter(bucket, request, true);
         // This looks at the site again.
         self.free_place(old);
@@ -238,12 +248,11 @@ impl<C> Table<C> {
     /// Closes a bucket. Whoever waits there waits for a new connection.
     pub(crate) fn close(&mut self, bucket: u32, reason: Reason) {
         let it = self.buckets.get_mut(bucket);
-        let line = std::mem::replace(&mut it.line, NONE);
-        let (peer, channel, site) = (it.peer.clone(), it.channel, it.site);
+        let (line, site) = (std::mem::replace(&mut it.line, NONE), it.site);
         self.buckets.close(bucket, reason);
         self.buckets.sites.look_again(site);
         if line != NONE {
-            let fresh = self.buckets.find_or_add(Destination { peer: &peer, channel, most: 0 });
+            let fresh = self.buckets.successor(bucket);
             self.buckets.get_mut(fresh).line = line;
             self.lines.line_mut(line).bucket = fresh;
         }
