@@ -143,6 +143,20 @@ fn those_refused_wait_no_longer_though_they_have_not_been_told() {
 }
 
 #[test]
+fn the_longest_wait_is_that_of_whoever_came_first_in_any_line() {
+    let mut host = host(|l| l.max_connections = Some(0));
+    let first = host.wait(2);
+    for to in [1, 3, 2] {
+        host.now += SECOND;
+        host.wait(to);
+    }
+    host.nothing_to_grant();
+    assert_eq!(host.cache.longest_wait(), 3 * SECOND);
+    host.cache.withdraw(first).unwrap();
+    assert_eq!(host.cache.longest_wait(), 2 * SECOND);
+}
+
+#[test]
 fn a_drain_refuses_all_and_takes_no_more() {
     let mut host = host(|l| l.max_connections = Some(1));
     let id = host.open(1);
