@@ -34,7 +34,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         site.connecting >= self.rules.max_connecting_per_peer
     }
 
-    /// Why a connection that nobody gave a place may not come in.
+    /// The limit that keeps a connection out that nobody gave a place.
     pub(super) fn overcrowded(&self, site: &Site, connecting: bool) -> Option<Cause> {
         let at_limit = |limit, most| Some(Cause::AtLimit { limit, most });
         if self.table.total() >= self.rules.max_connections {
@@ -44,7 +44,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         } else if connecting && self.is_stampede(site) {
             at_limit("max_connecting_per_peer", self.rules.max_connecting_per_peer as usize)
         } else {
-            (site.waiting > 0).then_some(Cause::OthersWait)
+            None
         }
     }
 

@@ -122,6 +122,8 @@ fn a_parked_connection_is_not_asked_again_whether_it_is_connected() {
     wire.borrow_mut().registered = Some((Token(3), Interest::READABLE));
     assert!(cache.park(now, conn, &peer, PLAIN, ParkOptions::default()).unwrap().evicted.is_none());
     let id = cache.checkout(now, &peer, PLAIN, ME).unwrap().id;
+    let both = Interest::READABLE.add(Interest::WRITABLE);
+    assert_eq!(wire.borrow().registered.map(|(_, interest)| interest), Some(both), "its owner writes");
     assert!(cache.checkin(now, id).unwrap().is_none());
     assert_eq!(wire.borrow().asked, 1);
 }

@@ -47,6 +47,27 @@ fn the_derived_policy_closes_what_is_idle_for_some_time() {
     assert_eq!(cache.expire(almost + time).unwrap().reason, Reason::Deadline);
 }
 
+/// The policy's time, and the one that came with the checkin.
+#[test]
+fn the_earlier_of_two_times_counts_and_one_that_has_come_keeps_nothing() {
+    let (poll, now, (peer, _)) = (Poll::new().unwrap(), Instant::now(), peers());
+    let second = Duration::from_secs(1);
+    for (policy, server) in [(1, 2), (2, 1), (0, 1), (1, 0)] {
+        let policy_of = CloseAfter(policy * second);
+        let mut cache: Cache<Light, CloseAfter> = Cache::with_policy(policy_of).build(poll.registry()).unwrap();
+        let id = insert(&mut cache, now, Light, &peer, A);
+        let gone = cache.checkin_until(now, id, now + server * second).unwrap();
+        if policy.min(server) == 0 {
+            assert_eq!(gone.map(|gone| gone.reason), Some(Reason::Deadline), "{policy} {server}");
+            continue;
+        }
+        assert!(gone.is_none());
+        assert_eq!(cache.next_deadline(), Some(now + second));
+        assert!(cache.checkout(now + second, &peer, PLAIN, A).is_none());
+        assert_eq!(cache.expire(now + second).map(|gone| gone.reason), Some(Reason::Deadline));
+    }
+}
+
 #[test]
 fn a_policy_may_keep_some_and_close_the_rest_later() {
     let poll = Poll::new().unwrap();

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::common::{SECOND, TLS};
-use conncache::{Cache, Candidate, Cause, ConnState, ParkOptions, Policy, Reason, StateError, Verdict};
+use conncache::{
+    Cache, Candidate, Cause, ChannelBindingId, ConnState, ParkOptions, Policy, Reason, StateError, Verdict,
+};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -17,6 +19,30 @@ fn an_idle_connection_of_another_peer_makes_room() {
     host.insert_at(place);
     assert_eq!(host.all(), 2);
     assert!(host.reuse(1).id.same_connection(one));
+}
+
+/// A live one may be reused; the other one is closed anyway.
+#[test]
+fn for_room_one_that_has_run_out_goes_before_an_older_live_one() {
+    for per_peer in [false, true] {
+        let mut host =
+            host(|l| if per_peer { l.max_connections_per_peer = Some(2) } else { l.max_connections = Some(2) });
+        let mut keep = |channel, until: Option<Duration>| {
+            let id = host.cache.insert(host.now, Light, &peer(1), channel, ME).unwrap();
+            let kept = match until {
+                Some(time) => host.cache.checkin_until(host.now, id, host.now + time),
+                None => host.cache.checkin(host.now, id),
+            };
+            assert!(kept.unwrap().is_none());
+            id
+        };
+        let [_live, ending] = [keep(PLAIN, None), keep(TLS, Some(SECOND))];
+        host.now += SECOND;
+        let to = peer(if per_peer { 1 } else { 2 });
+        let requested = host.cache.request(host.now, &to, ChannelBindingId(7), ME, None).unwrap();
+        let Requested::Open { evicted: Some(evicted), .. } = requested else { panic!("{requested:?}") };
+        assert_eq!((evicted.id, evicted.reason), (ending, Reason::Deadline), "per peer: {per_peer}");
+    }
 }
 
 #[test]

@@ -4,7 +4,10 @@ use super::*;
 use crate::common::scripted::{Far, Scripted};
 use crate::common::{SECOND, TLS};
 use conncache::mio::{Interest, Token};
-use conncache::{Cache, Cause, ConnState, KeepResidents, NotFound, Reason, RequestError, RestrictiveCache, StateError};
+use conncache::{
+    Cache, Candidate, Cause, ConnState, KeepResidents, NotFound, Reason, RequestError, RestrictiveCache, StateError,
+    Verdict,
+};
 
 #[test]
 fn a_request_reuses_else_opens_else_waits() {
@@ -140,6 +143,20 @@ fn those_refused_wait_no_longer_though_they_have_not_been_told() {
     assert_eq!([(); 2].map(|()| host.grant().unwrap().waiter), waiters);
     assert_eq!(host.cache.withdraw(later), Ok(()));
     host.nothing_to_grant();
+}
+
+#[test]
+fn the_longest_wait_is_that_of_whoever_came_first_in_any_line() {
+    let mut host = host(|l| l.max_connections = Some(0));
+    let first = host.wait(2);
+    for to in [1, 3, 2] {
+        host.now += SECOND;
+        host.wait(to);
+    }
+    host.nothing_to_grant();
+    assert_eq!(host.cache.longest_wait(), 3 * SECOND);
+    host.cache.withdraw(first).unwrap();
+    assert_eq!(host.cache.longest_wait(), 2 * SECOND);
 }
 
 #[test]
@@ -294,6 +311,26 @@ fn an_aggressive_cache_keeps_what_nobody_waits_for_any_more() {
     assert!(host.cache.expire(host.now).is_none());
     host.nothing_to_grant();
     assert!(host.reuse(1).id.same_connection(id));
+}
+
+/// The policy is asked again about a connection that was kept for a request, and may give it a time then.
+#[test]
+fn what_nobody_waits_for_any_more_is_kept_for_as_long_as_the_policy_says() {
+    let a_second = |candidate: &Candidate<'_>| match candidate.waiting {
+        0 => Verdict::KeepUntil(candidate.now + SECOND),
+        _ => Verdict::Keep,
+    };
+    let poll = Poll::new().unwrap();
+    let mut cache: Cache<Light, _> =
+        Cache::with_policy(a_second).max_connections_per_peer(1).build(poll.registry()).unwrap();
+    let (now, to) = (Instant::now(), peer(1));
+    let id = cache.insert(now, Light, &to, PLAIN, ME).unwrap();
+    let Requested::Wait(waiter) = cache.request(now, &to, PLAIN, ME, None).unwrap() else { panic!() };
+    assert!(cache.checkin(now, id).unwrap().is_none());
+    cache.withdraw(waiter).unwrap();
+    assert_eq!(cache.next_deadline(), Some(now + SECOND));
+    assert!(cache.checkout(now + SECOND, &to, PLAIN, ME).is_none());
+    assert_eq!(cache.expire(now + SECOND).map(|gone| gone.reason), Some(Reason::Deadline));
 }
 
 #[test]
