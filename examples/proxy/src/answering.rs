@@ -52,6 +52,13 @@ impl Client {
                         messages::interim(self.outbox.open(pool), &head);
                     }
                 }
+                // So a server closes an idle connection, and this one crossed the request.
+                response::Event::Head(head)
+                    if head.status == 408 && link.reused && exchange.replayable && exchange.request_done =>
+                {
+                    exchange.answered = false;
+                    return Err(Fault::Upstream("408 on a reused connection".into()));
+                }
                 response::Event::Head(head) => {
                     let (body, until_close) = messages::body_for(exchange.version, head.framing);
                     exchange.keep_alive &= !until_close && exchange.request_done && !close;
