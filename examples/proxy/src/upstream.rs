@@ -114,10 +114,7 @@ impl Proxy {
     /// Whether a connection that is being made is established now. False if the event came too early.
     pub fn is_connected(&mut self, id: ConnId, upstream: usize) -> io::Result<bool> {
         let Some(stream) = self.cache.get_mut(id) else { return Ok(false) };
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        if stream.peer_addr().is_err() {
+        if !http::connecting::connected(stream)? {
             return Ok(false);
         }
         let _ = self.cache.set_deadline(id, None);
