@@ -11,7 +11,9 @@ use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::head::Version;
 use http::framing::response;
+use socket2::SockRef;
 use std::io;
+use std::time::Duration;
 
 /// Data pieces from this size on are written from where they were read, without a copy.
 const WORTH_A_SLICE: usize = 4096;
@@ -70,6 +72,10 @@ impl Client {
                     let body = if switched { Body::Plain } else { body };
                     messages::response_head(self.outbox.open(pool), &head, body, persistence);
                     exchange.body = body;
+                    if until_close {
+                        self.ends_by_reset = true;
+                        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                    }
                     exchange.record.status = head.status;
                     exchange.started = true;
                     exchange.keep = keep(&head);

@@ -34,6 +34,9 @@ pub struct Client {
     /// What the inbox holds was looked at, and can't go ahead as it is.
     pub looked_ahead: bool,
     pub ending: Ending,
+    /// Only the end of its connection shows where the response ends. Until all of it is written, the connection is reset
+    /// when it is closed, for whatever reason: the client would take what it has for the whole response.
+    pub ends_by_reset: bool,
     /// Its upstream connections are its own.
     pub pin: Option<Pin>,
     /// Until when dropped bytes count as progress.
@@ -121,6 +124,7 @@ impl Client {
             ahead: VecDeque::new(),
             looked_ahead: false,
             ending: Ending::Open,
+            ends_by_reset: false,
             pin: None,
             drop_until: None,
             touched: now,

@@ -269,6 +269,11 @@ impl Proxy {
         self.record(key, status, if started { End::Cut } else { End::Whole });
         link.into_iter().for_each(|link| self.drop_link(link));
         waiter.into_iter().for_each(|waiter| self.leave_line(waiter));
+        if let Some(client) = self.clients.get_mut(key).filter(|client| started && client.ends_by_reset) {
+            client.exchange = None;
+            self.close(key);
+            return Next::Wait;
+        }
         self.end_exchange(key)
     }
 }
