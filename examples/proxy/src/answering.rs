@@ -49,6 +49,7 @@ impl Client {
             match event {
                 response::Event::More => more = true,
                 response::Event::Interim(head) => {
+                    exchange.expects &= head.status != 100;
                     // HTTP/1.0 has none.
                     if exchange.version == Version::Http11 {
                         messages::interim(self.outbox.open(pool), &head);

@@ -197,6 +197,7 @@ impl Client {
                 request::Event::Data(data) => {
                     let Some(exchange) = &mut self.exchange else { break };
                     exchange.received += data.len() as u64;
+                    exchange.expects = false;
                     match exchange {
                         exchange if exchange.drops_body() => {}
                         Exchange { chunked: true, .. } => write_chunk(self.to_upstream.append(pool), data),
@@ -235,6 +236,9 @@ impl Client {
     /// waits for it, or once it has answered.
     pub fn sends_too_slowly(&mut self, now: Instant, time: Duration, least: u64) -> bool {
         let Some(exchange) = self.exchange.as_mut().filter(|exchange| !exchange.request_done) else { return false };
+        if exchange.expects {
+            exchange.rate_from.0 = now;
+        }
         let (since, before) = exchange.rate_from;
         let upstream_waits = self.to_upstream.waiting() == 0 && !exchange.started;
         if upstream_waits && now.saturating_duration_since(since) < time {

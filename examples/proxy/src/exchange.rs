@@ -29,6 +29,8 @@ pub struct Exchange {
     /// It goes on a new connection: one that was reused has failed it, or was too old for it.
     pub fresh: bool,
     pub request_done: bool,
+    /// The client waits for the upstream's word before it sends the body.
+    pub expects: bool,
     /// How much of the request's body has come.
     pub received: u64,
     /// Since when, and from how many bytes on, the body's rate is measured.
@@ -121,6 +123,7 @@ impl Exchange {
             replayable: safe_to_repeat && short,
             fresh: false,
             request_done: false,
+            expects: head.expect_continue && page.is_none(),
             received: 0,
             rate_from: (now, 0),
             unsent: None,

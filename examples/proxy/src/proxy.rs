@@ -232,7 +232,7 @@ impl Proxy {
             Some(exchange) if exchange.tunnel.is_some() => {
                 self.end_tunnel(key, End::Cut);
             }
-            Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
+            Some(exchange) if exchange.request_done || exchange.expects || client.to_upstream.waiting() > 0 => {
                 let (at, started) = (exchange.upstream, exchange.started);
                 let peer = self.upstreams[at].peer.clone();
                 let connecting = exchange.link.as_ref().is_some_and(|link| link.connecting.is_some());
@@ -244,7 +244,9 @@ impl Proxy {
                 let counts = &mut self.counts.upstreams[at];
                 counts.connect_failed += u64::from(connecting);
                 counts.errors += u64::from(status == 504 && !connecting);
-                if status == 504 && !started {
+                // Some servers wait for the body, and it's the client that doesn't send it.
+                let waits = exchange.expects && client.to_upstream.waiting() == 0;
+                if status == 504 && !started && !waits {
                     self.quarantine(at);
                 }
                 self.fail_exchange(key, status, &format!("{what} {peer} within {patience:?}"));
