@@ -200,14 +200,16 @@ impl Proxy {
     }
 
     /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer. Those who wait for
-    /// it go there, too.
+    /// it go there, too, unless all have failed: then it's asked all the same.
     pub fn quarantine(&mut self, upstream: usize) {
+        self.balance.failed(upstream, self.now);
         if self.upstreams.len() > 1 {
             let peer = &self.upstreams[upstream].peer;
             warn!("event=quarantine peer={peer}");
-            self.cache.refuse(peer);
+            if (0..self.upstreams.len()).any(|at| self.balance.is_well(at, self.now)) {
+                self.cache.refuse(peer);
+            }
         }
-        self.balance.failed(upstream, self.now);
     }
 
     /// An upstream connection failed before the response was complete. A request that may be repeated goes to a new

@@ -1,6 +1,6 @@
 //! Limits on the connections to an upstream, and the line of those who wait.
 
-use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, ok, wait_until};
+use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -304,6 +304,26 @@ fn who_waits_for_an_upstream_that_fails_goes_to_another() {
     assert_eq!(answer(&mut second).0, 200);
     assert_eq!(line.iter_mut().map(answer).collect::<Vec<_>>(), [(200, "/1".into()), (200, "/2".into())]);
     assert_eq!((failing.upstream.accepted(), other.upstream.accepted()), (1, 1));
+}
+
+#[test]
+fn who_waits_for_an_upstream_stays_when_all_have_failed() {
+    let (failed, failing) = (nobody(), Held::start());
+    let mut options = AT_MOST_ONE.to_vec();
+    options.extend(["--quarantine", "1000"]);
+    let proxy = Proxy::start(&[failed, failing.addr()], &options);
+    let mut first = proxy.client();
+    first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    proxy.wait_for_log(&format!("event=quarantine peer={failed}"));
+    assert_eq!(failing.next(), "/first");
+    let mut second = ask(&proxy, "/second");
+    proxy.wait_for_figure("waiting", 1);
+    failing.go.send(Answer::None).unwrap();
+    assert_eq!(answer(&mut first).0, 502);
+    proxy.wait_for_log(&format!("event=quarantine peer={}", failing.addr()));
+    assert_eq!(failing.next(), "/second");
+    failing.let_go();
+    assert_eq!(answer(&mut second), (200, "/second".into()));
 }
 
 #[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
