@@ -24,6 +24,8 @@ pub struct Exchange {
     pub link: Option<Link>,
     /// It waits in line for a connection.
     pub waiter: Option<WaiterId>,
+    /// Until when it waits, since it has begun to.
+    pub wait_end: Option<Instant>,
     /// All of the request so far is in `to_upstream`, and repeating it does no harm.
     pub replayable: bool,
     /// It goes on a new connection: one that was reused has failed it, or was too old for it.
@@ -120,6 +122,7 @@ impl Exchange {
             refused: 0,
             link: None,
             waiter: None,
+            wait_end: None,
             replayable: safe_to_repeat && short,
             fresh: false,
             request_done: false,

@@ -23,7 +23,7 @@ impl Proxy {
     pub fn link(&mut self, key: usize) -> Next {
         loop {
             let (at, channel) = (exchange_of(&mut self.clients, key).upstream, self.channel(key));
-            let (peer, until) = (&self.upstreams[at].peer, self.wait_end());
+            let (peer, until) = (&self.upstreams[at].peer, self.wait_end(key));
             let next = match self.cache.request(self.now, peer, channel, Owner(key as u64), until) {
                 Ok(Requested::Reuse(found)) => self.take_over(key, found),
                 Ok(Requested::Open { place, evicted }) => {
@@ -50,6 +50,7 @@ impl Proxy {
         let exchange = exchange_of(&mut self.clients, key);
         if exchange.stays_replayable() || self.reuse_always || own || found.inactive_for < YOUNG {
             exchange.link = Some(Link::reused(found.id, self.now));
+            exchange.wait_end = None;
             self.counts.reused += 1;
             self.counts.upstreams[exchange.upstream].requests += 1;
             return Some(self.advance(key));
@@ -88,7 +89,8 @@ impl Proxy {
     fn begin(&mut self, key: usize, place: Place, stream: TcpStream, attempt: Attempt) -> Next {
         match self.insert(place, stream, attempt) {
             Ok(link) => {
-                exchange_of(&mut self.clients, key).link = Some(link);
+                let exchange = exchange_of(&mut self.clients, key);
+                (exchange.link, exchange.wait_end) = (Some(link), None);
                 Next::Wait
             }
             Err(why) => self.fail(key, 503, &why, false),
@@ -197,6 +199,17 @@ impl Proxy {
         let next = self.choose(&tried);
         next.into_iter().for_each(|next| exchange_of(&mut self.clients, key).upstream = next);
         next.is_some()
+    }
+
+    /// Has a request whose upstream failed while it waited wait for another one, if there is one that it hasn't tried.
+    /// Nothing was sent, so that it may come back to this one.
+    pub fn wait_elsewhere(&mut self, key: usize) {
+        let exchange = exchange_of(&mut self.clients, key);
+        let others: Vec<usize> = exchange.tried.iter().copied().chain([exchange.upstream]).collect();
+        if let Some(next) = self.choose(&others) {
+            let exchange = exchange_of(&mut self.clients, key);
+            (exchange.upstream, exchange.refused) = (next, 0);
+        }
     }
 
     /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer. Those who wait for

@@ -307,6 +307,33 @@ fn who_waits_for_an_upstream_that_fails_goes_to_another() {
 }
 
 #[test]
+fn who_waits_comes_back_to_an_upstream_that_is_well_again() {
+    let upstreams = [Held::start(), Held::start()];
+    let mut options = AT_MOST_ONE.to_vec();
+    options.extend(["--quarantine", "0.3"]);
+    let proxy = Proxy::start(&upstreams.each_ref().map(Held::addr), &options);
+    let mut broken = upstreams.each_ref().map(|upstream| {
+        let mut client = proxy.client();
+        client.send("POST /broken HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(upstream.next(), "/broken");
+        client
+    });
+    let mut waiting = ask(&proxy, "/waiting");
+    proxy.wait_for_figure("waiting", 1);
+    for (client, upstream) in broken.iter_mut().zip(&upstreams) {
+        upstream.go.send(Answer::None).unwrap();
+        assert_eq!(answer(client).0, 502);
+        if upstream.addr() == upstreams[0].addr() {
+            wait_until(|| !proxy.json().contains("quarantined"), || "the end of the quarantine".into());
+            assert_eq!(proxy.figure("waiting"), 1, "it has gone to the other one");
+        }
+    }
+    assert_eq!(upstreams[0].next(), "/waiting");
+    upstreams[0].let_go();
+    assert_eq!(answer(&mut waiting), (200, "/waiting".into()));
+}
+
+#[test]
 fn who_waits_for_an_upstream_stays_when_all_have_failed() {
     let (failed, failing) = (nobody(), Held::start());
     let mut options = AT_MOST_ONE.to_vec();
