@@ -13,6 +13,8 @@ pub struct Balance {
 struct State {
     /// It failed, and is not asked before then unless no other upstream is left.
     retry_at: Option<Instant>,
+    /// When it last began to answer.
+    answered_at: Option<Instant>,
     /// Which of its addresses new connections are made to.
     address: usize,
 }
@@ -56,8 +58,14 @@ impl Balance {
     }
 
     /// A response has begun.
-    pub fn answered(&mut self, upstream: usize) {
+    pub fn answered(&mut self, upstream: usize, now: Instant) {
         self.states[upstream].retry_at = None;
+        self.states[upstream].answered_at = Some(now);
+    }
+
+    /// Whether the upstream has begun to answer anybody since then.
+    pub fn has_answered_since(&self, upstream: usize, since: Instant) -> bool {
+        self.states[upstream].answered_at.is_some_and(|at| at >= since)
     }
 
     /// Which of the upstream's addresses to connect to.

@@ -168,7 +168,7 @@ impl Proxy {
         let had_begun = client.has_begun();
         let progress = client.take_response(upstream, &mut self.pool, close);
         if let Some(exchange) = client.exchange.as_ref().filter(|exchange| exchange.started && !had_begun) {
-            self.balance.answered(exchange.upstream);
+            self.balance.answered(exchange.upstream, self.now);
             if let Some(link) = &exchange.link {
                 let took = link.heard.unwrap_or(self.now).saturating_duration_since(link.since);
                 self.counts.upstreams[exchange.upstream].latency.add(took);

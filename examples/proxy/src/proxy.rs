@@ -241,6 +241,12 @@ impl Proxy {
                     Some(_) if connecting => (504, "couldn't connect to"),
                     Some(_) => (504, "no response from"),
                 };
+                // What has silenced this connection, as a firewall that forgot it, may have silenced all of that age.
+                let mute_since =
+                    exchange.link.as_ref().filter(|link| link.reused && !exchange.answered).map(|link| link.since);
+                if mute_since.is_some_and(|since| !self.balance.has_answered_since(at, since)) {
+                    self.cache.close_peer(&peer);
+                }
                 let counts = &mut self.counts.upstreams[at];
                 counts.connect_failed += u64::from(connecting);
                 counts.errors += u64::from(status == 504 && !connecting);
