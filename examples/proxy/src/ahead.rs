@@ -105,8 +105,8 @@ impl Proxy {
     }
 
     fn open_ahead(&mut self, upstream: usize, place: Place) -> Option<Link> {
-        let attempt = Attempt { since: self.now, address: self.balance.address(upstream) };
-        match TcpStream::connect(self.upstreams[upstream].addrs[attempt.address]) {
+        let attempt = Attempt { since: self.now, address: self.upstreams[upstream].addrs[0] };
+        match TcpStream::connect(attempt.address) {
             Ok(stream) => self.insert(place, stream, attempt).ok(),
             Err(_) => {
                 self.cache.give_up(place);

@@ -15,8 +15,6 @@ struct State {
     retry_at: Option<Instant>,
     /// When it last began to answer.
     answered_at: Option<Instant>,
-    /// Which of its addresses new connections are made to.
-    address: usize,
 }
 
 impl Balance {
@@ -66,19 +64,5 @@ impl Balance {
     /// Whether the upstream has begun to answer anybody since then.
     pub fn has_answered_since(&self, upstream: usize, since: Instant) -> bool {
         self.states[upstream].answered_at.is_some_and(|at| at >= since)
-    }
-
-    /// Which of the upstream's addresses to connect to.
-    pub fn address(&self, upstream: usize) -> usize {
-        self.states[upstream].address
-    }
-
-    /// One of the upstream's `all` addresses couldn't be connected to: from now on the next one is tried first.
-    pub fn address_failed(&mut self, upstream: usize, address: usize, all: usize) {
-        let state = &mut self.states[upstream];
-        // Somebody else may have moved on already.
-        if state.address == address {
-            state.address = (address + 1) % all;
-        }
     }
 }

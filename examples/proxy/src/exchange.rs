@@ -11,6 +11,7 @@ use http::framing::body::Framing;
 use http::framing::head::Version;
 use http::framing::{request, response};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A request and its response.
@@ -96,8 +97,8 @@ pub struct Link {
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     pub since: Instant,
-    /// Which of the upstream's addresses it leads to.
-    pub address: usize,
+    /// The upstream's address that it leads to.
+    pub address: SocketAddr,
 }
 
 impl Exchange {

@@ -92,6 +92,8 @@ pub struct Times {
     pub connect: Duration,
     /// For a connection to become free.
     pub wait: Duration,
+    /// Before names are looked up again.
+    pub address: Duration,
     /// Before an upstream that failed is tried again.
     pub quarantine: Duration,
     /// For further requests, once the end has begun.
@@ -110,6 +112,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             timeout: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             wait: Duration::ZERO,
+            address: Duration::from_secs(60),
             quarantine: Duration::from_secs(10),
             grace: Duration::from_secs(2),
         },
@@ -170,6 +173,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                 }
             }
             Long("grace") => options.times.grace = seconds(&mut parser, "--grace")?,
+            Long("address-time") => options.times.address = seconds(&mut parser, "--address-time")?,
             Long("quarantine") => options.times.quarantine = seconds(&mut parser, "--quarantine")?,
             Long("unsafe-requests") => {
                 let text: String = value(&mut parser, "--unsafe-requests")?;

@@ -8,6 +8,7 @@ use crate::counts::Counts;
 use crate::crew::Crew;
 use crate::doors::Doors;
 use crate::journal::{End, Journal};
+use crate::names::Names;
 use crate::options::Times;
 use crate::pinning::FRESH;
 use crate::tunnel::SILENCE;
@@ -37,6 +38,8 @@ pub struct Proxy {
     pub cache: AggressiveCache<TcpStream>,
     pub clients: Slab<Client>,
     pub upstreams: Vec<Upstream>,
+    /// `None` if no upstream has a name.
+    pub names: Option<Names>,
     pub balance: Balance,
     pub pool: Pool,
     pub counts: Counts,
@@ -87,6 +90,7 @@ impl Proxy {
             balance: Balance::new(upstreams.len(), times.quarantine),
             counts: Counts::new(upstreams.len(), now),
             upstreams,
+            names: None,
             pool: Pool::default(),
             now,
             again: Vec::new(),
@@ -193,6 +197,7 @@ impl Proxy {
         let grace_end = self.grace_end.filter(|end| *end > self.now);
         self.next_sweep = grace_end.map_or(next, |end| end.min(next));
         self.descriptor_freed();
+        self.look_up_names();
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
             if self.grace_is_over() && self.clients[key].is_done() {

@@ -64,10 +64,11 @@ impl Proxy {
     /// Opens a connection. `None` if that failed and another address or upstream has to be tried.
     pub fn open(&mut self, key: usize, place: Place) -> Option<Next> {
         let at = exchange_of(&mut self.clients, key).upstream;
-        let attempt = Attempt { since: self.now, address: self.balance.address(at) };
-        let addr = self.upstreams[at].addrs[attempt.address];
-        let opened = match TcpStream::connect(addr) {
-            Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => TcpStream::connect(addr),
+        let attempt = Attempt { since: self.now, address: self.upstreams[at].addrs[0] };
+        let opened = match TcpStream::connect(attempt.address) {
+            Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => {
+                TcpStream::connect(attempt.address)
+            }
             opened => opened,
         };
         let error = match opened {
@@ -155,14 +156,15 @@ impl Proxy {
         let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
         let (peer, all) = (upstream.peer.clone(), upstream.addrs.len());
         let concerned = Concerned::of(&self.clients[key], &self.upstreams, self.now);
-        warn!("event=refused peer={peer} addr={} error={error} {concerned}", upstream.addrs[attempt.address]);
+        warn!("event=refused peer={peer} addr={} error={error} {concerned}", attempt.address);
         self.counts.upstreams[at].connect_failed += 1;
-        self.balance.address_failed(at, attempt.address, all);
+        self.upstreams[at].address_failed(attempt.address);
         let exchange = exchange_of(&mut self.clients, key);
         exchange.refused += 1;
         if exchange.refused < all {
             return None;
         }
+        self.doubt_names();
         // Without a local port or a route to this kind of address the upstream may well be up.
         let status = match error.kind() {
             ErrorKind::AddrNotAvailable => 503,
