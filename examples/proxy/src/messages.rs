@@ -143,6 +143,9 @@ pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
     status_line(out, answer.status, reason(answer.status).as_bytes());
     length(out, false, Some(body.len() as u64));
+    if answer.status == 405 {
+        out.extend_from_slice(b"Allow: GET, HEAD\r\n");
+    }
     for part in
         ["Content-Type: ", answer.content_type, "\r\nCache-Control: no-store\r\n", answer.persistence.line(), "\r\n"]
     {
