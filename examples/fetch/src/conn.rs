@@ -31,7 +31,7 @@ pub struct Conn {
     exchanges: VecDeque<Exchange>,
     /// Whether a byte of the first one's response has come.
     begun: bool,
-    /// Since when the first one is the first.
+    /// Since when the first one is the first, or since when there is none.
     front_since: Instant,
     /// Whether there may be a further request, as far as the last response tells.
     keep: bool,
@@ -177,6 +177,11 @@ impl Conn {
     /// Whether a byte of the first unanswered request's response has come.
     pub fn has_begun(&self) -> bool {
         self.begun
+    }
+
+    /// When the last request was answered, if no other one is under way.
+    pub fn silent_since(&self) -> Instant {
+        self.front_since
     }
 
     /// The unanswered requests, in the order in which they were sent.

@@ -76,14 +76,16 @@ impl Client {
                 }
                 let why = exchange.no_file(&error);
                 self.fail(exchange, why);
-                return self.discard(id);
+                return self.give_back(id, true); // nothing was sent on it
             }
             exchange.way = Way::Reused;
             conn.output().extend_from_slice(&self.requests[exchange.url]);
             conn.push(exchange, now);
         }
         if conn.exchanges().is_empty() {
-            return self.discard(id);
+            // The request that is left wants its descriptor. If there is none, others had the work, and the connection is as
+            // good as it was.
+            return if site.has_work() { self.discard(id) } else { self.give_back(id, true) };
         }
         if conn.flush().is_err() {
             // What the server said before it closed is still to be read.

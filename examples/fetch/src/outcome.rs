@@ -75,14 +75,16 @@ impl Client {
         self.answered.clear();
     }
 
-    /// Every request on this connection is answered.
-    fn give_back(&mut self, id: ConnId, keep: bool) {
+    /// Every request on this connection is answered. The server's time for it runs since the last answer.
+    pub(crate) fn give_back(&mut self, id: ConnId, keep: bool) {
         if !keep {
             return self.discard(id);
         }
-        let time = self.cache.get(id).and_then(|conn| conn.keep_alive);
         // A deadline that never comes is none.
-        let until = time.and_then(|time| self.now.checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2)));
+        let until = self.cache.get(id).and_then(|conn| {
+            let time = conn.keep_alive?;
+            conn.silent_since().checked_add(time - KEEP_ALIVE_MARGIN.min(time / 2))
+        });
         let given_back = match until {
             Some(until) => self.cache.checkin_until(self.now, id, until),
             None => self.cache.checkin(self.now, id),

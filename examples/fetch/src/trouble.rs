@@ -21,13 +21,15 @@ pub enum Trouble {
     TimedOut(String),
     /// The server answers no further pipelined request.
     Stalled,
+    /// The server closes an inactive connection, and says so by a 408. It crossed the request.
+    Expired,
 }
 
 impl Trouble {
     /// Whether a server that closes an inactive connection just when a request is on its way looks like this,
     /// provided that nothing of the response has come.
     pub fn may_be_stale(&self) -> bool {
-        matches!(self, Trouble::Closed(_) | Trouble::Io(_) | Trouble::Stalled)
+        matches!(self, Trouble::Closed(_) | Trouble::Io(_) | Trouble::Stalled | Trouble::Expired)
     }
 }
 
@@ -38,6 +40,7 @@ impl fmt::Display for Trouble {
             Trouble::Io(error) => write!(f, "connection failed: {error}"),
             Trouble::Malformed(error) => write!(f, "malformed response: {error}"),
             Trouble::Output(text) | Trouble::TimedOut(text) | Trouble::Refused(text) => f.write_str(text),
+            Trouble::Expired => f.write_str("408 on a reused connection"),
             Trouble::Stalled => f.write_str("no answer to a pipelined request"),
         }
     }

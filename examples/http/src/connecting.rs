@@ -144,12 +144,19 @@ impl Source for Race {
 }
 
 /// Whether a connection that was begun stands. `Ok(false)`: still under way.
-fn connected(stream: &TcpStream) -> io::Result<bool> {
+///
+/// Surprising: where nobody listens, on this machine, the system may give the socket that very port for its own. TCP then
+/// connects it to itself, what it sends comes back, and the server can't start. This is an error, as it would be with any
+/// other port.
+pub fn connected(stream: &TcpStream) -> io::Result<bool> {
     // The order matters, for a failed socket has no peer either.
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
     match stream.peer_addr() {
+        Ok(peer) if stream.local_addr()? == peer => {
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, "connected to itself: nobody listens there"))
+        }
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
         Err(error) => Err(error),

@@ -3,11 +3,11 @@
 use conncache::mio::net::TcpStream;
 use conncache::mio::{Events, Interest, Poll, Token};
 use http::addresses::Addresses;
-use http::connecting::{ATTEMPT_DELAY, Race};
+use http::connecting::{ATTEMPT_DELAY, Race, connected};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
-use testing::nobody::{refusing, silent};
+use testing::nobody::{refusing, silent, to_itself};
 
 const TOKEN: Token = Token(1);
 
@@ -95,6 +95,15 @@ fn an_address_that_refuses_costs_no_delay() {
     let (_listener, alive) = listener();
     let winner = Bed::new(&[refused, refused, alive]).finish(Duration::ZERO).unwrap();
     assert_eq!(winner.peer_addr().unwrap(), alive);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_connection_to_itself_is_refused() {
+    let stream = to_itself();
+    assert_eq!(stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+    let error = connected(&TcpStream::from_std(stream)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
 }
 
 #[test]

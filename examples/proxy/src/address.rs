@@ -1,7 +1,7 @@
 //! Addresses on the command line: where to listen, and whom to ask.
 
 use conncache::{Hop, Peer};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// Where to listen: at all addresses of a name.
@@ -37,7 +37,7 @@ impl FromStr for Listen {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub peer: Peer,
-    /// At least one.
+    /// At least one, each once. New connections go to the first one.
     pub addrs: Vec<SocketAddr>,
     /// What a request without a host is given.
     pub host: String,
@@ -58,7 +58,43 @@ impl FromStr for Upstream {
         if addrs.is_empty() {
             return Err("no address".into());
         }
-        Ok(Upstream { host: without_zone(&peer.to_string()), peer, addrs })
+        let mut upstream = Upstream { host: without_zone(&peer.to_string()), peer, addrs: Vec::new() };
+        upstream.moved(&addrs);
+        Ok(upstream)
+    }
+}
+
+impl Upstream {
+    /// The name and the port to look up. `None` for an address.
+    pub fn name(&self) -> Option<(&str, u16)> {
+        match self.peer.first_hop() {
+            Hop::Tcp(host, port) if host.parse::<Ipv4Addr>().is_err() && !host.contains(':') => Some((host, port)),
+            _ => None,
+        }
+    }
+
+    /// It has these addresses now, one at least. The one that works is still the first one, if it is among them. Whether
+    /// others have come or gone.
+    pub fn moved(&mut self, found: &[SocketAddr]) -> bool {
+        let mut addrs = Vec::new();
+        for &addr in found {
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
+        }
+        let first = addrs.iter().position(|addr| self.addrs.first() == Some(addr));
+        addrs.rotate_left(first.unwrap_or(0));
+        let known = addrs.len() == self.addrs.len() && addrs.iter().all(|addr| self.addrs.contains(addr));
+        self.addrs = addrs;
+        !known
+    }
+
+    /// This address couldn't be connected to: from now on the next one is tried first.
+    pub fn address_failed(&mut self, addr: SocketAddr) {
+        // Somebody else may have moved on already.
+        if self.addrs[0] == addr {
+            self.addrs.rotate_left(1);
+        }
     }
 }
 

@@ -87,7 +87,7 @@ impl Proxy {
     /// A connection for a request ahead of its turn, unless it would have to wait for one.
     fn link_ahead(&mut self, key: usize, upstream: usize) -> Option<Link> {
         let (peer, owner) = (&self.upstreams[upstream].peer, Owner(key as u64));
-        match self.cache.request(self.now, peer, ChannelBindingId::PLAIN, owner, self.wait_end()).ok()? {
+        match self.cache.request(self.now, peer, ChannelBindingId::PLAIN, owner, self.wait_end(key)).ok()? {
             Requested::Reuse(found) => {
                 self.counts.reused += 1;
                 self.counts.upstreams[upstream].requests += 1;
@@ -105,8 +105,8 @@ impl Proxy {
     }
 
     fn open_ahead(&mut self, upstream: usize, place: Place) -> Option<Link> {
-        let attempt = Attempt { since: self.now, address: self.balance.address(upstream) };
-        match TcpStream::connect(self.upstreams[upstream].addrs[attempt.address]) {
+        let attempt = Attempt { since: self.now, address: self.upstreams[upstream].addrs[0] };
+        match TcpStream::connect(attempt.address) {
             Ok(stream) => self.insert(place, stream, attempt).ok(),
             Err(_) => {
                 self.cache.give_up(place);

@@ -11,7 +11,9 @@ use conncache::mio::net::TcpStream;
 use http::framing::body::{write_chunk, write_last_chunk};
 use http::framing::head::Version;
 use http::framing::response;
+use socket2::SockRef;
 use std::io;
+use std::time::Duration;
 
 /// Data pieces from this size on are written from where they were read, without a copy.
 const WORTH_A_SLICE: usize = 4096;
@@ -47,10 +49,18 @@ impl Client {
             match event {
                 response::Event::More => more = true,
                 response::Event::Interim(head) => {
+                    exchange.expects &= head.status != 100;
                     // HTTP/1.0 has none.
                     if exchange.version == Version::Http11 {
                         messages::interim(self.outbox.open(pool), &head);
                     }
+                }
+                // So a server closes an idle connection, and this one crossed the request.
+                response::Event::Head(head)
+                    if head.status == 408 && link.reused && exchange.replayable && exchange.request_done =>
+                {
+                    exchange.answered = false;
+                    return Err(Fault::Upstream("408 on a reused connection".into()));
                 }
                 response::Event::Head(head) => {
                     let (body, until_close) = messages::body_for(exchange.version, head.framing);
@@ -63,6 +73,10 @@ impl Client {
                     let body = if switched { Body::Plain } else { body };
                     messages::response_head(self.outbox.open(pool), &head, body, persistence);
                     exchange.body = body;
+                    if until_close {
+                        self.ends_by_reset = true;
+                        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                    }
                     exchange.record.status = head.status;
                     exchange.started = true;
                     exchange.keep = keep(&head);

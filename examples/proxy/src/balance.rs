@@ -13,8 +13,8 @@ pub struct Balance {
 struct State {
     /// It failed, and is not asked before then unless no other upstream is left.
     retry_at: Option<Instant>,
-    /// Which of its addresses new connections are made to.
-    address: usize,
+    /// When it last began to answer.
+    answered_at: Option<Instant>,
 }
 
 impl Balance {
@@ -56,21 +56,13 @@ impl Balance {
     }
 
     /// A response has begun.
-    pub fn answered(&mut self, upstream: usize) {
+    pub fn answered(&mut self, upstream: usize, now: Instant) {
         self.states[upstream].retry_at = None;
+        self.states[upstream].answered_at = Some(now);
     }
 
-    /// Which of the upstream's addresses to connect to.
-    pub fn address(&self, upstream: usize) -> usize {
-        self.states[upstream].address
-    }
-
-    /// One of the upstream's `all` addresses couldn't be connected to: from now on the next one is tried first.
-    pub fn address_failed(&mut self, upstream: usize, address: usize, all: usize) {
-        let state = &mut self.states[upstream];
-        // Somebody else may have moved on already.
-        if state.address == address {
-            state.address = (address + 1) % all;
-        }
+    /// Whether the upstream has begun to answer anybody since then.
+    pub fn has_answered_since(&self, upstream: usize, since: Instant) -> bool {
+        self.states[upstream].answered_at.is_some_and(|at| at >= since)
     }
 }

@@ -34,6 +34,9 @@ pub struct Client {
     /// What the inbox holds was looked at, and can't go ahead as it is.
     pub looked_ahead: bool,
     pub ending: Ending,
+    /// Only the end of its connection shows where the response ends. Until all of it is written, the connection is reset
+    /// when it is closed, for whatever reason: the client would take what it has for the whole response.
+    pub ends_by_reset: bool,
     /// Its upstream connections are its own.
     pub pin: Option<Pin>,
     /// Until when dropped bytes count as progress.
@@ -121,6 +124,7 @@ impl Client {
             ahead: VecDeque::new(),
             looked_ahead: false,
             ending: Ending::Open,
+            ends_by_reset: false,
             pin: None,
             drop_until: None,
             touched: now,
@@ -193,6 +197,7 @@ impl Client {
                 request::Event::Data(data) => {
                     let Some(exchange) = &mut self.exchange else { break };
                     exchange.received += data.len() as u64;
+                    exchange.expects = false;
                     match exchange {
                         exchange if exchange.drops_body() => {}
                         Exchange { chunked: true, .. } => write_chunk(self.to_upstream.append(pool), data),
@@ -231,6 +236,9 @@ impl Client {
     /// waits for it, or once it has answered.
     pub fn sends_too_slowly(&mut self, now: Instant, time: Duration, least: u64) -> bool {
         let Some(exchange) = self.exchange.as_mut().filter(|exchange| !exchange.request_done) else { return false };
+        if exchange.expects {
+            exchange.rate_from.0 = now;
+        }
         let (since, before) = exchange.rate_from;
         let upstream_waits = self.to_upstream.waiting() == 0 && !exchange.started;
         if upstream_waits && now.saturating_duration_since(since) < time {

@@ -28,7 +28,7 @@ pub struct Crew {
     pub others: Vec<Colleague>,
     /// In the first thread: how the others ended.
     pub ended: Option<Receiver<io::Result<()>>>,
-    /// In the first thread: what wakes it. A waker that is dropped takes its last event along.
+    /// What wakes this thread, if anything does. A waker that is dropped takes its last event along.
     pub waker: Option<Arc<Waker>>,
     /// In the other threads.
     pub orders: Option<Receiver<Order>>,
@@ -39,7 +39,7 @@ pub struct Crew {
 /// Another thread.
 pub struct Colleague {
     pub orders: Sender<Order>,
-    pub waker: Waker,
+    pub waker: Arc<Waker>,
     /// What it told last.
     pub figures: Option<Figures>,
 }

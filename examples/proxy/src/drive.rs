@@ -168,7 +168,7 @@ impl Proxy {
         let had_begun = client.has_begun();
         let progress = client.take_response(upstream, &mut self.pool, close);
         if let Some(exchange) = client.exchange.as_ref().filter(|exchange| exchange.started && !had_begun) {
-            self.balance.answered(exchange.upstream);
+            self.balance.answered(exchange.upstream, self.now);
             if let Some(link) = &exchange.link {
                 let took = link.heard.unwrap_or(self.now).saturating_duration_since(link.since);
                 self.counts.upstreams[exchange.upstream].latency.add(took);
@@ -245,17 +245,16 @@ impl Proxy {
         }
     }
 
-    pub fn fail(&mut self, key: usize, status: u16, why: &str, must_close: bool) -> Next {
+    /// As [`fail_exchange`](Proxy::fail_exchange). If the fault is the client's, its connection ends with the answer; and
+    /// what clients can bring about at will isn't for the operator to read.
+    pub fn fail(&mut self, key: usize, status: u16, why: &str, is_clients: bool) -> Next {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         let (started, done, keep) = match &client.exchange {
             Some(exchange) => (exchange.started, exchange.request_done, exchange.keep_alive),
             None => (false, false, false),
         };
         let concerned = Concerned::of(client, &self.upstreams, self.now);
-        // What clients can bring about at will isn't for the operator to read.
-        let left =
-            client.exchange.as_ref().is_some_and(|exchange| exchange.waiter.is_some()) && client.inbox.is_ending();
-        let level = if status >= 500 && !left { Level::Warn } else { Level::Info };
+        let level = if status >= 500 && !is_clients { Level::Warn } else { Level::Info };
         log!(level, "event=failed status={status} started={started} reason={why:?} {concerned}");
         self.counts.failed(status);
         let link = client.exchange.as_mut().and_then(|exchange| exchange.link.take());
@@ -263,13 +262,18 @@ impl Proxy {
         if started {
             client.ending = Ending::AfterFlush;
         } else {
-            let close = must_close || !done || !keep || self.draining;
+            let close = is_clients || !done || !keep || self.draining;
             let body = format!("{status} {}\n", crate::messages::reason(status));
             client.answer(&mut self.pool, status, "text/plain", body.as_bytes(), close);
         }
         self.record(key, status, if started { End::Cut } else { End::Whole });
         link.into_iter().for_each(|link| self.drop_link(link));
         waiter.into_iter().for_each(|waiter| self.leave_line(waiter));
+        if let Some(client) = self.clients.get_mut(key).filter(|client| started && client.ends_by_reset) {
+            client.exchange = None;
+            self.close(key);
+            return Next::Wait;
+        }
         self.end_exchange(key)
     }
 }

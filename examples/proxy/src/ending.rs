@@ -4,6 +4,7 @@ use crate::buffer::Fill;
 use crate::client::Ending;
 use crate::drive::Next;
 use crate::proxy::Proxy;
+use socket2::SockRef;
 use std::net::Shutdown;
 
 /// How often one call reads what an answered client still sends before others have their turn.
@@ -29,6 +30,9 @@ impl Proxy {
             Ending::Open | Ending::AfterFlush => {
                 client.ending = Ending::Lingering;
                 client.drop_until = None;
+                if std::mem::take(&mut client.ends_by_reset) {
+                    let _ = SockRef::from(&client.stream).set_linger(None);
+                }
                 match client.stream.shutdown(Shutdown::Write) {
                     Ok(()) => self.drop_input(key),
                     Err(_) => self.close(key),

@@ -11,6 +11,7 @@ use http::framing::body::Framing;
 use http::framing::head::Version;
 use http::framing::{request, response};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A request and its response.
@@ -24,11 +25,15 @@ pub struct Exchange {
     pub link: Option<Link>,
     /// It waits in line for a connection.
     pub waiter: Option<WaiterId>,
+    /// Until when it waits, since it has begun to.
+    pub wait_end: Option<Instant>,
     /// All of the request so far is in `to_upstream`, and repeating it does no harm.
     pub replayable: bool,
     /// It goes on a new connection: one that was reused has failed it, or was too old for it.
     pub fresh: bool,
     pub request_done: bool,
+    /// The client waits for the upstream's word before it sends the body.
+    pub expects: bool,
     /// How much of the request's body has come.
     pub received: u64,
     /// Since when, and from how many bytes on, the body's rate is measured.
@@ -92,8 +97,8 @@ pub struct Link {
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
     pub since: Instant,
-    /// Which of the upstream's addresses it leads to.
-    pub address: usize,
+    /// The upstream's address that it leads to.
+    pub address: SocketAddr,
 }
 
 impl Exchange {
@@ -118,9 +123,11 @@ impl Exchange {
             refused: 0,
             link: None,
             waiter: None,
+            wait_end: None,
             replayable: safe_to_repeat && short,
             fresh: false,
             request_done: false,
+            expects: head.expect_continue && page.is_none(),
             received: 0,
             rate_from: (now, 0),
             unsent: None,

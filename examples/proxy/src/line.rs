@@ -35,8 +35,10 @@ impl Proxy {
                 Some(self.fail(key, 503, &why, false))
             }
             // It has failed while the request waited for it.
-            Granted::Refused if self.next_upstream(key) => None,
-            Granted::Refused => Some(self.fail(key, 502, &format!("{} failed, as all others", grant.peer), false)),
+            Granted::Refused => {
+                self.wait_elsewhere(key);
+                None
+            }
         };
         if let Next::Again | Next::Yield = next.unwrap_or_else(|| self.link(key)) {
             self.again.push(key);
@@ -45,10 +47,12 @@ impl Proxy {
 
     /// Leaves the exchange in the line.
     pub fn wait_in_line(&mut self, key: usize, waiter: WaiterId) -> Next {
+        let until = self.wait_end(key);
         let Some(exchange) = self.clients.get_mut(key).and_then(|client| client.exchange.as_mut()) else {
             return Next::Wait;
         };
         exchange.waiter = Some(waiter);
+        exchange.wait_end = until;
         self.stay_in_line(key)
     }
 
@@ -97,8 +101,9 @@ impl Proxy {
         self.cache.set_limits(limits).expect("numbers of connections contradict nothing");
     }
 
-    /// Until when a request that comes now waits.
-    pub fn wait_end(&self) -> Option<Instant> {
-        self.now.checked_add(self.wait)
+    /// Until when a client's request waits, in however many lines.
+    pub fn wait_end(&self, key: usize) -> Option<Instant> {
+        let exchange = self.clients.get(key).and_then(|client| client.exchange.as_ref());
+        exchange.and_then(|exchange| exchange.wait_end).or_else(|| self.now.checked_add(self.wait))
     }
 }

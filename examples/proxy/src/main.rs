@@ -25,6 +25,7 @@ mod latency;
 mod line;
 mod messages;
 mod metrics;
+mod names;
 mod options;
 mod pinning;
 mod proxy;
@@ -40,6 +41,7 @@ use conncache::{AggressiveCache, Handled};
 use crew::{Colleague, Crew, WAKE};
 use http::signals::Signals;
 use journal::Journal;
+use names::Names;
 use options::Options;
 use proxy::{LISTENER, Proxy, SIGNAL, STATUS};
 use std::io::{self, ErrorKind, Write};
@@ -101,7 +103,7 @@ fn run(mut options: Options) -> io::Result<()> {
     let signals = Signals::new(poll.registry(), SIGNAL)?;
     proxy.listen(listeners.remove(0), LISTENER)?;
     if options.threads > 1 {
-        start_others(&options, listeners, &poll, &mut proxy.crew)?;
+        start_others(&options, listeners, &mut proxy.crew)?;
     }
     addrs.iter().for_each(|addr| say(&format!("listening on http://{addr}/")));
     if let Some((addrs, listeners)) = status {
@@ -127,18 +129,24 @@ fn prepare(options: &Options, thread: usize) -> io::Result<(Poll, Proxy)> {
     if let Some(path) = &options.access_log {
         proxy.journal = Journal::open(path).map_err(|e| of_option("--access-log", path, &e))?;
     }
+    let has_names = options.upstreams.iter().any(|upstream| upstream.name().is_some());
+    if has_names || options.threads > 1 {
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        proxy.names = has_names.then(|| Names::new(Arc::clone(&waker), options.times.address, proxy.now));
+        proxy.crew.waker = Some(waker);
+    }
     Ok((poll, proxy))
 }
 
 /// Starts the threads besides the first one, and waits until they are ready.
-fn start_others(options: &Options, listeners: Vec<Vec<TcpListener>>, poll: &Poll, crew: &mut Crew) -> io::Result<()> {
-    let first = Arc::new(Waker::new(poll.registry(), WAKE)?);
+fn start_others(options: &Options, listeners: Vec<Vec<TcpListener>>, crew: &mut Crew) -> io::Result<()> {
+    let Some(first) = crew.waker.clone() else { return Ok(()) };
     let (tell_end, ended) = channel();
-    (crew.ended, crew.waker) = (Some(ended), Some(Arc::clone(&first)));
+    crew.ended = Some(ended);
     for (at, listeners) in listeners.into_iter().enumerate() {
         let (orders, hear) = channel();
         let (poll, mut proxy) = prepare(options, at + 1)?;
-        let waker = Waker::new(poll.registry(), WAKE)?;
+        let Some(waker) = proxy.crew.waker.clone() else { continue };
         proxy.crew.orders = Some(hear);
         proxy.listen(listeners, LISTENER)?;
         let (first, tell_end) = (Arc::clone(&first), tell_end.clone());
@@ -173,7 +181,10 @@ fn turn(mut poll: Poll, mut proxy: Proxy, mut signals: Option<Signals>, end: Opt
                     SIGNAL if !signals.as_mut().is_some_and(Signals::came) => {}
                     SIGNAL if proxy.draining => return Ok(()),
                     SIGNAL => proxy.drain(),
-                    WAKE => proxy.hear()?,
+                    WAKE => {
+                        proxy.take_addresses();
+                        proxy.hear()?;
+                    }
                     _ => proxy.on_host_event(event),
                 },
             }

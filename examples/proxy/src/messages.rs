@@ -24,7 +24,12 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
     out.extend_from_slice(b"\r\n");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
     let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
-    let untrusted = |field: &Field<'_>| !additions.trusted && names_clients(field.name);
+    let untrusted = |field: &Field<'_>| match identity(field.name) {
+        // Whoever is trusted writes the names as they are.
+        Some(Identity::Client) => !additions.trusted || field.name.contains(&b'_'),
+        Some(Identity::Proxy) => true,
+        None => false,
+    };
     let passes = |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field);
     forward(out, request.fields.forwarded().filter(passes));
     // In one line: some servers read the first one only.
@@ -48,11 +53,29 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether a field of this name tells the upstream who sent the request, and how. Anybody can write that.
-fn names_clients(name: &[u8]) -> bool {
+/// What upstreams take a field for, though anybody can write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// It says who sent the request, and how.
+    Client,
+    /// CGI programs find it in a variable that sets the proxy for their own requests.
+    Proxy,
+}
+
+/// What a field of this name is taken for. In CGI, WSGI and the like an underscore in a name is as good as a hyphen.
+fn identity(name: &[u8]) -> Option<Identity> {
     const PREFIX: &[u8] = b"x-forwarded-";
-    name.eq_ignore_ascii_case(b"forwarded")
-        || name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    let is = |name: &[u8], known: &[u8]| {
+        let alike = |(&byte, &known): (&u8, &u8)| byte.eq_ignore_ascii_case(&known) || (byte, known) == (b'_', b'-');
+        name.len() == known.len() && name.iter().zip(known).all(alike)
+    };
+    match (name.len(), name[0] | 0x20) {
+        (5, b'p') if is(name, b"proxy") => Some(Identity::Proxy),
+        (9, b'f') if is(name, b"forwarded") => Some(Identity::Client),
+        (9, b'x') if is(name, b"x-real-ip") => Some(Identity::Client),
+        (13.., b'x') if is(&name[..PREFIX.len()], PREFIX) => Some(Identity::Client),
+        _ => None,
+    }
 }
 
 fn is_forwarded_for(field: &Field<'_>) -> bool {
@@ -120,6 +143,9 @@ pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
     status_line(out, answer.status, reason(answer.status).as_bytes());
     length(out, false, Some(body.len() as u64));
+    if answer.status == 405 {
+        out.extend_from_slice(b"Allow: GET, HEAD\r\n");
+    }
     for part in
         ["Content-Type: ", answer.content_type, "\r\nCache-Control: no-store\r\n", answer.persistence.line(), "\r\n"]
     {

@@ -37,10 +37,13 @@ usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options
   --min-rate BYTES           give up on a request whose body arrives at less than BYTES a second, on average over
                              --timeout (default 500; 0: any rate)
   --connect-timeout SECS     try the next address, then the next upstream, after this long (default 5)
+  --address-time SECS        look upstreams' names up again after this long, or when none of a name's addresses can be
+                             connected to (default 60)
   --quarantine SECS          don't use an upstream that failed for this long, if there are others (default 10)
   --unsafe-requests WHERE    where to send requests that can't be repeated: on a new connection or one inactive for less
                              than 1 s (new), or on any connection (reuse) (default new)
-  --trust-forwarded          pass on what requests say about earlier clients (Forwarded, X-Forwarded-*), and add to it
+  --trust-forwarded          pass on what requests say about earlier clients (Forwarded, X-Forwarded-*, X-Real-IP), and
+                             add to it
   --grace SECS               still answer requests for this long after SIGTERM (default 2)
   --seconds N                exit after N seconds (default: at SIGTERM or SIGINT)
   -v, -vv                    also log clients' mistakes and retries (-v), and evictions and what the cache does (-vv)
@@ -92,6 +95,8 @@ pub struct Times {
     pub connect: Duration,
     /// For a connection to become free.
     pub wait: Duration,
+    /// Before names are looked up again.
+    pub address: Duration,
     /// Before an upstream that failed is tried again.
     pub quarantine: Duration,
     /// For further requests, once the end has begun.
@@ -110,6 +115,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
             timeout: Duration::from_secs(30),
             connect: Duration::from_secs(5),
             wait: Duration::ZERO,
+            address: Duration::from_secs(60),
             quarantine: Duration::from_secs(10),
             grace: Duration::from_secs(2),
         },
@@ -170,6 +176,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Optio
                 }
             }
             Long("grace") => options.times.grace = seconds(&mut parser, "--grace")?,
+            Long("address-time") => options.times.address = seconds(&mut parser, "--address-time")?,
             Long("quarantine") => options.times.quarantine = seconds(&mut parser, "--quarantine")?,
             Long("unsafe-requests") => {
                 let text: String = value(&mut parser, "--unsafe-requests")?;

@@ -8,6 +8,7 @@ use crate::counts::Counts;
 use crate::crew::Crew;
 use crate::doors::Doors;
 use crate::journal::{End, Journal};
+use crate::names::Names;
 use crate::options::Times;
 use crate::pinning::FRESH;
 use crate::tunnel::SILENCE;
@@ -37,6 +38,8 @@ pub struct Proxy {
     pub cache: AggressiveCache<TcpStream>,
     pub clients: Slab<Client>,
     pub upstreams: Vec<Upstream>,
+    /// `None` if no upstream has a name.
+    pub names: Option<Names>,
     pub balance: Balance,
     pub pool: Pool,
     pub counts: Counts,
@@ -87,6 +90,7 @@ impl Proxy {
             balance: Balance::new(upstreams.len(), times.quarantine),
             counts: Counts::new(upstreams.len(), now),
             upstreams,
+            names: None,
             pool: Pool::default(),
             now,
             again: Vec::new(),
@@ -193,6 +197,7 @@ impl Proxy {
         let grace_end = self.grace_end.filter(|end| *end > self.now);
         self.next_sweep = grace_end.map_or(next, |end| end.min(next));
         self.descriptor_freed();
+        self.look_up_names();
         let keys: Vec<usize> = self.clients.iter().map(|(key, _)| key).collect();
         for key in keys {
             if self.grace_is_over() && self.clients[key].is_done() {
@@ -232,7 +237,7 @@ impl Proxy {
             Some(exchange) if exchange.tunnel.is_some() => {
                 self.end_tunnel(key, End::Cut);
             }
-            Some(exchange) if exchange.request_done || client.to_upstream.waiting() > 0 => {
+            Some(exchange) if exchange.request_done || exchange.expects || client.to_upstream.waiting() > 0 => {
                 let (at, started) = (exchange.upstream, exchange.started);
                 let peer = self.upstreams[at].peer.clone();
                 let connecting = exchange.link.as_ref().is_some_and(|link| link.connecting.is_some());
@@ -241,10 +246,18 @@ impl Proxy {
                     Some(_) if connecting => (504, "couldn't connect to"),
                     Some(_) => (504, "no response from"),
                 };
+                // What has silenced this connection, as a firewall that forgot it, may have silenced all of that age.
+                let mute_since =
+                    exchange.link.as_ref().filter(|link| link.reused && !exchange.answered).map(|link| link.since);
+                if mute_since.is_some_and(|since| !self.balance.has_answered_since(at, since)) {
+                    self.cache.close_peer(&peer);
+                }
                 let counts = &mut self.counts.upstreams[at];
                 counts.connect_failed += u64::from(connecting);
                 counts.errors += u64::from(status == 504 && !connecting);
-                if status == 504 && !started {
+                // Some servers wait for the body, and it's the client that doesn't send it.
+                let waits = exchange.expects && client.to_upstream.waiting() == 0;
+                if status == 504 && !started && !waits {
                     self.quarantine(at);
                 }
                 self.fail_exchange(key, status, &format!("{what} {peer} within {patience:?}"));

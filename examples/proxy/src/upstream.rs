@@ -23,7 +23,7 @@ impl Proxy {
     pub fn link(&mut self, key: usize) -> Next {
         loop {
             let (at, channel) = (exchange_of(&mut self.clients, key).upstream, self.channel(key));
-            let (peer, until) = (&self.upstreams[at].peer, self.wait_end());
+            let (peer, until) = (&self.upstreams[at].peer, self.wait_end(key));
             let next = match self.cache.request(self.now, peer, channel, Owner(key as u64), until) {
                 Ok(Requested::Reuse(found)) => self.take_over(key, found),
                 Ok(Requested::Open { place, evicted }) => {
@@ -50,6 +50,7 @@ impl Proxy {
         let exchange = exchange_of(&mut self.clients, key);
         if exchange.stays_replayable() || self.reuse_always || own || found.inactive_for < YOUNG {
             exchange.link = Some(Link::reused(found.id, self.now));
+            exchange.wait_end = None;
             self.counts.reused += 1;
             self.counts.upstreams[exchange.upstream].requests += 1;
             return Some(self.advance(key));
@@ -63,10 +64,11 @@ impl Proxy {
     /// Opens a connection. `None` if that failed and another address or upstream has to be tried.
     pub fn open(&mut self, key: usize, place: Place) -> Option<Next> {
         let at = exchange_of(&mut self.clients, key).upstream;
-        let attempt = Attempt { since: self.now, address: self.balance.address(at) };
-        let addr = self.upstreams[at].addrs[attempt.address];
-        let opened = match TcpStream::connect(addr) {
-            Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => TcpStream::connect(addr),
+        let attempt = Attempt { since: self.now, address: self.upstreams[at].addrs[0] };
+        let opened = match TcpStream::connect(attempt.address) {
+            Err(error) if is_out_of_descriptors(&error) && self.make_room_upstream() => {
+                TcpStream::connect(attempt.address)
+            }
             opened => opened,
         };
         let error = match opened {
@@ -88,7 +90,8 @@ impl Proxy {
     fn begin(&mut self, key: usize, place: Place, stream: TcpStream, attempt: Attempt) -> Next {
         match self.insert(place, stream, attempt) {
             Ok(link) => {
-                exchange_of(&mut self.clients, key).link = Some(link);
+                let exchange = exchange_of(&mut self.clients, key);
+                (exchange.link, exchange.wait_end) = (Some(link), None);
                 Next::Wait
             }
             Err(why) => self.fail(key, 503, &why, false),
@@ -114,10 +117,7 @@ impl Proxy {
     /// Whether a connection that is being made is established now. False if the event came too early.
     pub fn is_connected(&mut self, id: ConnId, upstream: usize) -> io::Result<bool> {
         let Some(stream) = self.cache.get_mut(id) else { return Ok(false) };
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        if stream.peer_addr().is_err() {
+        if !http::connecting::connected(stream)? {
             return Ok(false);
         }
         let _ = self.cache.set_deadline(id, None);
@@ -156,14 +156,15 @@ impl Proxy {
         let (at, upstream) = (exchange.upstream, &self.upstreams[exchange.upstream]);
         let (peer, all) = (upstream.peer.clone(), upstream.addrs.len());
         let concerned = Concerned::of(&self.clients[key], &self.upstreams, self.now);
-        warn!("event=refused peer={peer} addr={} error={error} {concerned}", upstream.addrs[attempt.address]);
+        warn!("event=refused peer={peer} addr={} error={error} {concerned}", attempt.address);
         self.counts.upstreams[at].connect_failed += 1;
-        self.balance.address_failed(at, attempt.address, all);
+        self.upstreams[at].address_failed(attempt.address);
         let exchange = exchange_of(&mut self.clients, key);
         exchange.refused += 1;
         if exchange.refused < all {
             return None;
         }
+        self.doubt_names();
         // Without a local port or a route to this kind of address the upstream may well be up.
         let status = match error.kind() {
             ErrorKind::AddrNotAvailable => 503,
@@ -202,15 +203,28 @@ impl Proxy {
         next.is_some()
     }
 
+    /// Has a request whose upstream failed while it waited wait for another one, if there is one that it hasn't tried.
+    /// Nothing was sent, so that it may come back to this one.
+    pub fn wait_elsewhere(&mut self, key: usize) {
+        let exchange = exchange_of(&mut self.clients, key);
+        let others: Vec<usize> = exchange.tried.iter().copied().chain([exchange.upstream]).collect();
+        if let Some(next) = self.choose(&others) {
+            let exchange = exchange_of(&mut self.clients, key);
+            (exchange.upstream, exchange.refused) = (next, 0);
+        }
+    }
+
     /// Asks others than this upstream for a while, since it couldn't be connected to or didn't answer. Those who wait for
-    /// it go there, too.
+    /// it go there, too, unless all have failed: then it's asked all the same.
     pub fn quarantine(&mut self, upstream: usize) {
+        self.balance.failed(upstream, self.now);
         if self.upstreams.len() > 1 {
             let peer = &self.upstreams[upstream].peer;
             warn!("event=quarantine peer={peer}");
-            self.cache.refuse(peer);
+            if (0..self.upstreams.len()).any(|at| self.balance.is_well(at, self.now)) {
+                self.cache.refuse(peer);
+            }
         }
-        self.balance.failed(upstream, self.now);
     }
 
     /// An upstream connection failed before the response was complete. A request that may be repeated goes to a new

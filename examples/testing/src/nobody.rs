@@ -20,6 +20,13 @@ pub fn refusing() -> (Socket, SocketAddr) {
     refusing_at(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free")
 }
 
+/// A connection to itself: TCP allows that, where the system gives a socket the port that it connects to.
+pub fn to_itself() -> TcpStream {
+    let (socket, address) = refusing();
+    socket.connect(&address.into()).expect("TCP allows it");
+    socket.into()
+}
+
 /// A listener whose queue is full: on Linux at least, whoever connects to it next stays connecting.
 pub struct Silent {
     listener: TcpListener,

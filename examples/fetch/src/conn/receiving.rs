@@ -1,7 +1,7 @@
 //! Reading responses, and what they say about the connection.
 
 use super::Conn;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Way};
 use crate::trouble::Trouble;
 use http::framing::head::Version;
 use http::framing::response::{Event, Response};
@@ -14,6 +14,7 @@ const MOST_AT_ONCE: usize = 1 << 20;
 /// How much of a reason is repeated.
 const MOST_REASON: usize = 100;
 const PROXY_AUTHENTICATION_REQUIRED: u16 = 407;
+const REQUEST_TIMEOUT: u16 = 408;
 
 /// What takes each exchange that has got its response.
 pub type Answered<'a> = &'a mut dyn FnMut(Exchange);
@@ -109,6 +110,10 @@ impl Conn {
                 Event::Head(head) => {
                     if let (Some(proxy), PROXY_AUTHENTICATION_REQUIRED) = (&self.proxy, head.status) {
                         return Err(refusal(proxy, head));
+                    }
+                    if (exchange.way, head.status) == (Way::Reused, REQUEST_TIMEOUT) {
+                        self.begun = false;
+                        return Err(Trouble::Expired);
                     }
                     self.persistent = head.keep_alive && head.version == Version::Http11;
                     self.keep_alive = head.keep_alive_timeout.map(Duration::from_secs);

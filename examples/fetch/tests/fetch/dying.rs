@@ -42,6 +42,22 @@ fn a_reused_connection_that_dies_before_the_response_is_replaced_by_a_new_one() 
     assert_eq!(ways, ["new", "retried", "reused"], "{}", run.out);
 }
 
+/// A server may say so to an idle connection when it closes it, while the next request is on its way.
+#[test]
+fn a_request_that_crosses_a_408_on_a_reused_connection_is_repeated_on_a_new_one() {
+    let answer = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let server = Server::start(move |client, number| {
+        client.echo(usize::from(number < 2))?;
+        client.request()?;
+        client.say(answer)
+    });
+    let run = fetch(&["-c", "1", "-n", "3", &server.url("/")]);
+    // The last one has a new connection, where it is the answer.
+    run.expect(&[("responses", 3), ("failed", 0), ("retried", 2), ("opened", 3), ("reused", 0)]);
+    let statuses: Vec<&str> = run.out.lines().filter_map(|line| line.split(' ').next()).take(3).collect();
+    assert_eq!(statuses, ["200", "200", "408"]);
+}
+
 #[test]
 fn a_repeated_request_passes_the_cache_by() {
     // Two connections get inactive. The requests after that are read and not answered on either of them.

@@ -190,7 +190,7 @@ fn a_connection_that_owes_an_answer_gets_no_further_request() {
 
 /// The request is the first to be sent on the reused connection, or the second.
 #[test]
-fn a_request_whose_file_cannot_be_created_fails_alone() {
+fn a_request_whose_file_cannot_be_created_fails_alone_and_costs_no_connection() {
     let server = Server::start(|client, _| {
         while let Some(path) = client.request()? {
             client.answer(&path)?;
@@ -205,6 +205,7 @@ fn a_request_whose_file_cannot_be_created_fails_alone() {
         args.extend(urls.iter().map(String::as_str));
         let run = fetch(&args);
         run.expect(&[("responses", 4), ("failed", 1), ("retried", 0), ("not_connected", 0)]);
+        run.expect(&[("opened", 1), ("reused", 3), ("kept", 1)]);
         assert!(run.err.contains(&format!("/{k}: can't create {}/{k}: ", bodies.path())), "{}", run.err);
         for other in (0..5).filter(|&other| other != k) {
             assert_eq!(bodies.read(other), Some(format!("/{other}").into_bytes()));

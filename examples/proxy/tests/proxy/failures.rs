@@ -1,6 +1,7 @@
 //! Upstreams that refuse, stall, die and misbehave; clients that stall.
 
-use crate::harness::{Proxy, Upstream, field, nobody, ok, wait_until};
+use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
+use std::sync::{Mutex, mpsc};
 use testing::nobody::silent;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -62,6 +63,49 @@ fn an_upstream_that_says_nothing_is_a_504_and_its_connection_is_not_used_again()
     };
     wait_until(is_answered, || "an answer in time".into());
     assert_eq!(proxy.figure("handed_out"), 0);
+}
+
+/// As when a firewall has forgotten the connections: they end neither by FIN nor by RST.
+#[test]
+fn a_reused_connection_that_stays_silent_takes_the_others_along_unless_one_answers() {
+    let (tell, came) = mpsc::channel();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let upstream = Upstream::start(move |mut conn, _| {
+        loop {
+            let head = conn.head();
+            match head.split(' ').nth(1) {
+                Some("/held") => {
+                    tell.send(()).unwrap();
+                    wait.lock().unwrap().recv().unwrap();
+                }
+                Some("/") => {}
+                _ => return drop(conn.head()),
+            }
+            conn.send(&ok("served"));
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &["--timeout", "1"]);
+    let ask = |client: &mut Client, path: &str| client.send(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let mut clients = [proxy.client(), proxy.client(), proxy.client()];
+    for client in &mut clients {
+        ask(client, "/held");
+        came.recv_timeout(PATIENCE).unwrap();
+    }
+    (0..3).for_each(|_| go.send(()).unwrap());
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert_eq!(proxy.figure("inactive"), 3);
+    let [client, other, _] = &mut clients;
+    ask(client, "/lost");
+    proxy.wait_for_figure("active", 1);
+    ask(other, "/");
+    assert_eq!(other.response().status, 200);
+    assert_eq!((client.response().status, proxy.figure("inactive")), (504, 2));
+    ask(client, "/lost");
+    assert_eq!(client.response().status, 504);
+    assert_eq!(upstream.accepted(), 3);
+    ask(client, "/");
+    assert_eq!((client.response().status, upstream.accepted()), (200, 4));
 }
 
 #[test]

@@ -22,6 +22,28 @@ fn upstreams_are_told_the_clients_address_and_nothing_that_the_client_says_of_it
     let lines = "X-Forwarded-Host: h\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.1.1.1\r\nX-Forward: kept\r\n";
     assert_eq!(seen(&mut client, lines, "x-f"), ["X-Forward: kept", "X-Forwarded-For: 127.0.0.1"]);
     assert_eq!(seen(&mut client, lines, "forwarded"), [""; 0]);
+    assert_eq!(seen(&mut client, "X-Real-IP: 1.1.1.1\r\n", "x-r"), [""; 0]);
+}
+
+/// In CGI, WSGI and the like an underscore in a name is as good as a hyphen.
+#[test]
+fn names_with_underscores_pass_for_no_others() {
+    const LINES: &str = "X_Forwarded_For: 1.1.1.1\r\nx-forwarded_proto: https\r\nX_Real-IP: 1.1.1.1\r\nX_Own: kept\r\n";
+    let upstream = Upstream::answering(|head, _| ok(head));
+    for more in [&[][..], &["--trust-forwarded"]] {
+        let proxy = Proxy::start(&[upstream.addr], more);
+        assert_eq!(seen(&mut proxy.client(), LINES, "x"), ["X_Own: kept", "X-Forwarded-For: 127.0.0.1"], "{more:?}");
+    }
+}
+
+/// CGI programs would take it for the proxy to be used for their own requests.
+#[test]
+fn a_line_called_proxy_is_not_passed_on() {
+    let upstream = Upstream::answering(|head, _| ok(head));
+    for more in [&[][..], &["--trust-forwarded"]] {
+        let proxy = Proxy::start(&[upstream.addr], more);
+        assert_eq!(seen(&mut proxy.client(), "Proxy: http://a/\r\nProxy-Way: b\r\n", "proxy"), ["Proxy-Way: b"]);
+    }
 }
 
 #[test]
@@ -41,6 +63,7 @@ fn what_a_trusted_client_says_of_others_is_passed_on_and_added_to() {
     let lines = "Forwarded: for=1.1.1.1\r\nX-Forwarded-Proto: https\r\n";
     assert_eq!(seen(&mut client, lines, "forwarded"), ["Forwarded: for=1.1.1.1"]);
     assert_eq!(seen(&mut client, lines, "x-forwarded-p"), ["X-Forwarded-Proto: https"]);
+    assert_eq!(seen(&mut client, "X-Real-IP: 1.1.1.1\r\n", "x-r"), ["X-Real-IP: 1.1.1.1"]);
 }
 
 #[test]

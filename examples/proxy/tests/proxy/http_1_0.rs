@@ -1,6 +1,7 @@
 //! HTTP/1.0 on either side.
 
 use crate::harness::{Client, Proxy, Upstream, field, nobody, ok};
+use std::io::{ErrorKind, Read};
 
 #[test]
 fn a_chunked_http_1_0_response_is_passed_on_and_its_connection_is_not_used_again() {
@@ -70,6 +71,42 @@ fn an_http_1_0_client_that_keeps_its_connection_is_told_so_in_every_answer() {
         assert_eq!(field(&client.response_to(method).head, "connection"), Some("close"), "{method} {path}");
         assert!(client.is_at_end());
     }
+}
+
+/// The end of the connection would pass for the end of the response.
+#[test]
+fn a_response_that_only_the_end_delimits_ends_in_a_reset_when_it_is_cut_short() {
+    let upstream = Upstream::start(|mut conn, _| {
+        let head = conn.head();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        match head.split(' ').nth(1) {
+            Some("/whole") => conn.send("0\r\n\r\n"),
+            Some("/nonsense") => conn.send("nonsense\r\n"),
+            Some("/closed") => return,
+            _ => {}
+        }
+        let _ = conn.head(); // waits for the proxy's end
+    });
+    let ask = |proxy: &Proxy, path: &str| {
+        let mut client = proxy.client();
+        client.send(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        client
+    };
+    let end = |mut client: Client| {
+        let mut all = Vec::new();
+        let end = client.reader.read_to_end(&mut all).map_err(|error| error.kind());
+        end.map(|_| all.ends_with(b"\r\n\r\nabc"))
+    };
+    let mut proxy = Proxy::start(&[upstream.addr], &["--timeout", "1"]);
+    assert_eq!(end(ask(&proxy, "/whole")), Ok(true));
+    for path in ["/nonsense", "/closed", "/silent"] {
+        assert_eq!(end(ask(&proxy, path)), Err(ErrorKind::ConnectionReset), "{path}");
+    }
+    // Also when the proxy has no chance to say anything.
+    let mut client = ask(&proxy, "/silent");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+    proxy.child.kill().unwrap();
+    assert_eq!(end(client), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]

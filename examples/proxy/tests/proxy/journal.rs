@@ -154,8 +154,16 @@ fn failures_are_warnings_that_name_all_who_are_concerned() {
     proxy.wait_for_log("WARN proxy::drive event=failed status=502 started=false reason=");
     proxy.wait_for_log(&format!("upstream={} client={addr} method=POST path=\"/p\" ms=", upstream.addr));
     // What clients do wrong is told to those who ask for it.
-    let mut client = proxy.client();
-    client.send("nonsense\r\n\r\n");
-    assert_eq!(client.response().status, 400);
-    proxy.wait_for_log("INFO proxy::drive event=failed status=400 ");
+    for (status, request) in [
+        (400, "nonsense\r\n\r\n"),
+        (501, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
+        (501, "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        (505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
+    ] {
+        let mut client = proxy.client();
+        client.send(request);
+        assert_eq!(client.response().status, status);
+        proxy.wait_for_log(&format!("INFO proxy::drive event=failed status={status} "));
+        assert!(!proxy.log().contains(&format!("WARN proxy::drive event=failed status={status} ")), "{}", proxy.log());
+    }
 }

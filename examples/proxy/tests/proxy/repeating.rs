@@ -35,6 +35,41 @@ fn a_request_whose_reused_connection_dies_is_repeated_once_on_a_new_one() {
     proxy.wait_for_log("event=retry");
 }
 
+/// A server may say so to an idle connection when it closes it, while the next request is on its way.
+#[test]
+fn a_request_that_crosses_a_408_on_a_reused_connection_is_repeated_on_a_new_one() {
+    let answer = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let upstream = Upstream::start(move |mut conn, number| {
+        for served in 0.. {
+            let head = conn.head();
+            match (number, served) {
+                _ if head.is_empty() => return,
+                _ if head.contains(" /408 ") => return conn.send(answer),
+                (1, 1..) => return conn.send(answer),
+                _ => conn.send(&ok("served")),
+            }
+        }
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let response = client.response();
+        assert_eq!((response.status, response.body.as_slice()), (200, &b"served"[..]));
+    }
+    assert_eq!((upstream.accepted(), proxy.figure("retried")), (2, 1));
+    // On a new connection it is the answer.
+    client.send("GET /408 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 408);
+    assert_eq!((upstream.accepted(), proxy.figure("retried")), (3, 2));
+    // And for a request that can't be repeated.
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    client.send("POST /408 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.response().status, 408);
+    assert_eq!((upstream.accepted(), proxy.figure("retried")), (4, 2));
+}
+
 #[test]
 fn a_repeated_request_has_its_whole_body_again() {
     for (framing, sent) in [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")] {

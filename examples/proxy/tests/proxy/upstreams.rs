@@ -144,6 +144,18 @@ fn an_upstream_that_does_not_answer_in_time_is_left_alone() {
     assert_eq!(silent.accepted(), 1);
 }
 
+/// The client isn't too slow: it may wait for the upstream's word. But it could have sent the body all the same, so that
+/// nothing is known of the upstream.
+#[test]
+fn an_upstream_that_does_not_say_whether_it_wants_the_body_is_a_504() {
+    let (mute, well) = (mute(), well());
+    let proxy = Proxy::start(&[mute.addr, well.addr], &["--timeout", "0.5", "--quarantine", "60"]);
+    let mut client = proxy.client();
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+    assert_eq!(client.response().status, 504);
+    assert!(!proxy.log().contains("event=quarantine"), "{}", proxy.log());
+}
+
 #[test]
 fn an_upstream_is_asked_again_when_its_quarantine_is_over() {
     let recovering = Upstream::start(|mut conn, number| {

@@ -1,6 +1,6 @@
 //! Limits on the connections to an upstream, and the line of those who wait.
 
-use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, ok, wait_until};
+use crate::harness::{Client, PATIENCE, Proxy, Upstream, field, nobody, ok, wait_until};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -304,6 +304,53 @@ fn who_waits_for_an_upstream_that_fails_goes_to_another() {
     assert_eq!(answer(&mut second).0, 200);
     assert_eq!(line.iter_mut().map(answer).collect::<Vec<_>>(), [(200, "/1".into()), (200, "/2".into())]);
     assert_eq!((failing.upstream.accepted(), other.upstream.accepted()), (1, 1));
+}
+
+#[test]
+fn who_waits_comes_back_to_an_upstream_that_is_well_again() {
+    let upstreams = [Held::start(), Held::start()];
+    let mut options = AT_MOST_ONE.to_vec();
+    options.extend(["--quarantine", "0.3"]);
+    let proxy = Proxy::start(&upstreams.each_ref().map(Held::addr), &options);
+    let mut broken = upstreams.each_ref().map(|upstream| {
+        let mut client = proxy.client();
+        client.send("POST /broken HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(upstream.next(), "/broken");
+        client
+    });
+    let mut waiting = ask(&proxy, "/waiting");
+    proxy.wait_for_figure("waiting", 1);
+    for (client, upstream) in broken.iter_mut().zip(&upstreams) {
+        upstream.go.send(Answer::None).unwrap();
+        assert_eq!(answer(client).0, 502);
+        if upstream.addr() == upstreams[0].addr() {
+            wait_until(|| !proxy.json().contains("quarantined"), || "the end of the quarantine".into());
+            assert_eq!(proxy.figure("waiting"), 1, "it has gone to the other one");
+        }
+    }
+    assert_eq!(upstreams[0].next(), "/waiting");
+    upstreams[0].let_go();
+    assert_eq!(answer(&mut waiting), (200, "/waiting".into()));
+}
+
+#[test]
+fn who_waits_for_an_upstream_stays_when_all_have_failed() {
+    let (failed, failing) = (nobody(), Held::start());
+    let mut options = AT_MOST_ONE.to_vec();
+    options.extend(["--quarantine", "1000"]);
+    let proxy = Proxy::start(&[failed, failing.addr()], &options);
+    let mut first = proxy.client();
+    first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    proxy.wait_for_log(&format!("event=quarantine peer={failed}"));
+    assert_eq!(failing.next(), "/first");
+    let mut second = ask(&proxy, "/second");
+    proxy.wait_for_figure("waiting", 1);
+    failing.go.send(Answer::None).unwrap();
+    assert_eq!(answer(&mut first).0, 502);
+    proxy.wait_for_log(&format!("event=quarantine peer={}", failing.addr()));
+    assert_eq!(failing.next(), "/second");
+    failing.let_go();
+    assert_eq!(answer(&mut second), (200, "/second".into()));
 }
 
 #[cfg_attr(not(unix), ignore = "there is no SIGTERM")]
