@@ -1,7 +1,7 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::lines::{Name, Span, eq_ignore_case};
+use super::lines::{Span, eq_ignore_case};
 use super::{MAX_CONNECTION_OPTIONS, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
@@ -98,43 +98,43 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
     let mut facts = Facts::default();
     let mut options = 0;
     let mut names_fields = false;
-    for span in &mut *spans {
-        let meaning = span.meaning;
-        if meaning == Name::Other {
-            continue;
-        }
-        let value = span.value(head);
-        span.forward = meaning == Name::Expect;
-        match meaning {
-            Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
-            Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
+    for span in spans.iter_mut().filter(|span| span.notable) {
+        let (name, value) = (span.name(head), span.value(head));
+        span.forward = false;
+        if eq_ignore_case(name, b"content-length") {
+            content_length(&mut facts.content_length, value, role)?;
+        } else if eq_ignore_case(name, b"connection") {
             // Most lines say only this: no need to search for commas.
-            Name::Connection if eq_ignore_case(value, b"keep-alive") => {
+            if eq_ignore_case(value, b"keep-alive") {
                 options += 1;
                 facts.keep_alive = true;
+                continue;
             }
-            Name::Connection => {
-                for option in list(value) {
-                    options += 1;
-                    if eq_ignore_case(option, b"close") {
-                        facts.close = true;
-                    } else if eq_ignore_case(option, b"keep-alive") {
-                        facts.keep_alive = true;
-                    } else {
-                        facts.upgrade |= eq_ignore_case(option, b"upgrade");
-                        names_fields = true;
-                    }
+            for option in list(value) {
+                options += 1;
+                if eq_ignore_case(option, b"close") {
+                    facts.close = true;
+                } else if eq_ignore_case(option, b"keep-alive") {
+                    facts.keep_alive = true;
+                } else {
+                    facts.upgrade |= eq_ignore_case(option, b"upgrade");
+                    names_fields = true;
                 }
             }
-            Name::KeepAlive => keep_alive(&mut facts, value),
-            Name::Host if facts.host.is_some() && role == Role::Request => {
+        } else if eq_ignore_case(name, b"host") {
+            if facts.host.is_some() && role == Role::Request {
                 return Err(Error::quoting(Kind::SeveralHosts, value));
             }
-            Name::Host => facts.host = Some(value),
-            Name::Expect => {
+            facts.host = Some(value);
+        } else if eq_ignore_case(name, b"transfer-encoding") {
+            transfer_encoding(&mut facts.chunked, value)?;
+        } else if eq_ignore_case(name, b"keep-alive") {
+            keep_alive(&mut facts, value);
+        } else {
+            span.forward = !is_hop_by_hop(name);
+            if eq_ignore_case(name, b"expect") {
                 facts.expect_continue |= list(value).any(|item| eq_ignore_case(item, b"100-continue"));
             }
-            Name::HopByHop | Name::Other => {}
         }
     }
     // Each option is compared with each line.
@@ -157,11 +157,22 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
     Ok(facts)
 }
 
+/// Whether the line concerns one connection and is never passed on, though not used here.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    eq_ignore_case(name, b"te")
+        || eq_ignore_case(name, b"trailer")
+        || eq_ignore_case(name, b"upgrade")
+        || eq_ignore_case(name, b"proxy-connection")
+        || eq_ignore_case(name, b"proxy-authenticate")
+        || eq_ignore_case(name, b"proxy-authorization")
+}
+
 /// Marks the lines that the `Connection` lines name as not forwarded.
 fn mark_named(head: &[u8], spans: &mut [Span]) {
     for at in 0..spans.len() {
-        if spans[at].meaning == Name::Connection {
-            for option in list(spans[at].value(head)) {
+        let connection = spans[at];
+        if eq_ignore_case(connection.name(head), b"connection") {
+            for option in list(connection.value(head)) {
                 for span in &mut *spans {
                     span.forward &= !option.eq_ignore_ascii_case(span.name(head));
                 }
@@ -174,6 +185,11 @@ fn mark_named(head: &[u8], spans: &mut [Span]) {
 fn content_length(known: &mut Option<u64>, value: &[u8], role: Role) -> Result<(), Error> {
     if known.is_some() && role == Role::Request {
         return Err(Error::quoting(Kind::SeveralLengths, value));
+    }
+    // Nearly always one number.
+    if let (None, Some(length @ ..=MAX_LENGTH)) = (&known, number(value)) {
+        *known = Some(length);
+        return Ok(());
     }
     let separator = |&byte: &u8| byte == b',' && role == Role::Response;
     for item in value.split(separator) {
