@@ -26,7 +26,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.table.at(slot).is_inactive() {
             return Err(StateError::AlreadyInactive);
         }
-        self.table.set_owner_deadline(slot, self.clock.end(until));
+        if self.last_deadline.0 != until {
+            self.last_deadline = (until, self.clock.end(until));
+        }
+        self.table.set_owner_deadline(slot, self.last_deadline.1);
         Ok(())
     }
 
