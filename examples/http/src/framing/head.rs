@@ -21,25 +21,44 @@ pub struct Fields<'a> {
 }
 
 /// One header line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
+    head: &'a [u8],
+    span: &'a Span,
+}
+
+impl<'a> Field<'a> {
     /// The name as it came. Case does not matter in it.
-    pub name: &'a [u8],
+    #[inline]
+    pub fn name(&self) -> &'a [u8] {
+        self.span.name(self.head)
+    }
+
+    /// Whether this is its name, in any case.
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.span.name_len() == name.len() && self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The value, without the whitespace around it.
+    pub fn value(&self) -> &'a [u8] {
+        self.span.value(self.head)
+    }
+
     /// The whole line as it came, with its end.
-    pub line: &'a [u8],
+    #[inline]
+    pub fn line(&self) -> &'a [u8] {
+        self.span.line(self.head)
+    }
+
     /// Whether a proxy copies the line into the message that it sends on.
     ///
     /// False for the hop-by-hop ones, which are those that `Connection` names
     /// and a fixed list. False also for `Host` and `Content-Length`: these may
     /// have come twice or be overruled by the request line, so a proxy writes
     /// them itself, from the checked values in the head.
-    pub forward: bool,
-}
-
-impl<'a> Field<'a> {
-    /// The value, without the whitespace around it.
-    pub fn value(&self) -> &'a [u8] {
-        self.line[self.name.len() + 1..].trim_ascii()
+    pub fn forward(&self) -> bool {
+        self.span.forward
     }
 }
 
@@ -47,19 +66,17 @@ impl<'a> Fields<'a> {
     /// All lines.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let head = self.head;
-        self.spans.iter().map(|span| Field { name: span.name(head), line: span.line(head), forward: span.forward })
+        self.spans.iter().map(move |span| Field { head, span })
     }
 
     /// The lines that a proxy copies; see [`Field::forward`].
     pub fn forwarded(self) -> impl Iterator<Item = Field<'a>> {
-        self.iter().filter(|field| field.forward)
+        self.iter().filter(Field::forward)
     }
 
     /// The value of the first line with this name, in any case.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
-        let mut fields = self.iter();
-        let found = fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|field| field.value())
+        self.iter().find(|field| field.is_named(name)).map(|field| field.value())
     }
 }
 

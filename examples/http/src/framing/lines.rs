@@ -23,6 +23,11 @@ impl Span {
         &head[self.start as usize..self.colon as usize]
     }
 
+    #[inline]
+    pub(super) fn name_len(&self) -> usize {
+        (self.colon - self.start) as usize
+    }
+
     /// The value, without the blanks around it.
     pub(super) fn value<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         head[self.colon as usize + 1..self.end as usize].trim_ascii()

@@ -19,7 +19,7 @@ pub struct Request<'a> {
     /// The host and port, from the target if it names one (then the `Host`
     /// header does not count) and else from the header. Only an HTTP/1.0
     /// request may do without; it may also be empty.
-    pub host: Option<&'a str>,
+    pub host: Option<&'a [u8]>,
     /// All header lines.
     pub fields: Fields<'a>,
     /// The `Content-Length`, when there is one.
@@ -179,11 +179,10 @@ fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
     let malformed = || Error::quoting(Kind::RequestLine, line);
     let [b' ', rest @ ..] = after_token(line) else { return Err(malformed()) };
     let method = &line[..line.len() - rest.len() - 1];
-    let wrong = after_target(rest);
-    // Nothing, unless the target is wrong.
-    let [b' ', version @ ..] = &wrong[wrong.iter().take_while(|&&byte| byte != b' ').count()..] else {
-        return Err(malformed());
-    };
+    let after = after_target(rest);
+    // None, unless the target is wrong.
+    let wrong = after.iter().take_while(|&&byte| byte != b' ').count();
+    let [b' ', version @ ..] = &after[wrong..] else { return Err(malformed()) };
     let target = &rest[..rest.len() - version.len() - 1];
     if method.is_empty() || target.is_empty() {
         return Err(malformed());
@@ -196,7 +195,7 @@ fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
         }
         _ => return Err(malformed()),
     };
-    if wrong.first() != Some(&b' ') {
+    if wrong > 0 {
         return Err(Error::quoting(Kind::Target, target));
     }
     // Both parts were found to be ASCII.
@@ -206,9 +205,9 @@ fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
 
 /// Splits a request target into host and path, or returns `None` for a target
 /// that this method cannot have.
-fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
+fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a [u8]>, &'a str)> {
     if method == "CONNECT" {
-        let host = as_host(target.as_bytes()).filter(|host| host.contains(':'))?;
+        let host = as_host(target.as_bytes()).filter(|host| host.contains(&b':'))?;
         return Some((Some(host), ""));
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
@@ -231,14 +230,14 @@ fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &
 }
 
 /// A host, a name or an address in brackets, with an optional port, if `value` can be one.
-fn as_host(value: &[u8]) -> Option<&str> {
+fn as_host(value: &[u8]) -> Option<&[u8]> {
     let port = match value.strip_prefix(b"[") {
         Some(literal) => literal[literal.iter().take_while(|&&byte| in_literals(byte)).count()..].strip_prefix(b"]")?,
         None => &value[value.iter().take_while(|&&byte| in_names(byte)).count()..],
     };
     let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
     let fits = port.is_empty() || port.strip_prefix(b":").is_some_and(is_port);
-    if fits { std::str::from_utf8(value).ok() } else { None }
+    fits.then_some(value)
 }
 
 /// Whether `byte` may stand in the name of a host.
