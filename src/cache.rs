@@ -11,8 +11,9 @@ use crate::policy::{Aggressive, Policy, Restrictive};
 use crate::state::ConnId;
 use crate::stats::Stats;
 use crate::table::Table;
-use crate::table::clock::Clock;
+use crate::table::clock::{Clock, Tick};
 use mio::Token;
+use std::time::Instant;
 
 pub use builder::Builder;
 pub use connection_cache::ConnectionCache;
@@ -81,6 +82,8 @@ pub struct Cache<C: Connection, P: Policy> {
     /// What they amount to.
     pub(crate) rules: Rules,
     pub(crate) clock: Clock,
+    /// The deadline set last, and its tick: in a turn, many are the same.
+    pub(crate) last_deadline: (Option<Instant>, Tick),
     pub(crate) jitter: Jitter,
     pub(crate) tokens: Tokens,
     pub(crate) registry: Watcher,

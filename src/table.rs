@@ -89,7 +89,7 @@ impl<C> Table<C> {
 
     /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
     pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest, conn: C, to: Destination<'_>) -> u32 {
-        let State::Active { owner } = record.state() else { unreachable!("connections come in active") };
+        let State::Active { owner, .. } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
         record.bucket = self.buckets.find_or_add(to);
@@ -140,7 +140,7 @@ impl<C> Table<C> {
         self.established(slot);
         let at = self.slots[slot].bucket;
         match self.slots[slot].state() {
-            State::Active { owner } => {
+            State::Active { owner, .. } => {
                 let links = self.slots[slot].links;
                 self.owners.remove(&mut self.slots, owner, links);
                 self.buckets.get_mut(at).active -= 1;
@@ -226,9 +226,28 @@ impl<C> Table<C> {
     }
 
     /// Sets until when the owner of an active connection wants to have done with it.
-    pub(crate) fn set_owner_deadline(&mut self, slot: u32, at: Tick) {
-        self.slots[slot].flags.remarks.set(Remarks::TIMED, at != Tick::NEVER);
-        self.owner_deadlines.set(slot, at);
+    pub(crate) fn set_owner_deadline(&mut self, slot: u32, until: Tick) {
+        let record = &mut self.slots[slot];
+        if let State::Active { owner, .. } = record.state() {
+            record.set_state(State::Active { owner, until });
+            // An earlier entry is put right when it comes up.
+            self.owner_deadlines.bring_forward(slot, until);
+        }
+    }
+
+    /// Puts right the earliest of these entries, which came up. Returns the owner whose time is over, once.
+    pub(crate) fn end_owner_deadline(&mut self, slot: u32, now: Tick) -> Option<Owner> {
+        let record = &mut self.slots[slot];
+        let (over, next) = match record.state() {
+            State::Active { owner, until } if until <= now => {
+                record.set_state(State::Active { owner, until: Tick::NEVER });
+                (Some(owner), Tick::NEVER)
+            }
+            State::Active { until, .. } => (None, until),
+            State::Inactive { .. } => (None, Tick::NEVER),
+        };
+        self.owner_deadlines.set(slot, next);
+        over
     }
 
     /// The connection's record, as long as this is its latest lease.

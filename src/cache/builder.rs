@@ -12,7 +12,7 @@ use crate::outcome::show;
 use crate::policy::Policy;
 use crate::stats::Stats;
 use crate::table::Table;
-use crate::table::clock::{Clock, nanos};
+use crate::table::clock::{Clock, Tick, nanos};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -261,6 +261,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             rules: Rules::new(&self.limits, false, self.level_triggered || EDGE_IS_EMULATED),
             limits: self.limits,
             clock: Clock::default(),
+            last_deadline: (None, Tick::NEVER),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
             tokens,
             registry: Watcher(None),

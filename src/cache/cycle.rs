@@ -13,7 +13,7 @@ use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
 use crate::table::buckets::Destination;
 use crate::table::clock::Tick;
-use crate::table::record::{Flags, Record, Remarks, Rest, Standing};
+use crate::table::record::{Flags, Record, Remarks, Rest, Standing, State};
 use log::debug;
 use std::time::{Duration, Instant};
 
@@ -196,9 +196,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         until: Option<Instant>,
     ) -> Result<Option<Evicted<C>>, StateError> {
         let Some(record) = self.table.leased(id) else { return Err(StateError::NotFound) };
-        if record.is_inactive() {
-            return Err(StateError::AlreadyInactive);
-        }
+        let State::Active { owner, .. } = record.state() else { return Err(StateError::AlreadyInactive) };
         let now = self.clock.advance(now);
         let until = self.clock.end(until);
         // Looked up again: when the clock moves, the compiler forgets what it knew of the record.
@@ -208,9 +206,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(self.checkin_unusual(now, id.slot(), until));
         }
         if self.table.lines.waiting() > 0 {
-            return self.checkin_in_line(now, id.slot(), until);
+            return self.checkin_in_line(now, id.slot(), owner, until);
         }
-        self.checkin_as_usual(now, id.slot(), until, false)
+        self.checkin_as_usual(now, id.slot(), owner, until, false)
     }
 
     #[cold]
@@ -221,8 +219,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The usual checkin while somebody waits, whatever the peer. It isn't inlined, so that the one while nobody waits stays
     /// short.
     #[inline(never)]
-    fn checkin_in_line(&mut self, now: Tick, slot: u32, until: Tick) -> Result<Option<Evicted<C>>, StateError> {
-        self.checkin_as_usual(now, slot, until, true)
+    fn checkin_in_line(
+        &mut self,
+        now: Tick,
+        slot: u32,
+        owner: Owner,
+        until: Tick,
+    ) -> Result<Option<Evicted<C>>, StateError> {
+        self.checkin_as_usual(now, slot, owner, until, true)
     }
 
     /// A shorter `give_back`, for a connection that no rule keeps out. `in_line` says whether somebody waits. Both callers
@@ -233,6 +237,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         &mut self,
         now: Tick,
         slot: u32,
+        owner: Owner,
         until: Tick,
         in_line: bool,
     ) -> Result<Option<Evicted<C>>, StateError> {
@@ -249,7 +254,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Ok(Some(self.evict(slot, Reason::MadeRoom)));
         }
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
-        let kept = self.table.shelve(slot, now, until, standing);
+        let kept = self.table.shelve(slot, owner, now, until, standing);
         if in_line {
             self.table.show_to_line(slot, bucket, standing);
         }

@@ -110,7 +110,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let bucket = self.table.bucket_of(slot);
         let (same_peer, channel) = (bucket.peer == *peer, bucket.channel);
         match self.table.at(slot).state() {
-            State::Active { owner: other } if other != owner => Err(StateError::OwnedBy(other)),
+            State::Active { owner: other, .. } if other != owner => Err(StateError::OwnedBy(other)),
             State::Active { .. } => {
                 if !same_peer {
                     let site = self.site_of(peer);

@@ -15,7 +15,7 @@ use std::time::Instant;
 /// How often at once an inactive connection may wake the loop for nothing.
 const MOST_FALSE_ALARMS: u32 = 64;
 /// How many deadline entries of connections that were used in the meantime one call puts right.
-const MOST_REARMS: u32 = 64;
+pub(super) const MOST_REARMS: u32 = 64;
 /// How many slots without an inactive connection one sweep passes for each probe it may make.
 const MOST_PASSED: usize = 16;
 
@@ -55,7 +55,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let record = self.table.at_mut(slot);
         trace!(target: "conncache", "event=readiness id={} read_closed={read_closed}", record.id(slot));
-        if let State::Active { owner } = record.state() {
+        if let State::Active { owner, .. } = record.state() {
             if read_closed {
                 record.flags.remarks.set(Remarks::READ_CLOSED, true);
             }
@@ -74,8 +74,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// When the loop has to call the cache next: the time-out for its `poll`. It is never later than the first time at
     /// which [`expire`](Cache::expire), [`grant`](Cache::grant) or [`overdue`](Cache::overdue) has something to return,
-    /// and due as long as one of them has. A deadline that was replaced may cause one unnecessary wake-up. `None` if
-    /// nothing can run out and nobody can be served.
+    /// and due as long as one of them has. A deadline that was replaced or has ended may cause one unnecessary wake-up.
+    /// `None` if nothing can run out and nobody can be served.
     ///
     /// If you have timers of your own, wait for the earlier one:
     /// `[mine, cache.next_deadline()].into_iter().flatten().min()`. (`mine.min(..)` alone is `None` if either is, and the

@@ -114,7 +114,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     fn state_of(&self, slot: u32, record: &Record) -> ConnStateRef<'_> {
         match record.state() {
-            State::Active { owner } => ConnStateRef::Active(owner),
+            State::Active { owner, .. } => ConnStateRef::Active(owner),
             State::Inactive { until, .. } => ConnStateRef::Inactive {
                 channel: self.table.buckets.get(record.bucket).channel,
                 private: self.table.slots.rest(slot).private.as_deref(),

@@ -250,7 +250,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         until: Option<Instant>,
     ) -> Result<(Option<Place>, Evicted<C>), StateError> {
         let slot = self.slot_of(id)?;
-        let State::Active { owner } = self.table.at(slot).state() else { return Err(StateError::AlreadyInactive) };
+        let State::Active { owner, .. } = self.table.at(slot).state() else { return Err(StateError::AlreadyInactive) };
         let now = self.clock.advance(now);
         let most = self.table.buckets.sites.get(self.table.bucket_of(slot).site).most;
         let evicted = self.evict(slot, Reason::Closed);

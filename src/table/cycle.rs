@@ -22,7 +22,7 @@ impl<C> Table<C> {
     pub(crate) fn activate(&mut self, slot: u32, owner: Owner) {
         let record = &mut self.slots[slot];
         debug_assert!(record.is_inactive());
-        record.set_state(State::Active { owner });
+        record.set_state(State::Active { owner, until: Tick::NEVER });
         let (at, standing, links) = (record.bucket, record.flags.standing, record.links);
         let bucket = self.buckets.get_mut(at);
         bucket.active += 1;
@@ -46,9 +46,11 @@ impl<C> Table<C> {
 
     /// Makes an active connection inactive; it is the newest from now on.
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
-        self.set_owner_deadline(slot, Tick::NEVER);
         self.established(slot);
-        self.shelve(slot, since, until, standing);
+        let State::Active { owner, .. } = self.slots[slot].state() else {
+            unreachable!("only an active connection is made inactive")
+        };
+        self.shelve(slot, owner, since, until, standing);
         if self.lines.waiting() > 0 {
             self.show_to_line(slot, self.at(slot).bucket, standing);
         }
@@ -67,14 +69,12 @@ impl<C> Table<C> {
         }
     }
 
-    /// Makes an active connection inactive. It has to be established, without a time set by its owner. Returns how many
-    /// are kept in its bucket then.
+    /// Makes an active connection of this owner's inactive. It has to be established. Returns how many are kept in its
+    /// bucket then.
     #[inline(always)]
-    pub(crate) fn shelve(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) -> u32 {
+    pub(crate) fn shelve(&mut self, slot: u32, owner: Owner, since: Tick, until: Tick, standing: Standing) -> u32 {
         let record = &mut self.slots[slot];
-        let State::Active { owner } = record.state() else {
-            unreachable!("only an active connection is made inactive")
-        };
+        debug_assert!(!record.is_inactive());
         let bucket = self.buckets.get_mut(record.bucket);
         record.set_state(State::Inactive { since, until });
         record.flags.standing = standing;

@@ -1,8 +1,10 @@
-//! The connections that run out at a time of their own: a deadline given with them, or the end of their lifetime.
-//! (Idle time-outs need no place here: their order is that of [`Ages`](crate::table::age::Ages).)
+//! The connections that run out at a time of their own: a deadline given with them, or the end of their lifetime; and
+//! those whose owners want to have done with them by some time. (Idle time-outs need no place here: their order is that
+//! of [`Ages`](crate::table::age::Ages).)
 //!
-//! A binary heap with at most one entry for each connection. The entry stays while the connection is used and is put
-//! right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles up.
+//! A binary heap with at most one entry for each connection. An entry stays when the connection is used or given back,
+//! and is put right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles
+//! up.
 
 use crate::table::clock::Tick;
 use crate::table::lists::NONE;
@@ -48,10 +50,10 @@ impl Deadlines {
         self.heap.first().filter(|entry| entry.at() <= now).map(|entry| entry.slot)
     }
 
-    /// Sees to it that `slot` has an entry, and that it isn't later than `at`.
+    /// Sees to it that `slot` has an entry, and that it isn't later than `at`, unless that is never.
     pub(crate) fn bring_forward(&mut self, slot: u32, at: Tick) {
         let entry = self.position.get(slot as usize).and_then(|&position| self.heap.get(position as usize));
-        if entry.is_none_or(|entry| at < entry.at()) {
+        if entry.map_or(Tick::NEVER, |entry| entry.at()) > at {
             self.set(slot, at);
         }
     }

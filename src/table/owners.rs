@@ -72,7 +72,7 @@ impl Owners {
 
 fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
     match slots[slot].state() {
-        State::Active { owner } => Some(owner),
+        State::Active { owner, .. } => Some(owner),
         State::Inactive { .. } => None,
     }
 }

@@ -38,11 +38,18 @@ pub(crate) struct Rest {
 
 #[derive(Clone, Copy)]
 pub(crate) enum State {
-    Active { owner: Owner },
-    Inactive { since: Tick, until: Tick },
+    /// `until`: when its owner wants to have done with it.
+    Active {
+        owner: Owner,
+        until: Tick,
+    },
+    Inactive {
+        since: Tick,
+        until: Tick,
+    },
 }
 
-/// A [`State`] in two words: the owner and [`PackedState::ACTIVE`], or since when and until when it is inactive.
+/// The two words of a [`State`]. Which of the two it is, [`Flags::inactive`] says.
 #[derive(Clone, Copy)]
 pub(crate) struct PackedState(u64, Tick);
 
@@ -58,6 +65,8 @@ pub(crate) struct Flags {
     pub(crate) armed: bool,
     /// Its [`Rest`] holds private data or counted false alarms, which have to go when it is handed out.
     pub(crate) rest_matters: bool,
+    /// Written by [`set_state`](Record::set_state) alone.
+    pub(crate) inactive: bool,
     pub(crate) standing: Standing,
     /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that
     /// it went by; or it is condemned.
@@ -85,7 +94,7 @@ impl Record {
         generation: NonZeroU64::MAX,
         uses: 0,
         bucket: NONE,
-        state: PackedState(0, PackedState::ACTIVE),
+        state: PackedState(0, Tick::NEVER),
         lifetime_end: Tick::NEVER,
         links: Links::NONE,
         age: Links::NONE,
@@ -94,6 +103,7 @@ impl Record {
             read_only: false,
             armed: false,
             rest_matters: false,
+            inactive: false,
             standing: Standing::Kept,
             doomed: None,
         },
@@ -104,7 +114,7 @@ impl Record {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let generation = NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("2^64 connections are too many");
         let mut record = Record { generation, uses: 1, ..Record::VACANT };
-        record.set_state(State::Active { owner });
+        record.set_state(State::Active { owner, until: Tick::NEVER });
         record
     }
 
@@ -115,24 +125,24 @@ impl Record {
 
     #[inline]
     pub(crate) fn state(&self) -> State {
-        match self.state {
-            PackedState(owner, PackedState::ACTIVE) => State::Active { owner: Owner(owner) },
-            PackedState(since, until) => State::Inactive { since: Tick(since), until },
+        let PackedState(word, until) = self.state;
+        match self.flags.inactive {
+            false => State::Active { owner: Owner(word), until },
+            true => State::Inactive { since: Tick(word), until },
         }
     }
 
     #[inline]
     pub(crate) fn set_state(&mut self, state: State) {
-        self.state = match state {
-            State::Active { owner } => PackedState(owner.0, PackedState::ACTIVE),
-            // The first moment in range is long over, and so is the second.
-            State::Inactive { since, until } => PackedState(since.0, until.max(Tick(1))),
+        (self.flags.inactive, self.state) = match state {
+            State::Active { owner, until } => (false, PackedState(owner.0, until)),
+            State::Inactive { since, until } => (true, PackedState(since.0, until)),
         };
     }
 
     #[inline]
     pub(crate) fn is_inactive(&self) -> bool {
-        self.state.1 != PackedState::ACTIVE
+        self.flags.inactive
     }
 
     #[inline]
@@ -142,10 +152,6 @@ impl Record {
             State::Inactive { since, .. } => Some(since),
         }
     }
-}
-
-impl PackedState {
-    const ACTIVE: Tick = Tick(0);
 }
 
 impl Rest {
@@ -164,8 +170,6 @@ impl Remarks {
     pub(crate) const CONNECTING: Remarks = Remarks(2);
     /// Its read side was reported closed while it was active.
     pub(crate) const READ_CLOSED: Remarks = Remarks(4);
-    /// It has an entry among the deadlines of active connections.
-    pub(crate) const TIMED: Remarks = Remarks(8);
 
     pub(crate) fn has(self, remark: Remarks) -> bool {
         self.0 & remark.0 != 0
@@ -193,18 +197,16 @@ mod tests {
     #[test]
     fn every_state_comes_back_as_it_was() {
         let mut record = Record::new(Owner(0));
-        assert!(matches!(record.state(), State::Active { owner: Owner(0) }));
-        for owner in [0, 1, u64::MAX] {
-            record.set_state(State::Active { owner: Owner(owner) });
-            assert!(matches!(record.state(), State::Active { owner: Owner(same) } if same == owner));
+        assert!(matches!(record.state(), State::Active { owner: Owner(0), until: Tick::NEVER }));
+        for (owner, until) in [(0, Tick::NEVER), (1, Tick(0)), (u64::MAX, Tick::FIRST)] {
+            record.set_state(State::Active { owner: Owner(owner), until });
+            assert!(matches!(record.state(), State::Active { owner: Owner(o), until: u } if (o, u) == (owner, until)));
             assert!(!record.is_inactive() && record.inactive_since().is_none());
         }
-        for (since, until) in [(Tick::FIRST, Tick::NEVER), (Tick(0), Tick(1)), (Tick::LAST, Tick::FIRST)] {
+        for (since, until) in [(Tick::FIRST, Tick::NEVER), (Tick(0), Tick(0)), (Tick::LAST, Tick::FIRST)] {
             record.set_state(State::Inactive { since, until });
             assert!(matches!(record.state(), State::Inactive { since: s, until: u } if (s, u) == (since, until)));
             assert_eq!(record.inactive_since(), Some(since));
         }
-        record.set_state(State::Inactive { since: Tick(5), until: Tick(0) });
-        assert!(record.is_inactive());
     }
 }

@@ -33,13 +33,52 @@ fn giving_back_closing_and_unsetting_end_it() {
     assert!(host.checkin(ids[0]));
     drop(host.cache.close_connection(ids[1]).unwrap());
     host.cache.set_deadline(ids[2], None).unwrap();
-    assert_eq!(host.cache.next_deadline(), None);
     assert_eq!(host.cache.overdue(host.now + SECOND), None);
+    assert_eq!(host.cache.next_deadline(), None);
     assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(StateError::AlreadyInactive), "it is inactive");
     let again = host.reuse(1).id;
     assert_eq!(host.cache.set_deadline(ids[0], Some(host.now)), Err(StateError::NotFound), "the lease is over");
     assert!(again.same_connection(ids[0]));
     assert_eq!(host.cache.overdue(host.now + 9 * SECOND), None);
+}
+
+#[test]
+fn a_deadline_can_be_moved_to_both_sides() {
+    let mut host = host(|_| ());
+    let (start, id) = (host.now, host.open(1));
+    for (times, until) in [(&[1, 5, 3][..], 3), (&[9, 7], 7), (&[9, 20, 11], 11)] {
+        for &time in times {
+            host.cache.set_deadline(id, Some(start + time * SECOND)).unwrap();
+        }
+        let end = start + until * SECOND;
+        while host.cache.next_deadline() < Some(end) {
+            host.now = host.cache.next_deadline().expect("a deadline is set");
+            assert_eq!(host.cache.overdue(host.now), None);
+        }
+        assert_eq!(host.cache.next_deadline(), Some(end));
+        assert_eq!(host.cache.overdue(end - SECOND / 2), None);
+        assert_eq!(host.cache.overdue(end), Some((id, ME)));
+        assert_eq!((host.cache.overdue(end), host.cache.next_deadline()), (None, None));
+    }
+}
+
+/// However many there were: a call passes 64 of them.
+#[test]
+fn ended_deadlines_wake_the_loop_once_each_at_most() {
+    let mut host = host(|_| ());
+    let ids: Vec<ConnId> = (0..200).map(|_| host.open(1)).collect();
+    for id in ids {
+        host.cache.set_deadline(id, Some(host.now + SECOND)).unwrap();
+        assert!(host.checkin(id));
+    }
+    let (again, late) = (host.reuse(1).id, host.now + 2 * SECOND);
+    host.cache.set_deadline(again, Some(late)).unwrap();
+    let _untimed = host.reuse(1);
+    host.now += SECOND;
+    let calls = std::iter::from_fn(|| host.is_due().then(|| host.cache.overdue(host.now)));
+    assert_eq!(calls.collect::<Vec<_>>(), [None; 4]);
+    assert_eq!(host.cache.next_deadline(), Some(late));
+    assert_eq!(host.cache.overdue(late), Some((again, ME)));
 }
 
 /// What is due, made in a host that has one connection; and which calls of `overdue`, `grant` and `expire` return

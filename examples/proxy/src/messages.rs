@@ -18,15 +18,16 @@ pub struct Additions<'a> {
 /// Appends the head for the upstream: the checked values for what frames the message and names its host, the
 /// client's own lines for the rest, nothing that concerns the client's connection alone.
 pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, additions: Additions<'_>) {
-    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: ", request.host.unwrap_or(additions.host)] {
+    for part in [request.method, " ", request.path, " HTTP/1.1\r\nHost: "] {
         out.extend_from_slice(part.as_bytes());
     }
+    out.extend_from_slice(request.host.unwrap_or(additions.host.as_bytes()));
     out.extend_from_slice(b"\r\n");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
-    let expects = |field: &Field<'_>| request.version == Version::Http10 && field.name.eq_ignore_ascii_case(b"expect");
-    let untrusted = |field: &Field<'_>| match identity(field.name) {
+    let expects = |field: &Field<'_>| request.version == Version::Http10 && field.is_named("expect");
+    let untrusted = |field: &Field<'_>| match identity(field.name()) {
         // Whoever is trusted writes the names as they are.
-        Some(Identity::Client) => !additions.trusted || field.name.contains(&b'_'),
+        Some(Identity::Client) => !additions.trusted || field.name().contains(&b'_'),
         Some(Identity::Proxy) => true,
         None => false,
     };
@@ -79,7 +80,7 @@ fn identity(name: &[u8]) -> Option<Identity> {
 }
 
 fn is_forwarded_for(field: &Field<'_>) -> bool {
-    field.name.eq_ignore_ascii_case(b"x-forwarded-for")
+    field.is_named("x-forwarded-for")
 }
 
 /// How the body of a response reaches the client.
@@ -191,7 +192,7 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 }
 
 fn forward<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = Field<'a>>) {
-    fields.for_each(|field| out.extend_from_slice(field.line));
+    fields.for_each(|field| out.extend_from_slice(field.line()));
 }
 
 fn length(out: &mut Vec<u8>, chunked: bool, content_length: Option<u64>) {

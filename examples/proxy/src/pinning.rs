@@ -23,15 +23,14 @@ pub struct Pin {
 /// Whether this head, of a request or a response, takes part in the authentication of a connection.
 pub fn binds_connection(fields: Fields<'_>) -> bool {
     fields.iter().any(|field| {
-        let named = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
-        match field.name.len() {
+        if field.is_named("www-authenticate") || field.is_named("proxy-authenticate") {
             // Several challenges may stand in one line. A comma in a quoted string is taken for the end of one: then
             // a connection may be pinned without need.
-            16 if named("www-authenticate") => field.value().split(|&byte| byte == b',').any(is_binding),
-            18 if named("proxy-authenticate") => field.value().split(|&byte| byte == b',').any(is_binding),
-            13 if named("authorization") => is_binding(field.value()),
-            15 if named("persistent-auth") => field.value().eq_ignore_ascii_case(b"true"),
-            _ => false,
+            field.value().split(|&byte| byte == b',').any(is_binding)
+        } else if field.is_named("authorization") {
+            is_binding(field.value())
+        } else {
+            field.is_named("persistent-auth") && field.value().eq_ignore_ascii_case(b"true")
         }
     })
 }

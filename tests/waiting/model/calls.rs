@@ -162,8 +162,9 @@ impl Run {
             assert!(self.naive.refused.is_empty());
             let expirable = self.naive.conns.iter().any(|conn| self.naive.unfit(conn).is_some());
             if self.naive.servable().is_none() && !expirable && self.naive.overdue().is_none() && self.is_due() {
-                // The deadline of a connection that was superseded, or work left.
+                // A deadline that was replaced or has ended, or work left.
                 for _ in 0..3 {
+                    assert!(self.cache.overdue(now).is_none());
                     assert!(self.cache.expire(now).is_none());
                     assert!(self.cache.grant(now).is_none());
                 }

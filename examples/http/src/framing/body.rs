@@ -75,7 +75,30 @@ impl Body {
     }
 
     /// Returns how many bytes of `input` are used up, and what they were.
+    #[inline]
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Piece<'a>), Error> {
+        match self.state {
+            State::Sized if self.left == 0 => Ok((0, Piece::End)),
+            State::Sized if !input.is_empty() => {
+                let data = self.data(input);
+                Ok((data.len(), Piece::Data(data)))
+            }
+            _ => self.next_in_framing(input),
+        }
+    }
+
+    /// The bytes at the start of `input` that belong to the body or to the chunk.
+    #[inline]
+    fn data<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
+        let fits = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let data = &input[..input.len().min(fits)];
+        self.left -= data.len() as u64;
+        data
+    }
+
+    /// [`next`](Body::next) for all kinds of bodies.
+    #[inline(never)]
+    fn next_in_framing<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Piece<'a>), Error> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
@@ -86,9 +109,7 @@ impl Body {
                 _ if rest.is_empty() => return Ok((at, Piece::More)),
                 State::UntilClose => return Ok((input.len(), Piece::Data(rest))),
                 State::Sized | State::Data => {
-                    let fits = usize::try_from(self.left).unwrap_or(usize::MAX);
-                    let data = &rest[..rest.len().min(fits)];
-                    self.left -= data.len() as u64;
+                    let data = self.data(rest);
                     if self.left == 0 && self.state == State::Data {
                         self.state = State::DataCr;
                     }

@@ -1,7 +1,7 @@
 //! What heads of requests and responses have in common.
 
 use super::error::{Error, Kind};
-use super::lines::{Name, Span, eq_ignore_case};
+use super::lines::{Span, eq_ignore_case};
 use super::{MAX_CONNECTION_OPTIONS, MAX_LENGTH};
 
 /// The version of HTTP that a message names.
@@ -21,25 +21,44 @@ pub struct Fields<'a> {
 }
 
 /// One header line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
+    head: &'a [u8],
+    span: &'a Span,
+}
+
+impl<'a> Field<'a> {
     /// The name as it came. Case does not matter in it.
-    pub name: &'a [u8],
+    #[inline]
+    pub fn name(&self) -> &'a [u8] {
+        self.span.name(self.head)
+    }
+
+    /// Whether this is its name, in any case.
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.span.name_len() == name.len() && self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The value, without the whitespace around it.
+    pub fn value(&self) -> &'a [u8] {
+        self.span.value(self.head)
+    }
+
     /// The whole line as it came, with its end.
-    pub line: &'a [u8],
+    #[inline]
+    pub fn line(&self) -> &'a [u8] {
+        self.span.line(self.head)
+    }
+
     /// Whether a proxy copies the line into the message that it sends on.
     ///
     /// False for the hop-by-hop ones, which are those that `Connection` names
     /// and a fixed list. False also for `Host` and `Content-Length`: these may
     /// have come twice or be overruled by the request line, so a proxy writes
     /// them itself, from the checked values in the head.
-    pub forward: bool,
-}
-
-impl<'a> Field<'a> {
-    /// The value, without the whitespace around it.
-    pub fn value(&self) -> &'a [u8] {
-        self.line[self.name.len() + 1..].trim_ascii()
+    pub fn forward(&self) -> bool {
+        self.span.forward
     }
 }
 
@@ -47,19 +66,17 @@ impl<'a> Fields<'a> {
     /// All lines.
     pub fn iter(self) -> impl Iterator<Item = Field<'a>> {
         let head = self.head;
-        self.spans.iter().map(|span| Field { name: span.name(head), line: span.line(head), forward: span.forward })
+        self.spans.iter().map(move |span| Field { head, span })
     }
 
     /// The lines that a proxy copies; see [`Field::forward`].
     pub fn forwarded(self) -> impl Iterator<Item = Field<'a>> {
-        self.iter().filter(|field| field.forward)
+        self.iter().filter(Field::forward)
     }
 
     /// The value of the first line with this name, in any case.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
-        let mut fields = self.iter();
-        let found = fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
-        found.map(|field| field.value())
+        self.iter().find(|field| field.is_named(name)).map(|field| field.value())
     }
 }
 
@@ -98,43 +115,43 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
     let mut facts = Facts::default();
     let mut options = 0;
     let mut names_fields = false;
-    for span in &mut *spans {
-        let meaning = span.meaning;
-        if meaning == Name::Other {
-            continue;
-        }
-        let value = span.value(head);
-        span.forward = meaning == Name::Expect;
-        match meaning {
-            Name::ContentLength => content_length(&mut facts.content_length, value, role)?,
-            Name::TransferEncoding => transfer_encoding(&mut facts.chunked, value)?,
+    for span in spans.iter_mut().filter(|span| span.notable) {
+        let (name, value) = (span.name(head), span.value(head));
+        span.forward = false;
+        if eq_ignore_case(name, b"content-length") {
+            content_length(&mut facts.content_length, value, role)?;
+        } else if eq_ignore_case(name, b"connection") {
             // Most lines say only this: no need to search for commas.
-            Name::Connection if eq_ignore_case(value, b"keep-alive") => {
+            if eq_ignore_case(value, b"keep-alive") {
                 options += 1;
                 facts.keep_alive = true;
+                continue;
             }
-            Name::Connection => {
-                for option in list(value) {
-                    options += 1;
-                    if eq_ignore_case(option, b"close") {
-                        facts.close = true;
-                    } else if eq_ignore_case(option, b"keep-alive") {
-                        facts.keep_alive = true;
-                    } else {
-                        facts.upgrade |= eq_ignore_case(option, b"upgrade");
-                        names_fields = true;
-                    }
+            for option in list(value) {
+                options += 1;
+                if eq_ignore_case(option, b"close") {
+                    facts.close = true;
+                } else if eq_ignore_case(option, b"keep-alive") {
+                    facts.keep_alive = true;
+                } else {
+                    facts.upgrade |= eq_ignore_case(option, b"upgrade");
+                    names_fields = true;
                 }
             }
-            Name::KeepAlive => keep_alive(&mut facts, value),
-            Name::Host if facts.host.is_some() && role == Role::Request => {
+        } else if eq_ignore_case(name, b"host") {
+            if facts.host.is_some() && role == Role::Request {
                 return Err(Error::quoting(Kind::SeveralHosts, value));
             }
-            Name::Host => facts.host = Some(value),
-            Name::Expect => {
+            facts.host = Some(value);
+        } else if eq_ignore_case(name, b"transfer-encoding") {
+            transfer_encoding(&mut facts.chunked, value)?;
+        } else if eq_ignore_case(name, b"keep-alive") {
+            keep_alive(&mut facts, value);
+        } else {
+            span.forward = !is_hop_by_hop(name);
+            if eq_ignore_case(name, b"expect") {
                 facts.expect_continue |= list(value).any(|item| eq_ignore_case(item, b"100-continue"));
             }
-            Name::HopByHop | Name::Other => {}
         }
     }
     // Each option is compared with each line.
@@ -157,11 +174,22 @@ pub(super) fn facts<'a>(head: &'a [u8], spans: &mut [Span], version: Version, ro
     Ok(facts)
 }
 
+/// Whether the line concerns one connection and is never passed on, though not used here.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    eq_ignore_case(name, b"te")
+        || eq_ignore_case(name, b"trailer")
+        || eq_ignore_case(name, b"upgrade")
+        || eq_ignore_case(name, b"proxy-connection")
+        || eq_ignore_case(name, b"proxy-authenticate")
+        || eq_ignore_case(name, b"proxy-authorization")
+}
+
 /// Marks the lines that the `Connection` lines name as not forwarded.
 fn mark_named(head: &[u8], spans: &mut [Span]) {
     for at in 0..spans.len() {
-        if spans[at].meaning == Name::Connection {
-            for option in list(spans[at].value(head)) {
+        let connection = spans[at];
+        if eq_ignore_case(connection.name(head), b"connection") {
+            for option in list(connection.value(head)) {
                 for span in &mut *spans {
                     span.forward &= !option.eq_ignore_ascii_case(span.name(head));
                 }
@@ -174,6 +202,11 @@ fn mark_named(head: &[u8], spans: &mut [Span]) {
 fn content_length(known: &mut Option<u64>, value: &[u8], role: Role) -> Result<(), Error> {
     if known.is_some() && role == Role::Request {
         return Err(Error::quoting(Kind::SeveralLengths, value));
+    }
+    // Nearly always one number.
+    if let (None, Some(length @ ..=MAX_LENGTH)) = (&known, number(value)) {
+        *known = Some(length);
+        return Ok(());
     }
     let separator = |&byte: &u8| byte == b',' && role == Role::Response;
     for item in value.split(separator) {

@@ -2,6 +2,7 @@
 
 use super::error::{Error, Kind, faulty_field, first_line};
 use super::{MAX_FIELDS, MAX_HEAD};
+use wide::u8x16;
 
 /// Where a header line is, counted from the start of its head.
 #[derive(Debug, Clone, Copy)]
@@ -9,7 +10,9 @@ pub(super) struct Span {
     start: u32,
     colon: u32,
     end: u32,
-    pub meaning: Name,
+    /// Whether the name may be one of those that mean something here. It is told without a branch, which would be
+    /// mispredicted.
+    pub notable: bool,
     /// See [`Field::forward`](super::head::Field::forward).
     pub forward: bool,
 }
@@ -18,6 +21,11 @@ impl Span {
     #[inline]
     pub(super) fn name<'a>(&self, head: &'a [u8]) -> &'a [u8] {
         &head[self.start as usize..self.colon as usize]
+    }
+
+    #[inline]
+    pub(super) fn name_len(&self) -> usize {
+        (self.colon - self.start) as usize
     }
 
     /// The value, without the blanks around it.
@@ -80,27 +88,29 @@ impl Reader {
     /// Remembers the lines of a head in a single pass. Returns the lengths of its first line and of the head. `None` if
     /// it isn't complete, or if there is anything wrong with a line.
     fn read_lines(&mut self, window: &[u8]) -> Option<(usize, usize)> {
+        let passed = |rest: &[u8]| window.len() - rest.len();
         self.spans.clear();
-        let first = text_len(window);
-        let mut at = line_end(window, first)?;
+        let mut rest = after_text(window);
+        let first = passed(rest);
         loop {
-            let line = &window[at..];
-            let colon = token_len(line);
-            match line.get(colon)? {
-                b':' if colon > 0 && self.spans.len() < MAX_FIELDS => {}
-                b'\r' if colon == 0 => return Some((first, line_end(window, at)?)),
+            let line = rest.strip_prefix(b"\r\n")?;
+            let value = match after_token(line) {
+                [b':', value @ ..] => value,
+                [b'\r', b'\n', after @ ..] if after.len() + 2 == line.len() => return Some((first, passed(after))),
                 _ => return None,
+            };
+            let (start, colon) = (passed(line), passed(value) - 1);
+            if colon == start || self.spans.len() == MAX_FIELDS {
+                return None;
             }
-            let end = colon + 1 + text_len(&line[colon + 1..]);
-            let next = at + line_end(line, end)?;
+            rest = after_text(value);
             self.spans.push(Span {
-                start: at as u32,
-                colon: (at + colon) as u32,
-                end: (at + end) as u32,
-                meaning: Name::of(&line[..colon]),
+                start: start as u32,
+                colon: colon as u32,
+                end: passed(rest) as u32,
+                notable: NOTABLE >> sum(line[0], colon - start) & 1 == 1,
                 forward: true,
             });
-            at = next;
         }
     }
 
@@ -127,39 +137,33 @@ impl Reader {
     }
 }
 
-/// The header names that mean something here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name {
-    ContentLength,
-    TransferEncoding,
-    Connection,
-    KeepAlive,
-    Host,
-    Expect,
-    /// Concerns one connection and is never passed on, though not used here.
-    HopByHop,
-    Other,
-}
-
-impl Name {
-    fn of(name: &[u8]) -> Self {
-        // The length and the first letter rule out most names before any comparison.
-        match (name.len(), name[0] | 0x20) {
-            (2, b't') if eq_ignore_case(name, b"te") => Name::HopByHop,
-            (4, b'h') if eq_ignore_case(name, b"host") => Name::Host,
-            (6, b'e') if eq_ignore_case(name, b"expect") => Name::Expect,
-            (7, b't') if eq_ignore_case(name, b"trailer") => Name::HopByHop,
-            (7, b'u') if eq_ignore_case(name, b"upgrade") => Name::HopByHop,
-            (10, b'c') if eq_ignore_case(name, b"connection") => Name::Connection,
-            (10, b'k') if eq_ignore_case(name, b"keep-alive") => Name::KeepAlive,
-            (14, b'c') if eq_ignore_case(name, b"content-length") => Name::ContentLength,
-            (16, b'p') if eq_ignore_case(name, b"proxy-connection") => Name::HopByHop,
-            (17, b't') if eq_ignore_case(name, b"transfer-encoding") => Name::TransferEncoding,
-            (18, b'p') if eq_ignore_case(name, b"proxy-authenticate") => Name::HopByHop,
-            (19, b'p') if eq_ignore_case(name, b"proxy-authorization") => Name::HopByHop,
-            _ => Name::Other,
-        }
+/// The sums of the names that mean something here, a bit for each.
+const NOTABLE: u32 = {
+    let names = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let (mut bits, mut at) = (0, 0);
+    while at < names.len() {
+        bits |= 1 << sum(names[at].as_bytes()[0], names[at].len());
+        at += 1;
     }
+    bits
+};
+
+/// A number below 32 that most names differ in, made of a name's length and first letter, in whatever case that is.
+const fn sum(first: u8, len: usize) -> u32 {
+    (first as u32 + len as u32) % 32
 }
 
 /// Whether `text` is `known`, in whatever case. `known` has to be in lower case, and `text` without control characters
@@ -171,64 +175,64 @@ pub(super) fn eq_ignore_case<const N: usize>(text: &[u8], known: &[u8; N]) -> bo
     text.len() == N && text.iter().zip(known).fold(0, differ) == 0
 }
 
-/// Where the next line begins, if this one's end is at `at`.
-fn line_end(window: &[u8], at: usize) -> Option<usize> {
-    window[at..].starts_with(b"\r\n").then_some(at + 2)
+/// What follows the bytes that may stand in a header name.
+#[inline(always)]
+pub(super) fn after_token(bytes: &[u8]) -> &[u8] {
+    // Most are letters and hyphens.
+    let likely = |bytes: u8x16| {
+        let lower = bytes | u8x16::splat(0x20);
+        let letters = lower.max(u8x16::splat(b'a')).min(u8x16::splat(b'z')).cmp_eq(lower);
+        letters | bytes.cmp_eq(u8x16::splat(b'-'))
+    };
+    after_run(bytes, likely, is_token_byte)
 }
 
-/// How many bytes at the start of `bytes` may stand in a header name. Most are letters, which are tested eight at a time.
-fn token_len(bytes: &[u8]) -> usize {
-    let mut len = 0;
+/// What follows the bytes that may stand in a header value.
+#[inline(always)]
+fn after_text(bytes: &[u8]) -> &[u8] {
+    // All but tabs.
+    let likely = |bytes: u8x16| {
+        let no_control = bytes.max(u8x16::splat(b' ')).cmp_eq(bytes);
+        no_control & !bytes.cmp_eq(u8x16::splat(0x7f))
+    };
+    after_run(bytes, likely, is_text)
+}
+
+/// What follows the bytes that may stand in a request's target.
+#[inline(always)]
+pub(super) fn after_target(bytes: &[u8]) -> &[u8] {
+    let likely = |bytes: u8x16| {
+        let visible = bytes.max(u8x16::splat(b'!')).min(u8x16::splat(b'~')).cmp_eq(bytes);
+        visible & !bytes.cmp_eq(u8x16::splat(b'#'))
+    };
+    after_run(bytes, likely, |byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// What follows the bytes of a kind. `likely` tests 16 bytes at once. It may miss some that are of the kind.
+#[inline(always)]
+fn after_run(bytes: &[u8], likely: impl Fn(u8x16) -> u8x16, is_kind: impl Fn(u8) -> bool) -> &[u8] {
+    let mut rest = bytes;
     loop {
-        len += bytes[len..].first_chunk().map_or(0, letters);
-        match bytes.get(len) {
-            Some(&byte) if is_token_byte(byte) => len += 1,
-            _ => return len,
+        if let Some((block, after)) = rest.split_first_chunk() {
+            match !likely(u8x16::new(*block)).move_mask() as u16 {
+                0 => {
+                    rest = after;
+                    continue;
+                }
+                others => rest = &rest[others.trailing_zeros() as usize..],
+            }
+        }
+        match rest {
+            [byte, after @ ..] if is_kind(*byte) => rest = after,
+            _ => return rest,
         }
     }
-}
-
-/// How many bytes at the start of `block` are letters. Tests all of them at once.
-fn letters(block: &[u8; 8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let word = u64::from_le_bytes(*block);
-    // The highest bit of each byte is cleared. A sum sets it again if the rest is large enough, and never carries into the
-    // next byte.
-    let lower = (word | (0x20 * ONES)) & (0x7f * ONES);
-    let from_a = lower + (0x80 - b'a' as u64) * ONES;
-    let after_z = lower + (0x7f - b'z' as u64) * ONES;
-    let others = (!from_a | after_z | word) & (0x80 * ONES);
-    others.trailing_zeros() as usize / 8
-}
-
-/// How many bytes at the start of `bytes` may stand in a header value.
-fn text_len(bytes: &[u8]) -> usize {
-    run_len(bytes, is_text)
 }
 
 /// The first LF in `bytes`.
 fn find_line_feed(bytes: &[u8]) -> Option<usize> {
-    let at = run_len(bytes, |byte| byte != b'\n');
-    (at < bytes.len()).then_some(at)
-}
-
-/// How many bytes at the start of `bytes` are of the kind that `is_kind` tells. If it has no branches, the tests of a
-/// whole block are compiled to a few wide ones.
-#[inline(always)] // else `is_kind` is called for each byte
-pub(super) fn run_len(bytes: &[u8], is_kind: impl Fn(u8) -> bool) -> usize {
-    const BLOCK: usize = 16;
-    let mut len = 0;
-    while let Some(block) = bytes[len..].first_chunk::<BLOCK>() {
-        let mut others = [0; BLOCK];
-        for (other, &byte) in others.iter_mut().zip(block) {
-            *other = if is_kind(byte) { 0 } else { u8::MAX };
-        }
-        match u128::from_le_bytes(others) {
-            0 => len += BLOCK,
-            others => return len + others.trailing_zeros() as usize / 8,
-        }
-    }
-    len + bytes[len..].iter().take_while(|&&byte| is_kind(byte)).count()
+    let rest = after_run(bytes, |bytes| !bytes.cmp_eq(u8x16::splat(b'\n')), |byte| byte != b'\n');
+    (!rest.is_empty()).then_some(bytes.len() - rest.len())
 }
 
 /// Whether `byte` may stand in a header name or a method.
@@ -255,6 +259,5 @@ pub(super) const fn alphanumeric_or(others: &[u8]) -> [bool; 256] {
 
 /// Whether `byte` may stand in a header value or in a chunk extension.
 pub(super) fn is_text(byte: u8) -> bool {
-    // Without branches, for `run_len`.
-    (byte == b'\t') | ((byte >= b' ') & (byte != 0x7f))
+    byte == b'\t' || byte >= b' ' && byte != 0x7f
 }

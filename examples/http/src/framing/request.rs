@@ -3,7 +3,7 @@
 use super::body::{Body, Framing, Piece};
 use super::error::{Error, Kind};
 use super::head::{self, Fields, Role, Version};
-use super::lines::{Reader, alphanumeric_or, is_token_byte, run_len};
+use super::lines::{Reader, after_target, after_token, alphanumeric_or, is_token_byte};
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct Request<'a> {
     /// The host and port, from the target if it names one (then the `Host`
     /// header does not count) and else from the header. Only an HTTP/1.0
     /// request may do without; it may also be empty.
-    pub host: Option<&'a str>,
+    pub host: Option<&'a [u8]>,
     /// All header lines.
     pub fields: Fields<'a>,
     /// The `Content-Length`, when there is one.
@@ -112,6 +112,7 @@ impl Parser {
         }
     }
 
+    #[inline(never)] // else `next` takes longer for bodies
     fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
         let mut start = 0;
         if !self.skipped && input.starts_with(b"\r\n") {
@@ -176,13 +177,17 @@ struct RequestLine<'a> {
 /// Reads a line like `GET / HTTP/1.1`, with one blank between its parts.
 fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
     let malformed = || Error::quoting(Kind::RequestLine, line);
-    let part = |rest: &'a [u8]| rest.split_at(run_len(rest, |byte| byte != b' '));
-    let (method, rest) = part(line);
-    let (target, rest) = part(rest.get(1..).unwrap_or_default());
-    if method.is_empty() || target.is_empty() || !method.iter().copied().all(is_token_byte) {
+    let [b' ', rest @ ..] = after_token(line) else { return Err(malformed()) };
+    let method = &line[..line.len() - rest.len() - 1];
+    let after = after_target(rest);
+    // None, unless the target is wrong.
+    let wrong = after.iter().take_while(|&&byte| byte != b' ').count();
+    let [b' ', version @ ..] = &after[wrong..] else { return Err(malformed()) };
+    let target = &rest[..rest.len() - version.len() - 1];
+    if method.is_empty() || target.is_empty() {
         return Err(malformed());
     }
-    let version = match rest.get(1..).unwrap_or_default() {
+    let version = match version {
         b"HTTP/1.1" => Version::Http11,
         b"HTTP/1.0" => Version::Http10,
         version @ [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
@@ -190,7 +195,7 @@ fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
         }
         _ => return Err(malformed()),
     };
-    if run_len(target, |byte| (byte > b' ') & (byte < 0x7f) & (byte != b'#')) < target.len() {
+    if wrong > 0 {
         return Err(Error::quoting(Kind::Target, target));
     }
     // Both parts were found to be ASCII.
@@ -200,9 +205,9 @@ fn request_line<'a>(line: &'a [u8]) -> Result<RequestLine<'a>, Error> {
 
 /// Splits a request target into host and path, or returns `None` for a target
 /// that this method cannot have.
-fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &'a str)> {
+fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a [u8]>, &'a str)> {
     if method == "CONNECT" {
-        let host = as_host(target.as_bytes()).filter(|host| host.contains(':'))?;
+        let host = as_host(target.as_bytes()).filter(|host| host.contains(&b':'))?;
         return Some((Some(host), ""));
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
@@ -225,14 +230,14 @@ fn split_target<'a>(method: &str, target: &'a str) -> Option<(Option<&'a str>, &
 }
 
 /// A host, a name or an address in brackets, with an optional port, if `value` can be one.
-fn as_host(value: &[u8]) -> Option<&str> {
+fn as_host(value: &[u8]) -> Option<&[u8]> {
     let port = match value.strip_prefix(b"[") {
-        Some(literal) => literal[run_len(literal, in_literals)..].strip_prefix(b"]")?,
+        Some(literal) => literal[literal.iter().take_while(|&&byte| in_literals(byte)).count()..].strip_prefix(b"]")?,
         None => &value[value.iter().take_while(|&&byte| in_names(byte)).count()..],
     };
     let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
     let fits = port.is_empty() || port.strip_prefix(b":").is_some_and(is_port);
-    if fits { std::str::from_utf8(value).ok() } else { None }
+    fits.then_some(value)
 }
 
 /// Whether `byte` may stand in the name of a host.
@@ -243,6 +248,5 @@ fn in_names(byte: u8) -> bool {
 
 /// Whether `byte` may stand in an address in brackets.
 fn in_literals(byte: u8) -> bool {
-    // Without branches, for `run_len`.
-    byte.is_ascii_hexdigit() | (byte == b':') | (byte == b'.')
+    byte.is_ascii_hexdigit() || byte == b':' || byte == b'.'
 }

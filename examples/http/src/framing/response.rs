@@ -131,6 +131,7 @@ impl Parser {
         }
     }
 
+    #[inline(never)] // else `next` takes longer for bodies
     fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
         self.reader.started |= !input.is_empty();
         check_start(input)?;
