@@ -237,6 +237,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// There is no place (`None`) if a limit was lowered in the meantime, or if as many connections are being opened as
     /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer) allows. Then [`request`](Cache::request) one.
+    /// A cache that drains gives one all the same, because the request is under way already.
     ///
     /// `until` is as in `request`.
     ///

@@ -19,7 +19,7 @@ usage: proxy [--listen HOST:PORT] [--upstream HOST:PORT[,HOST:PORT...]] [options
   --threads N                run N threads, each with its own loop, cache and listeners; limits on numbers are divided
                              among them (default 1)
   --status HOST:PORT         serve a status page, /status.json and /metrics there
-  --access-log FILE          append a line for each request to FILE (-: standard output)
+  --access-log FILE          append a line for each request to FILE (-: standard output; the proxy waits for its reader)
   --max-inactive N           keep at most N inactive upstream connections (default 1024)
   --max-inactive-per-peer N  keep at most N inactive connections to one upstream (default: no limit)
   --idle-timeout SECS        close upstream connections that have been inactive this long (default 60)
