@@ -9,6 +9,9 @@ set -euo pipefail
 [ $# -gt 0 ] || { sed -n '4s/^# *//p' "$0" >&2; exit 2; }
 target=$1
 shift
+for directory; do
+    [ -d "$directory" ] || { echo "$directory is not a directory" >&2; exit 2; }
+done
 fuzz=$(dirname "$0")
 corpus=$fuzz/corpus/$target
 export RUSTC_BOOTSTRAP=1
@@ -23,7 +26,8 @@ for run in 1 2 3; do
     cargo fuzz run "$target" --fuzz-dir "$fuzz" "$work/$run" "$corpus" "$@" -- -set_cover_merge=1 -use_counters=0 \
         -use_value_profile=0 -merge_control_file="$work/control$run" >"$work/log" 2>&1 || true
     grep -q '^MERGE-OUTER: successful in 1 attempt' "$work/log" || {
-        { grep -A3 panicked "$work/log" || tail "$work/log"; } >&2
+        # A backtrace of cargo-fuzz may follow the reason.
+        { grep -aA3 'panicked\|ERROR\|^error' "$work/log" || tail "$work/log"; } >&2
         exit 1
     }
 done
