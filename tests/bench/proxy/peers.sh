@@ -6,7 +6,7 @@
 target=${CARGO_TARGET_DIR:-$root/target}
 ours=$target/release/proxy
 pingora=${PINGORA:-$target/release/pingora-peer}
-load_core=0 proxy_core=1
+load_core=0 proxy_core=${PROXY_CORE:-1}
 hertz=$(getconf CLK_TCK)
 
 [ -x "$ours" ] || { echo "not built: cargo build --release -p proxy" >&2; exit 1; }

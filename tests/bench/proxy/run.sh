@@ -6,7 +6,8 @@
 #
 #   tests/bench/proxy/run.sh [ROUNDS [SECONDS [CLIENTS...]]]        (default: 5 3 1 64 1000)
 #
-# CLIENTS may be 8x16, say: 8 clients, each of which sends 16 requests at once (pipelined).
+# CLIENTS may be 8x16, say: 8 clients, each of which sends 16 requests at once (pipelined). With PROXY_CORE=0 in the
+# environment, all three share one core, so that none is ever idle.
 #
 # Needs nginx, haproxy, wrk and taskset, and two cores with nothing else to do.
 set -euo pipefail
