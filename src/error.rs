@@ -327,26 +327,8 @@ mod tests {
 
     /// Private data is only `Send`.
     #[test]
-    fn every_error_can_be_boxed_for_other_threads() {
-        fn fits<T: Into<Box<dyn Error + Send + Sync>>>() {}
-
-        fits::<ConfigError>();
-        fits::<NotFound>();
-        fits::<StateError>();
-        fits::<SetStateError>();
-        fits::<Cause>();
-        fits::<InsertError<()>>();
-        fits::<ParkError<()>>();
-        fits::<TakeError<()>>();
-        fits::<AdoptError<()>>();
-        fits::<crate::RequestError>();
-        fits::<crate::ParsePeerError>();
-        fits::<crate::ChannelsExhausted>();
-    }
-
-    #[test]
-    fn an_error_is_an_io_error_if_a_loop_wants_that() {
-        fn fits<T: Into<io::Error>>() {}
+    fn every_error_can_be_boxed_for_other_threads_and_becomes_an_io_error() {
+        fn fits<T: Into<Box<dyn Error + Send + Sync>> + Into<io::Error>>() {}
 
         fits::<ConfigError>();
         fits::<NotFound>();
