@@ -191,7 +191,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     /// Makes room for this many connections, peers and owners at once. Up to that number, no call reallocates or
     /// rehashes a table of them. (Room for requests that wait is made as needed.) It is an error to ask for more than
     /// the [tokens](Builder::tokens) have slots for: 16,777,216 (2^24) at most. Default: none. Then tables grow as
-    /// needed, and a call takes longer whenever a table doubles (docs/performance.md in the repository has figures).
+    /// needed, and a call takes longer whenever a table grows (docs/performance.md in the repository has figures).
     /// [`shrink_to_fit`](Cache::shrink_to_fit) gives memory back.
     pub fn capacity(mut self, connections: usize) -> Self {
         self.capacity = connections;
