@@ -345,6 +345,7 @@ linked!(|self: Slab<Bucket>, slot| self[slot as usize].links);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::chains::colliding;
     use crate::testing::Random;
 
     fn buckets() -> Buckets {
@@ -420,7 +421,7 @@ mod tests {
         let shifted: Vec<u64> = (0..1_000).map(|channel| channel << 16).collect();
         assert!(longest(Mixer::new(1), &shifted) < Some(12));
         // Chosen so that they share a chain in one cache, they share none in another.
-        let chosen = Mixer::new(1).colliding(1_000);
+        let chosen = colliding(1_000, |number| Mixer::new(1).mix(number));
         assert_eq!(longest(Mixer::new(1), &chosen), Some(1_000));
         assert!(longest(Mixer::new(2), &chosen) < Some(12));
     }

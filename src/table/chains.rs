@@ -89,12 +89,10 @@ impl Mixer {
     }
 }
 
+/// So many numbers that share a chain of a table with room for 2,048, by this hash.
 #[cfg(test)]
-impl Mixer {
-    /// So many numbers that share a chain of a table with room for 2,048.
-    pub(crate) fn colliding(self, numbers: usize) -> Vec<u64> {
-        (0..).filter(|&number| self.mix(number) & 2_047 == 0).take(numbers).collect()
-    }
+pub(crate) fn colliding(numbers: usize, hash: impl Fn(u64) -> u64) -> Vec<u64> {
+    (0..).filter(|&number| hash(number) & 2_047 == 0).take(numbers).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use crate::table::slots::Slots;
 
 /// How many connections are in a chain at most, on average, when all are active. Most are inactive in most caches.
 const TO_A_CHAIN: usize = 2;
+/// Owners with successive numbers have neighbouring chains, in blocks of this size. Most hosts number their owners one
+/// after the other: the chains of those who are busy at the same time then share lines of the processor's cache.
+const BLOCK: u64 = 64;
 
 /// The active connections, in chains by their owners' hashes. Owners have no entries of their own.
 pub(crate) struct Owners {
@@ -32,23 +35,18 @@ impl Owners {
     /// Makes a connection that is here already its owner's.
     #[inline]
     pub(crate) fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
-        self.heads.push(slots, self.hash(owner), slot);
+        self.heads.push(slots, hash(self.mixer, owner), slot);
     }
 
     /// Takes a slot with these links, which `owner` has, from it.
     #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, links: Links) {
-        self.heads.remove(slots, links, || self.mixer.mix(owner.0));
+        self.heads.remove(slots, links, || hash(self.mixer, owner));
     }
 
     /// All that `owner` has. O(of them), on average.
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, owner: Owner) -> impl Iterator<Item = u32> {
-        self.heads.chain(slots, self.hash(owner)).filter(move |&slot| owner_of(slots, slot) == Some(owner))
-    }
-
-    #[inline]
-    fn hash(&self, owner: Owner) -> u64 {
-        self.mixer.mix(owner.0)
+        self.heads.chain(slots, hash(self.mixer, owner)).filter(move |&slot| owner_of(slots, slot) == Some(owner))
     }
 
     /// Gives back the memory that isn't needed for those that are there.
@@ -70,6 +68,12 @@ impl Owners {
     }
 }
 
+/// Nobody can choose numbers that share a chain: where a block lies is random, and within it no two numbers do.
+#[inline]
+fn hash(mixer: Mixer, owner: Owner) -> u64 {
+    mixer.mix(owner.0 / BLOCK) ^ (owner.0 % BLOCK)
+}
+
 fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
     match slots[slot].state() {
         State::Active { owner, .. } => Some(owner),
@@ -80,6 +84,7 @@ fn owner_of<C>(slots: &Slots<C>, slot: u32) -> Option<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::chains::colliding;
     use crate::table::clock::Tick;
     use crate::table::record::{Record, Rest};
     use crate::testing::Random;
@@ -124,21 +129,31 @@ mod tests {
             owners.add(&mut slots, Owner(number), slot);
         }
         assert!(owners.heads.room() >= 500);
-        let chain = |owner: u64| owners.heads.chain(&slots, owners.hash(Owner(owner))).count();
+        let chain = |owner: u64| owners.heads.chain(&slots, hash(owners.mixer, Owner(owner))).count();
         assert!((0..1_000).map(chain).max() < Some(14));
+    }
+
+    #[test]
+    fn successive_numbers_have_neighbouring_chains_of_their_own() {
+        for seed in 0..50 {
+            let place = |owner| hash(Mixer::new(seed), Owner(owner)) % 1_024;
+            let mut places: Vec<u64> = (BLOCK..2 * BLOCK).map(place).collect();
+            places.sort();
+            assert!(places[0] % BLOCK == 0 && places.iter().zip(places[0]..).all(|(&place, next)| place == next));
+        }
     }
 
     /// 1,000 numbers chosen so that they share a chain in one cache share none in another.
     #[test]
     fn chains_stay_short_whatever_numbers_are_chosen() {
-        let chosen = Mixer::new(1).colliding(1_000);
+        let chosen = colliding(1_000, |number| hash(Mixer::new(1), Owner(number)));
         let longest = |mixer: Mixer| {
             let (mut slots, mut owners) = (Slots::with_capacity(0), Owners::new(chosen.len(), mixer));
             for &number in &chosen {
                 let slot = slots.insert(Record::new(Owner(number)), Rest::new(Tick::FIRST), ());
                 owners.add(&mut slots, Owner(number), slot);
             }
-            let chain = |&owner: &u64| owners.heads.chain(&slots, owners.hash(Owner(owner))).count();
+            let chain = |&owner: &u64| owners.heads.chain(&slots, hash(owners.mixer, Owner(owner))).count();
             chosen.iter().map(chain).max()
         };
         assert_eq!(longest(Mixer::new(1)), Some(1_000));
