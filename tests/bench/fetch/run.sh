@@ -18,9 +18,9 @@ connections=("${@:3}")
 clients=(fetch wrk bare)
 server_core=0 client_core=1
 
-cargo build -q --release --locked --manifest-path "$root/Cargo.toml" -p fetch
+cargo build -q --profile dist --locked --manifest-path "$root/Cargo.toml" -p fetch
 cargo build -q --release --locked --manifest-path "$here/Cargo.toml"
-fetch=${FETCH:-${CARGO_TARGET_DIR:-$root/target}/release/fetch}
+fetch=${FETCH:-${CARGO_TARGET_DIR:-$root/target}/dist/fetch}
 bare=${CARGO_TARGET_DIR:-$here/target}/release/bare
 
 dir=$(mktemp -d)

@@ -4,12 +4,12 @@
 # the command `under`, if there is one.
 
 target=${CARGO_TARGET_DIR:-$root/target}
-ours=$target/release/proxy
+ours=$target/dist/proxy
 pingora=${PINGORA:-$target/release/pingora-peer}
 load_core=0 proxy_core=${PROXY_CORE:-1}
 hertz=$(getconf CLK_TCK)
 
-[ -x "$ours" ] || { echo "not built: cargo build --release -p proxy" >&2; exit 1; }
+cargo build -q --profile dist --locked --manifest-path "$root/Cargo.toml" -p proxy
 dir=$(mktemp -d)
 declare -A pid port
 proxies=() under=()

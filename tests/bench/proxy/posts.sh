@@ -4,7 +4,7 @@
 #
 #   tests/bench/proxy/posts.sh [ROUNDS [CLIENTS]]        (default: 100 100; 12 minutes)
 #
-# Needs nginx, haproxy, gunicorn and uvicorn (from PyPI) on the path, and `cargo build --release -p proxy`.
+# Needs nginx, haproxy, gunicorn and uvicorn (from PyPI) on the path.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)

@@ -10,7 +10,7 @@
 # that had been closed? Those found dead by the probe were given another one. Those handed out dead were repeated by the
 # proxy; a POST in their place would have failed. The sparse loads run at the same time, the others in turns.
 #
-# Needs `cargo build --release -p proxy` and taskset. cost: nginx, wrk and two cores with nothing else to do. risk:
+# Needs taskset. cost: nginx, wrk and two cores with nothing else to do. risk:
 # `cargo build --release` in tests/bench/closing with the same target directory.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
