@@ -1,41 +1,16 @@
 //! So many cycles of one kind, to be counted by callgrind: `instructions KIND CYCLES`. A multiple of 100 cycles is made.
 
-use conncache::mio::event::Source;
-use conncache::mio::{Interest, Poll, Registry, Token};
-use conncache::{AggressiveCache, ChannelBindingId, ConnId, Connection, Granted, Owner, Peer, Probe, Requested};
+mod light;
+
+use conncache::mio::Poll;
+use conncache::{AggressiveCache, ChannelBindingId, ConnId, Granted, Owner, Peer, Requested};
+use light::Light;
 use std::collections::HashMap;
-use std::io;
 use std::time::{Duration, Instant};
 
 const PEERS: usize = 100;
 const EACH: usize = 16;
 const PLAIN: ChannelBindingId = ChannelBindingId::PLAIN;
-
-struct Light;
-
-impl Source for Light {
-    fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Connection for Light {
-    fn probe(&mut self) -> Probe {
-        Probe::Quiet
-    }
-
-    fn is_connected(&self) -> bool {
-        true
-    }
-}
 
 fn main() {
     let mut args = std::env::args().skip(1);
