@@ -38,7 +38,6 @@ pub(crate) enum At {
 
 /// Those who wait for a connection to one peer under one channel binding, first come first served.
 pub(crate) struct Line {
-    pub(crate) site: u32,
     pub(crate) channel: ChannelBindingId,
     /// Where its connections are; [`NONE`] once the line was refused as a whole.
     pub(crate) bucket: u32,
@@ -104,9 +103,9 @@ impl Lines {
     }
 
     #[inline]
-    pub(crate) fn add_line(&mut self, channel: ChannelBindingId, site: u32, bucket: u32) -> u32 {
+    pub(crate) fn add_line(&mut self, channel: ChannelBindingId, bucket: u32) -> u32 {
         let (list, turn, ready_links) = (List::EMPTY, Links::NONE, Links::NONE);
-        let line = Line { site, channel, bucket, refused: None, list, waiting: 0, turn, ready: false, ready_links };
+        let line = Line { channel, bucket, refused: None, list, waiting: 0, turn, ready: false, ready_links };
         self.lines.insert(line) as u32
     }
 

@@ -68,7 +68,7 @@ impl<C> Table<C> {
         let it = self.buckets.get_mut(bucket);
         let (site, has_connections) = (it.site, !it.list.is_empty());
         if it.line == NONE {
-            it.line = self.lines.add_line(it.channel, site, bucket);
+            it.line = self.lines.add_line(it.channel, bucket);
         }
         let line = it.line;
         let waiting = self.lines.enter(line, request, put_back).waiting;
@@ -94,16 +94,17 @@ impl<C> Table<C> {
     /// [`NONE`] if the line was refused as a whole.
     #[inline]
     fn leave_line(&mut self, request: u32, line: u32) -> u32 {
-        let &Line { site, bucket, waiting, .. } = self.lines.step_out(request, line);
+        let &Line { bucket, waiting, .. } = self.lines.step_out(request, line);
         if bucket == NONE {
             // Its site doesn't know it any more.
             return NONE;
         }
-        let it = self.buckets.sites.get_mut(site);
+        let it = self.buckets.get_mut(bucket);
+        let site = it.site;
         if waiting == 0 {
-            it.turns.remove(&mut self.lines.lines, line);
+            it.line = NONE;
+            self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
             self.lines.remove_line(line);
-            self.buckets.get_mut(bucket).line = NONE;
         }
         self.buckets.sites.remove_waiting(site, 1);
         bucket
@@ -173,7 +174,8 @@ impl<C> Table<C> {
     /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
     pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
-        let &Line { site, bucket, waiting, .. } = self.lines.line(line);
+        let &Line { bucket, waiting, .. } = self.lines.line(line);
+        let site = self.buckets.get(bucket).site;
         self.count_place(bucket);
         self.step_out(request, line);
         self.lines.take_place(request, bucket, end);
@@ -234,11 +236,11 @@ impl<C> Table<C> {
     /// Has everybody in the line of this bucket refused.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
         let it = self.buckets.get_mut(bucket);
-        let (line, peer) = (std::mem::replace(&mut it.line, NONE), it.peer.clone());
+        let (line, site, peer) = (std::mem::replace(&mut it.line, NONE), it.site, it.peer.clone());
         if line == NONE {
             return;
         }
-        let &Line { site, waiting, .. } = self.lines.line(line);
+        let waiting = self.lines.line(line).waiting;
         self.buckets.sites.get_mut(site).turns.remove(&mut self.lines.lines, line);
         self.buckets.sites.remove_waiting(site, waiting);
         self.lines.refuse(line, peer);
