@@ -1,4 +1,4 @@
-//! The cache: what it consists of, and its parts in the order of use.
+//! The type [`Cache`]: its fields, and a list of the files in `cache/`, each of which adds a group of methods.
 
 use crate::cache::jitter::Jitter;
 use crate::cache::rules::Rules;
@@ -18,7 +18,8 @@ use std::time::Instant;
 pub use builder::Builder;
 pub use connection_cache::ConnectionCache;
 
-// rustdoc shows the methods in this order.
+// The calls of the host, grouped by their task. rustdoc shows them in this order. (The blank lines keep rustfmt from
+// sorting the modules.)
 mod builder;
 
 mod cycle;
@@ -39,10 +40,10 @@ mod control;
 
 mod view;
 
-// The same as a trait.
+// These calls as a trait.
 mod connection_cache;
 
-// What the above share.
+// What the calls above share.
 
 mod fitness;
 mod jitter;
@@ -79,37 +80,39 @@ pub struct Cache<C: Connection, P: Policy> {
     pub(crate) table: Table<C>,
     pub(crate) policy: P,
     pub(crate) limits: Limits,
-    /// What they amount to.
+    /// The limits and `draining`, in the form in which a cycle needs them.
     pub(crate) rules: Rules,
     pub(crate) clock: Clock,
-    /// The deadline set last, and its tick: in a turn, many are the same.
+    /// The latest deadline that an owner has set, and its tick. In one turn many deadlines are the same.
     pub(crate) last_deadline: (Option<Instant>, Tick),
     pub(crate) jitter: Jitter,
     pub(crate) tokens: Tokens,
-    pub(crate) registry: Watcher,
-    /// The host's loop is level-triggered: see [`narrows`](Cache::narrows).
+    pub(crate) watcher: Watcher,
+    /// Whether the host's loop is level-triggered: see [`narrows`](Cache::narrows).
     pub(crate) level_triggered: bool,
-    /// Where the next [`sweep`](Cache::sweep) goes on.
-    pub(crate) swept: u32,
+    /// The slot at which the next [`sweep`](Cache::sweep) continues.
+    pub(crate) next_swept: u32,
     pub(crate) stats: Stats,
     pub(crate) draining: bool,
-    /// For how many nanoseconds a connection has to have been inactive to be probed at its hand-out; `u64::MAX` if none
+    /// A connection that was inactive for fewer nanoseconds than this isn't probed at its hand-out. `u64::MAX` if none
     /// is probed.
     pub(crate) probe_after: u64,
+    /// Whether the connection that has been inactive longest is handed out first.
     pub(crate) oldest_first: bool,
-    /// Whether the next grant prefers a place to a reuse, if there is free room.
+    /// Whether the next grant prefers to give a place, if there is free room: places and reuses take turns.
     pub(crate) opens_next: bool,
 }
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// The slot of a connection whose latest lease this is.
+    /// The slot of the connection whose present lease this is.
     #[inline]
     pub(crate) fn slot_of(&self, id: ConnId) -> Result<u32, NotFound> {
         self.table.leased(id).map(|_| id.slot()).ok_or(NotFound)
     }
 
-    /// Whether inactive connections are registered for reading alone. Otherwise the loop would report for ever that
-    /// they are writable, if it is level-triggered, or if a probe rearms all that a connection is registered for.
+    /// Whether inactive connections are registered only for reading. A level-triggered loop would otherwise report
+    /// again and again that they are writable. So would a loop with emulated edges, where each probe asks again for all
+    /// events that a connection is registered for.
     pub(crate) fn narrows(&self) -> bool {
         self.level_triggered || EDGE_IS_EMULATED
     }

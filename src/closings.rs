@@ -18,17 +18,19 @@ pub(crate) enum Closed {
     Channel(ChannelBindingId),
 }
 
-/// How many closings there have been.
+/// How many closings there have been in the process.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
 
-/// The latest ones, oldest first, each with the serial number of its cache.
+/// The latest closings, oldest first, each with the number of its cache.
 static LATEST: Mutex<VecDeque<(u32, Closed)>> = Mutex::new(VecDeque::new());
 
-/// The number of closings so far: a connection's history begins with it.
+/// The number of closings so far. A connection's [`History`](crate::History) holds it, and is checked later against the
+/// closings since then.
 pub(crate) fn epoch() -> u64 {
     EPOCH.load(Ordering::Acquire)
 }
 
+/// Remembers that this cache has closed a peer or a channel binding.
 pub(crate) fn remember(cache: u32, closed: Closed) {
     let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
     if latest.len() == REMEMBERED {
@@ -38,8 +40,8 @@ pub(crate) fn remember(cache: u32, closed: Closed) {
     EPOCH.fetch_add(1, Ordering::Release);
 }
 
-/// Whether one of these caches has closed the peer or the channel binding since then. If there have been more closings
-/// than are remembered, the answer is yes.
+/// Whether one of these caches has closed the peer or the channel binding since this epoch, and which of the two. If
+/// there have been more closings since then than are remembered, the answer is yes.
 pub(crate) fn since(epoch: u64, caches: [u32; 2], peer: &Peer, channel: ChannelBindingId) -> Option<Reason> {
     if self::epoch() == epoch {
         return None;

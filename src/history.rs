@@ -1,4 +1,4 @@
-//! What a connection brings along when it comes back to a cache.
+//! What is known about a connection that has left a cache, for when it comes back.
 
 use crate::closings;
 use crate::reason::Reason;
@@ -18,9 +18,9 @@ pub struct History {
     pub(crate) connected: bool,
     /// Its read side was reported closed while it was active.
     pub(crate) read_closed: bool,
-    /// The serial number of the cache that it comes from, or 0.
+    /// The number of the cache that it comes from, or 0.
     pub(crate) cache: u32,
-    /// How many closings there had been in the process.
+    /// How many closings there had been in the process when this history was made.
     pub(crate) epoch: u64,
     /// Why it must not come back: its peer or channel binding was closed while it was in a cache.
     pub(crate) closed: Option<Reason>,

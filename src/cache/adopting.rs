@@ -1,4 +1,5 @@
-//! The way in for connections that have left another cache.
+//! `adopt`: how connections come in that have left another cache, and what a connection's history means when it comes
+//! back.
 
 use crate::cache::Cache;
 use crate::cache::jitter::Jitter;
@@ -71,13 +72,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // Nothing is opened in the future.
         let opened = clock.tick(history.opened).min(clock.latest());
         let fixed = clock.end(history.lifetime_end);
-        let is_ours = history.cache == self.tokens.serial();
+        let is_ours = history.cache == self.tokens.cache();
         (opened, if is_ours { fixed } else { jitter.lifetime_end(&self.limits, opened).min(fixed) })
     }
 
     /// Whether the peer or channel binding of a connection that comes back was closed before it left, or since.
     pub(super) fn closed_since(&self, history: &History, peer: &Peer, channel: ChannelBindingId) -> Option<Reason> {
-        let caches = [history.cache, self.tokens.serial()];
+        let caches = [history.cache, self.tokens.cache()];
         history.closed.or_else(|| closings::since(history.epoch, caches, peer, channel))
     }
 }

@@ -1,4 +1,4 @@
-//! Making a cache.
+//! Building a cache: its settings, and their defaults.
 
 use crate::cache::Cache;
 use crate::cache::jitter::Jitter;
@@ -208,7 +208,7 @@ impl<C: Connection, P: Policy> Builder<C, P> {
     /// * The operating system's error, if the registry can't be cloned. Cloning takes a descriptor.
     pub fn build(self, registry: &mio::Registry) -> io::Result<Cache<C, P>> {
         let mut cache = self.build_unwatched()?;
-        cache.registry = Watcher(Some(registry.try_clone()?));
+        cache.watcher = Watcher(Some(registry.try_clone()?));
         Ok(cache)
     }
 
@@ -264,9 +264,9 @@ impl<C: Connection, P: Policy> Builder<C, P> {
             last_deadline: (None, Tick::NEVER),
             jitter: Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(()))),
             tokens,
-            registry: Watcher(None),
+            watcher: Watcher(None),
             level_triggered: self.level_triggered,
-            swept: 0,
+            next_swept: 0,
             stats: Stats::default(),
             draining: false,
             probe_after: if self.probe { nanos(self.probe_after) } else { u64::MAX },

@@ -1,4 +1,5 @@
-//! What the host changes while the cache runs: limits, closed peers, room, draining.
+//! What the host changes while the cache runs: it sets limits, closes peers and channel bindings, sheds, drains, or
+//! closes everything.
 
 use crate::cache::Cache;
 use crate::cache::rules::Rules;
@@ -44,7 +45,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// O(channel bindings in use with the peer, and its former closings while connections from before are active).
     pub fn close_peer(&mut self, peer: &Peer) {
-        closings::remember(self.tokens.serial(), Closed::Peer(peer.clone()));
+        closings::remember(self.tokens.cache(), Closed::Peer(peer.clone()));
         for bucket in self.table.buckets.all_of_peer(peer) {
             self.table.close(bucket, Reason::ClosedPeer);
         }
@@ -56,7 +57,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     ///
     /// O(pairs of peer and channel binding in use).
     pub fn close_channel(&mut self, channel: ChannelBindingId) {
-        closings::remember(self.tokens.serial(), Closed::Channel(channel));
+        closings::remember(self.tokens.cache(), Closed::Channel(channel));
         self.refuse_lines(|bucket| bucket.channel == channel);
         for bucket in self.table.buckets.all(|bucket| bucket.channel == channel) {
             self.table.close(bucket, Reason::ClosedChannel);
@@ -104,18 +105,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// O(surplus + peers), tens of nanoseconds for each. Connections of closed peers count as surplus. O(n) if `max_uses`
-    /// is lowered.
+    /// O(surplus + peers), tens of nanoseconds for each. Connections of closed peers count as surplus. O(n) if
+    /// `max_uses` is lowered.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] if the limits contradict each other; the old ones stay in force.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), ConfigError> {
         limits.check()?;
-        let numbers = self.numbers_of_peers(limits.max_connections_per_peer);
+        let new_mosts = self.mosts_of_sites(limits.max_connections_per_peer);
         let before = std::mem::replace(&mut self.limits, limits);
         self.rules = Rules::new(&self.limits, self.draining, self.narrows());
-        for (site, most) in numbers {
+        for (site, most) in new_mosts {
             self.table.buckets.sites.get_mut(site).most = most;
             self.table.buckets.sites.look_again(site);
         }
@@ -127,27 +128,27 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Some(most) = self.limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
-        // What had run out may be fit again.
-        self.lines(|_| true).into_iter().for_each(|bucket| self.table.look_at_line(bucket));
+        // A connection that had run out may be fit again under the new limits.
+        self.waiting_buckets(|_| true).into_iter().for_each(|bucket| self.table.look_at_line(bucket));
         Ok(())
     }
 
-    /// How many connections may lead to each peer that is known, by its site.
-    fn numbers_of_peers(&mut self, limit: Option<usize>) -> Vec<(u32, u32)> {
+    /// How many connections may lead to each present peer, with its site.
+    fn mosts_of_sites(&mut self, limit: Option<usize>) -> Vec<(u32, u32)> {
         let buckets = &self.table.buckets;
-        let all = buckets.iter().filter(|&(at, bucket)| buckets.sites.get(bucket.site).first == at);
+        let all = buckets.iter().filter(|&(at, bucket)| buckets.sites.get(bucket.site).first_bucket == at);
         let all: Vec<(u32, Peer)> = all.map(|(_, bucket)| (bucket.site, bucket.peer.clone())).collect();
         all.into_iter().map(|(site, peer)| (site, self.most_by_policy(&peer, limit))).collect()
     }
 
-    /// Has lines refused whose inactive connections go, too. So the policy isn't asked about those kept for the lines: it
-    /// could panic.
+    /// Refuses the lines of these buckets, for a call that also lets their inactive connections go. So, other than in
+    /// [`refuse_line`](Cache::refuse_line), the policy isn't asked about their promised connections. (It could panic.)
     fn refuse_lines(&mut self, which: impl Fn(&Bucket) -> bool) {
-        self.lines(which).into_iter().for_each(|bucket| self.table.refuse_line(bucket));
+        self.waiting_buckets(which).into_iter().for_each(|bucket| self.table.refuse_line(bucket));
     }
 
-    /// The buckets that somebody waits in.
-    fn lines(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
+    /// The buckets that requests wait in.
+    fn waiting_buckets(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
         if self.table.lines.waiting() == 0 {
             return Vec::new();
         }

@@ -1,4 +1,5 @@
-//! The way in and out for hosts with a table of their own, which give the cache only their inactive connections.
+//! `park` and `take`: how connections come in and leave if the host has a table of its own, and gives the cache only
+//! the inactive ones.
 
 use crate::cache::Cache;
 use crate::cache::fitness::verdict;
@@ -76,7 +77,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
-        // If it evicts another one, it takes no room that others could have.
+        // If another connection is evicted for it, it takes no room that a waiting request could have.
         let may_yield = bucket.filter(|_| victim.is_none());
         let allowed = self.allowed(since, &record, closed, until, waiting > 0).map(|()| until);
         let until = match self.admit(&mut conn, &clock, history.connected, &candidate, allowed, may_yield) {
@@ -97,13 +98,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             None => self.make_room(since, slot),
         };
-        // The logger may panic, so it comes after what a limit wants.
+        // The logger may panic. So it is called last, when all limits hold.
         debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");
         Ok(Parked { id, evicted })
     }
 
     /// Checks a connection that is about to be parked, and registers it under the next token. Returns until when it is
-    /// kept. `may_yield` is its bucket, if it may have to leave the room to others.
+    /// kept. `may_yield` is its bucket, if it may have to leave its room to requests in other lines.
     fn admit(
         &mut self,
         conn: &mut C,
@@ -120,8 +121,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if may_yield.is_some_and(|bucket| self.has_to_yield(bucket, candidate.waiting as u32, 1)) {
             return Err(Cause::OthersWait);
         }
-        // Writability is of no interest to the cache, and would be told at once.
-        self.registry.reregister(conn, token, Interest::READABLE).map_err(Cause::Registry)?;
+        // The cache doesn't need to know that it is writable, and that event would come at once.
+        self.watcher.reregister(conn, token, Interest::READABLE).map_err(Cause::Registry)?;
         Ok(until)
     }
 
@@ -156,7 +157,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             self.stats.missed += 1;
             return Ok(None);
         };
-        if let Err(error) = self.registry.reregister(self.table.slots.conn_mut(slot), token, interest) {
+        if let Err(error) = self.watcher.reregister(self.table.slots.conn_mut(slot), token, interest) {
             self.stats.missed += 1;
             let evicted = Some(self.evict(slot, Reason::Failed));
             return Err(TakeError::new(Cause::Registry(error), evicted));

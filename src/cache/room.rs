@@ -1,5 +1,5 @@
-//! Whether there is room for one more connection, within the limits on all connections; and whether one that comes back has
-//! to make room for others.
+//! The limits on all connections: whether there is room for one more connection, and whether a connection that comes
+//! back has to make room for waiting requests. (The limits on inactive connections are in `fitness.rs`.)
 
 use crate::cache::Cache;
 use crate::cache::rules::{Rules, most};
@@ -15,9 +15,12 @@ use crate::table::record::Standing;
 use crate::table::sites::Site;
 use std::time::Instant;
 
+/// The inactive connection that has to be evicted to make room for a new one, and the reason. `None` if room is free.
+pub(super) type Victim = Option<(u32, Reason)>;
+
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// What is known of this peer, or what would be known of it if it is new. For a new one, the policy is asked how
-    /// many connections may lead there.
+    /// The site of this peer, copied. If the peer is new, a site as it would get, which isn't stored; for that, the
+    /// policy is asked how many connections may lead to the peer.
     pub(super) fn site_of(&mut self, peer: &Peer) -> Site {
         match self.table.buckets.site_of(peer) {
             Some(site) => *self.table.buckets.sites.get(site),
@@ -25,16 +28,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
+    /// How many connections may lead to this peer, by the policy or else by this limit.
     pub(super) fn most_by_policy(&mut self, peer: &Peer, limit: Option<usize>) -> u32 {
         most(self.policy.max_connections(peer).or(limit))
     }
 
-    /// Whether no more connections to this peer may be opened until some are established.
+    /// Whether as many connections to this peer are being opened as `max_connecting_per_peer` allows.
     pub(super) fn is_stampede(&self, site: &Site) -> bool {
         site.connecting >= self.rules.max_connecting_per_peer
     }
 
-    /// The limit that keeps a connection out that nobody gave a place.
+    /// The limit that keeps out a connection that comes without a [`Place`](crate::Place). `connecting`: it isn't
+    /// established yet.
     pub(super) fn overcrowded(&self, site: &Site, connecting: bool) -> Option<Cause> {
         let at_limit = |limit, most| Some(Cause::AtLimit { limit, most });
         if self.table.total() >= self.rules.max_connections {
@@ -48,7 +53,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether a connection may come in and be active at once. It must not take room that somebody who waits can have.
+    /// Whether a connection without a [`Place`](crate::Place) may come in as an active one. It must not take room that
+    /// a waiting request can have.
     pub(super) fn may_enter(&mut self, now: Instant, site: &Site, connecting: bool) -> Result<(), Cause> {
         let mut clock = self.clock;
         match self.overcrowded(site, connecting) {
@@ -58,16 +64,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether a request that has just come has to wait until others had their turns, though they wait for other peers or
-    /// channel bindings.
+    /// Whether a request that has just come has to wait because others come first: those that wait for the same peer,
+    /// under any channel binding, or those that wait for other peers and can have the room.
     #[inline]
     pub(super) fn comes_after_others(&mut self, now: Tick, site: &Site) -> bool {
         let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
         site.waiting > 0 || others_wait && self.is_anybodys_turn(now)
     }
 
-    /// Whether the next grant may find something for somebody who waits. It may say so in vain if many wait for peers
-    /// that have no room.
+    /// Whether the next grant may find room for a waiting request. If it doesn't find out within a few looks, the
+    /// answer is yes.
     pub(super) fn is_anybodys_turn(&mut self, now: Tick) -> bool {
         if !self.is_room_in_all() {
             return true;
@@ -82,20 +88,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         true
     }
 
-    /// Whether a connection may be opened for one of those who wait here, perhaps not under every channel binding.
+    /// Whether this site may have room for a connection under one of its channel bindings.
     pub(super) fn has_room(&self, now: Tick, site: u32) -> bool {
         let it = self.table.buckets.sites.get(site);
         !self.is_stampede(it) && (self.room(now, it, None).is_some() || self.can_shrink_to(it))
     }
 
-    /// Whether a connection may be opened under this channel binding (or one parked, under any), and what has to go for
-    /// it: one at most.
-    pub(super) fn room(
-        &self,
-        now: Tick,
-        site: &Site,
-        channel: Option<ChannelBindingId>,
-    ) -> Option<Option<(u32, Reason)>> {
+    /// Whether there is room for one more connection to this peer, and the victim if one has to make it. `channel` is
+    /// the channel binding of a connection that is going to be opened. It is `None` for one that is being parked, and
+    /// also to ask for any channel binding.
+    pub(super) fn room(&self, now: Tick, site: &Site, channel: Option<ChannelBindingId>) -> Option<Victim> {
         let (all, most) = (self.table.total(), self.rules.max_connections);
         if all > most || site.total > site.most || channel.is_some() && self.is_stampede(site) {
             return None;
@@ -106,16 +108,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if all == most { self.first_to_go(now).map(Some) } else { Some(None) }
     }
 
-    /// Whether there are more connections than a lowered limit allows, and evicting inactive ones would make room for
-    /// one within it.
+    /// Whether there are more connections than a lowered `max_connections` allows, and room for a new one could be made
+    /// by evicting inactive ones.
     pub(super) fn can_shrink(&self) -> bool {
         let (total, most, ages) = (self.table.total(), self.rules.max_connections, &self.table.ages);
         let goes = ages.len(Standing::Kept) + ages.len(Standing::Condemned);
         total > most && total - goes < most
     }
 
-    /// Condemns the oldest inactive ones beyond a lowered limit on all connections, if that makes room. Each call
-    /// condemns a few.
+    /// Condemns the oldest kept connections beyond a lowered `max_connections`, if room can be made in this way. Each
+    /// call condemns at most [`MOST_LOOKS`].
     #[cold]
     pub(super) fn condemn_exceeding(&mut self) {
         if self.can_shrink() {
@@ -125,20 +127,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether more connections lead to a peer than a lowered limit allows, and evicting inactive ones would make room
-    /// for one within it. O(channel bindings in use with the peer) if they are too many.
+    /// As [`can_shrink`](Cache::can_shrink), for the limit of one peer. O(channel bindings in use with the peer) if there
+    /// are more connections than it allows.
     pub(super) fn can_shrink_to(&self, site: &Site) -> bool {
         site.total > site.most && site.total - self.table.inactive_at(site) < site.most
     }
 
-    /// Whether the limit on all connections leaves room, or something inactive can make it.
+    /// Whether `max_connections` allows one more connection, perhaps in exchange for an inactive one.
     pub(super) fn is_room_in_all(&self) -> bool {
         let (all, most) = (self.table.total(), self.rules.max_connections);
         all < most || all == most && self.first_to_go(self.clock.latest()).is_some()
     }
 
-    /// The inactive connection to this peer that goes first to make room for one under `channel`. O(channel bindings in
-    /// use with the peer), unless no connection is kept at all.
+    /// The kept connection to this peer that is evicted first to make room for one under `channel`: one that can't be
+    /// handed out, else the oldest one under another channel binding. One that could serve the request itself is not
+    /// evicted. O(channel bindings in use with the peer), unless no connection is kept at all.
     pub(super) fn useless_at(
         &self,
         now: Tick,
@@ -159,13 +162,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Some((slot, unfit.unwrap_or(Reason::MadeRoom)))
     }
 
-    /// Whether a connection about to become inactive has to make room for requests that wait elsewhere. `unmatched`
-    /// requests wait in its own bucket and have no connection promised. `coming` is 1 if the connection isn't in the table
-    /// yet, because it is being parked, else 0.
+    /// Whether a connection that is about to become inactive has to make room for requests in other lines. `unmatched`
+    /// is the number of requests that wait in its own bucket without a promised connection. `coming` is 1 if the
+    /// connection isn't in the table yet, because it is being parked, else 0.
     ///
-    /// If nobody waits in its own bucket, it may stay: a grant evicts it when its room is needed. But if the others were
-    /// passed over too often before that, it has to make room now. Beyond a lowered limit, no request keeps it: the line
-    /// may never end.
+    /// If no request waits in its own bucket, it usually stays, because a grant can evict it when its room is needed.
+    /// It has to make room now only if the other lines were passed over often enough. If there are more connections
+    /// than a lowered limit allows, it has to go although requests wait for it. Otherwise a line that never ends would
+    /// keep the limit from being reached.
     #[inline]
     pub(super) fn has_to_yield(&mut self, bucket: u32, unmatched: u32, coming: u32) -> bool {
         if unmatched == 0 && !self.table.is_quantum_over(bucket) {

@@ -1,4 +1,4 @@
-//! The limits as a cycle asks them: without options and durations.
+//! The limits in the form in which a cycle needs them: plain numbers instead of options and durations.
 
 use crate::limits::Limits;
 use crate::table::buckets::Bucket;
@@ -7,18 +7,19 @@ use crate::table::record::{Record, Remarks, State};
 use crate::table::sites::UNLIMITED;
 use std::time::Duration;
 
-/// How many owners a connection has at most: the number of its lease never comes back.
+/// How many owners a connection may have at most. With more of them, the number of a lease would be used twice.
 const MOST_USES: u32 = u32::MAX - 1;
 /// No limit on the time that a connection may be inactive.
 const FOR_EVER: u64 = u64::MAX;
 
-/// The limits and orders in the form in which a cycle asks them.
+/// The limits, and the host's order to drain, in the form in which a cycle needs them.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
     /// For how many nanoseconds a connection may be inactive, or [`FOR_EVER`].
     idle: u64,
     pub(super) most_uses: u32,
-    /// [`most_uses`](Rules::most_uses), or none if something has to be asked besides before any connection is kept.
+    /// The limit on uses in a usual checkin: [`most_uses`](Rules::most_uses), or 0 if no checkin is a usual one,
+    /// because more has to be checked or done for each connection.
     most_uses_if_usual: u32,
     pub(super) max_inactive: usize,
     pub(super) max_inactive_per_peer: u32,
@@ -27,7 +28,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// `narrows`: whether something has to be done for each connection that becomes inactive.
+    /// `narrows`: whether each connection is re-registered when it becomes inactive.
     pub(crate) fn new(limits: &Limits, draining: bool, narrows: bool) -> Rules {
         let idle = limits.idle_timeout.map_or(FOR_EVER, |time| nanos(time).min(FOR_EVER - 1));
         let most_uses = if draining { 0 } else { limits.max_uses.unwrap_or(MOST_USES).min(MOST_USES) };
@@ -43,8 +44,8 @@ impl Rules {
         }
     }
 
-    /// Whether limits and orders allow an inactive connection to be handed out; its bucket isn't asked. If this says no,
-    /// there may still be no reason.
+    /// A quick check whether an inactive connection may be handed out. Its bucket isn't checked. The answer `false`
+    /// isn't final: `why_unfit` in `fitness.rs` may find no reason, for example at [`Tick::LAST`].
     #[inline]
     pub(crate) fn is_fit(&self, now: Tick, record: &Record) -> bool {
         let State::Inactive { since, until } = record.state() else { return false };
@@ -55,8 +56,8 @@ impl Rules {
             && now < Tick::LAST
     }
 
-    /// Whether limits and orders allow an active connection to be kept until then, so that its checkin can take the short
-    /// way. If this says no, there may still be no reason.
+    /// A quick check whether an active connection may be kept until then, so that its checkin can take the short way.
+    /// The answer `false` isn't final: the long way through `give_back` decides.
     #[inline]
     pub(crate) fn is_kept_as_usual(&self, now: Tick, record: &Record, home: &Bucket, until: Tick) -> bool {
         record.flags.remarks == Remarks::NONE
@@ -67,13 +68,13 @@ impl Rules {
             && now < Tick::LAST
     }
 
-    /// Until when a connection may be inactive that has been so since then.
+    /// When the idle time-out of a connection ends that has been inactive since then.
     pub(super) fn idle_end(&self, since: Tick) -> Tick {
         if self.idle == FOR_EVER { Tick::NEVER } else { since.after(Duration::from_nanos(self.idle)) }
     }
 }
 
-/// The limit as a number; [`UNLIMITED`] if it is beyond what there can be.
+/// The limit as a number. It is [`UNLIMITED`] if there is none, or if there can't be so many connections.
 pub(super) fn most(limit: Option<usize>) -> u32 {
     limit.and_then(|most| u32::try_from(most).ok()).unwrap_or(UNLIMITED)
 }

@@ -76,7 +76,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Whether this place is held here.
     pub(super) fn is_held(&self, place: &Place) -> bool {
-        let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.serial());
+        let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.cache());
         request.is_some_and(|request| matches!(request.at, At::Place(_)))
     }
 
@@ -190,7 +190,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The place of a request that has one.
     fn place_of(&self, request: u32, end: Tick) -> Place {
         let it = self.table.lines.at(request);
-        let (waiter, cache, owner) = (it.id(request), self.tokens.serial(), it.owner);
+        let (waiter, cache, owner) = (it.id(request), self.tokens.cache(), it.owner);
         let (peer, channel) = self.table.asked_for(it);
         Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
     }

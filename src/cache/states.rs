@@ -1,4 +1,5 @@
-//! The calls of the seed that are not the cycle itself: setting a state, finding without taking.
+//! `set_connection_state` and `find_inactive_connection`: calls of the seed (see `lib.rs`) that aren't part of a usual
+//! cycle.
 
 use crate::cache::Cache;
 use crate::channel::ChannelBindingId;
@@ -71,7 +72,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (to, until) = (Destination { peer, channel, most: site.most }, self.clock.end(until));
         let inactive_since = self.table.at(slot).inactive_since().map(|since| self.instant(since));
         let mut evicted = self.give_back(now, slot, Some(to), &mut private, until);
-        // It became active for the move.
+        // `give_back` made it active for the move, so the time since when it was inactive has to be restored.
         if let Some(evicted) = evicted.as_mut().filter(|evicted| evicted.id == id) {
             evicted.inactive_since = inactive_since;
         }
@@ -99,6 +100,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok((record.id(slot), self.table.slots.rest(slot).private.as_deref()))
     }
 
+    /// [`set_connection_state`](Cache::set_connection_state) for [`ConnState::Active`].
     fn set_active(
         &mut self,
         now: Instant,
@@ -125,7 +127,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether an active connection can move to this peer. It must not take room there that somebody waits for.
+    /// Whether an active connection can move to this peer. It must not take room there that a request waits for.
     fn may_move(&self, slot: u32, site: &Site) -> Result<(), StateError> {
         let is_connecting = self.table.at(slot).flags.remarks.has(Remarks::CONNECTING);
         if site.is_full() || is_connecting && self.is_stampede(site) {

@@ -1,4 +1,4 @@
-//! A time for whoever has a connection.
+//! The deadlines of owners: until when each wants to have finished with its connection.
 
 use crate::cache::Cache;
 use crate::cache::turn::MOST_REARMS;
@@ -36,8 +36,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Returns an active connection whose [deadline](Cache::set_deadline) has passed, with its owner: each one once.
     /// Call it in each turn until it returns `None`.
     ///
-    /// Rarely, it returns `None` with work left, after putting 64 deadlines right that were replaced or have ended. Then
-    /// [`next_deadline`](Cache::next_deadline) is still due.
+    /// Rarely, it returns `None` with work left, after putting 64 deadlines right that were replaced or have ended.
+    /// Then [`next_deadline`](Cache::next_deadline) is still due.
     ///
     /// The connection is unchanged. What to do is up to you: usually [`close_connection`](Cache::close_connection).
     #[must_use = "each is named once: close it, or it stays open"]

@@ -1,45 +1,49 @@
-//! Which of mio's tokens are a cache's own, and which connection each of them names.
+//! Which of mio's tokens belong to a cache, and which connection each of them names.
 //!
-//! mio neither allocates tokens nor checks them. Each cache has a block of consecutive ones. A token in it consists of a
-//! slot and the low bits of the connection's number in the cache, so that a late event of a connection that has left
-//! doesn't reach the one that took its slot.
+//! mio neither allocates tokens nor checks them. Each cache has a block of consecutive tokens. A token in it consists
+//! of a slot and the low bits of the connection's serial number in the cache. So a late event of a connection that has
+//! left doesn't reach the connection that took its slot.
 
 use crate::error::ConfigError;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Bits of a block that a cache claims by itself: 2^48 tokens where they have 64 bits, 2^28 where they have 32.
+/// A block that a cache claims by itself has 2 to the power of this many tokens.
 const BLOCK_BITS: u32 = if usize::BITS >= 64 { 48 } else { 28 };
-/// Blocks that can be claimed: all but the lowest, which is left to the host, and the highest, for `usize::MAX`.
+/// How many blocks can be claimed: all but the lowest, which is left to the host, and the highest, which contains
+/// `usize::MAX`.
 const BLOCKS: usize = (1 << (usize::BITS - BLOCK_BITS)) - 2;
 
-/// The fewest tokens that have room for two connections of a slot.
+/// The fewest tokens that a host may give: with fewer, no bit would be left to tell the connections of a slot apart.
 const FEWEST: usize = 8;
 
-/// The most connections that a cache has room for.
+/// The most slots that a cache uses.
 const MOST_SLOTS: usize = 1 << 24;
 
-/// A cache's block of tokens. Some of its bits tell the connections of a slot apart, the rest the slots.
+/// A cache's block of tokens. The low bits of a token tell the connections of a slot apart, and the others name the
+/// slot.
 pub(crate) struct Tokens {
     start: usize,
+    /// For how many slots there are tokens.
     slots: usize,
+    /// How many bits of a token are from the connection's serial number.
     serial_bits: u32,
     /// The cache's number in the process.
-    serial: u32,
+    cache: u32,
 }
 
 impl Tokens {
     /// A block that no other cache of this process has.
     pub(crate) fn claim() -> Result<Tokens, ConfigError> {
-        let mut registry = registry();
-        let serial = registry.next_serial()?;
-        let block = registry.next_block().ok_or_else(|| ConfigError {
+        let mut blocks = blocks();
+        let cache = blocks.next_cache_number()?;
+        let block = blocks.next_block().ok_or_else(|| ConfigError {
             field: "tokens",
             value: "none".into(),
             problem: format!("and all {BLOCKS} blocks are taken by other caches; give a range"),
         })?;
-        Ok(Tokens::divide(block.start, block.len(), serial))
+        Ok(Tokens::divide(block.start, block.len(), cache))
     }
 
     /// The block that the host gives. The host has to make sure that nobody but a cache uses its tokens.
@@ -48,29 +52,30 @@ impl Tokens {
         if range.len() < FEWEST {
             return error(format!("has fewer than {FEWEST} tokens: no room to tell connections apart"));
         }
-        let mut registry = registry();
-        if let Some(other) = registry.overlapping(&range) {
+        let mut blocks = blocks();
+        if let Some(other) = blocks.overlapping(&range) {
             return error(format!("overlaps {other:?}, the tokens of another cache"));
         }
-        let serial = registry.next_serial()?;
-        registry.living.insert(range.start, range.end);
-        Ok(Tokens::divide(range.start, range.len(), serial))
+        let cache = blocks.next_cache_number()?;
+        blocks.taken.insert(range.start, range.end);
+        Ok(Tokens::divide(range.start, range.len(), cache))
     }
 
-    fn divide(start: usize, len: usize, serial: u32) -> Tokens {
+    /// Divides the bits of a block: at least a third of them for serial numbers, the others for slots.
+    fn divide(start: usize, len: usize, cache: u32) -> Tokens {
         let bits = len.ilog2();
         let serial_bits = (bits / 3).max(bits.saturating_sub(MOST_SLOTS.ilog2()));
-        Tokens { start, slots: (len >> serial_bits).min(MOST_SLOTS), serial_bits, serial }
+        Tokens { start, slots: (len >> serial_bits).min(MOST_SLOTS), serial_bits, cache }
     }
 
-    /// For how many connections there is room.
+    /// For how many connections there are tokens.
     pub(crate) fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Tells this cache's ids from those of the process's other caches.
-    pub(crate) fn serial(&self) -> u32 {
-        self.serial
+    /// The cache's number in the process. No other cache of the process has the same one.
+    pub(crate) fn cache(&self) -> u32 {
+        self.cache
     }
 
     /// The token of a connection; `None` if there is no room for its slot.
@@ -93,9 +98,10 @@ impl Tokens {
         (token - self.start) & self.mask() == self.low_bits(serial)
     }
 
-    /// They start at another place in each cache: one may follow another in the same block, within one batch of events.
+    /// The bits of a serial number in a token. Each cache has another offset, because a cache may follow another one in
+    /// the same block within one batch of events.
     fn low_bits(&self, serial: u32) -> usize {
-        (serial as usize).wrapping_add((self.serial as usize).wrapping_mul(5)) & self.mask()
+        (serial as usize).wrapping_add((self.cache as usize).wrapping_mul(5)) & self.mask()
     }
 
     fn mask(&self) -> usize {
@@ -105,51 +111,52 @@ impl Tokens {
 
 impl Drop for Tokens {
     fn drop(&mut self) {
-        registry().living.remove(&self.start);
+        blocks().taken.remove(&self.start);
     }
 }
 
-/// What the caches of the process share: which tokens are taken.
-struct Registry {
-    /// The blocks of all caches, by their starts, with their ends.
-    living: BTreeMap<usize, usize>,
+/// What the caches of the process share: which blocks of tokens are taken.
+struct Blocks {
+    /// The blocks of all present caches: the start of each, with its end.
+    taken: BTreeMap<usize, usize>,
     latest_block: usize,
-    serials: u32,
+    /// The number of the latest cache.
+    latest_cache: u32,
 }
 
-impl Registry {
-    const fn new() -> Registry {
-        Registry { living: BTreeMap::new(), latest_block: 0, serials: 0 }
+impl Blocks {
+    const fn new() -> Blocks {
+        Blocks { taken: BTreeMap::new(), latest_block: 0, latest_cache: 0 }
     }
 
     fn overlapping(&self, range: &Range<usize>) -> Option<Range<usize>> {
-        let (&start, &end) = self.living.range(..range.end).next_back()?;
+        let (&start, &end) = self.taken.range(..range.end).next_back()?;
         (end > range.start).then_some(start..end)
     }
 
-    /// The next free block: those released come again as late as possible.
+    /// Takes the next free block. Released blocks are taken again as late as possible.
     fn next_block(&mut self) -> Option<Range<usize>> {
         let tried = (1..=BLOCKS).map(|step| (self.latest_block + step - 1) % BLOCKS + 1);
         let range = |block: usize| block << BLOCK_BITS..(block + 1) << BLOCK_BITS;
         let block = tried.into_iter().find(|&block| self.overlapping(&range(block)).is_none())?;
         self.latest_block = block;
-        self.living.insert(range(block).start, range(block).end);
+        self.taken.insert(range(block).start, range(block).end);
         Some(range(block))
     }
 
-    fn next_serial(&mut self) -> Result<u32, ConfigError> {
-        self.serials = self.serials.checked_add(1).ok_or_else(|| ConfigError {
+    fn next_cache_number(&mut self) -> Result<u32, ConfigError> {
+        self.latest_cache = self.latest_cache.checked_add(1).ok_or_else(|| ConfigError {
             field: "caches",
             value: u32::MAX.to_string(),
             problem: "have been built in this process: no number is left for another".into(),
         })?;
-        Ok(self.serials)
+        Ok(self.latest_cache)
     }
 }
 
-fn registry() -> std::sync::MutexGuard<'static, Registry> {
-    static REGISTRY: Mutex<Registry> = Mutex::new(Registry::new());
-    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+fn blocks() -> std::sync::MutexGuard<'static, Blocks> {
+    static TAKEN: Mutex<Blocks> = Mutex::new(Blocks::new());
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -191,7 +198,7 @@ mod tests {
         assert_eq!(one.slot(two.token(0, 0).unwrap()), None);
         assert_eq!(two.slot(one.token(0, 0).unwrap()), None);
         assert!([0, 1, (1 << BLOCK_BITS) - 1, usize::MAX].iter().all(|&token| one.slot(token).is_none()));
-        assert_ne!(one.serial(), two.serial());
+        assert_ne!(one.cache(), two.cache());
         #[cfg(target_pointer_width = "64")]
         assert_eq!((one.slots, one.serial_bits, BLOCKS), (MOST_SLOTS, 24, 65_534));
     }
@@ -218,17 +225,17 @@ mod tests {
 
     #[test]
     fn released_blocks_are_used_again_when_fresh_ones_run_out() {
-        let mut registry = Registry::new();
-        registry.living.insert(2 << BLOCK_BITS, (2 << BLOCK_BITS) + 8);
+        let mut blocks = Blocks::new();
+        blocks.taken.insert(2 << BLOCK_BITS, (2 << BLOCK_BITS) + 8);
         let block_of = |range: Range<usize>| range.start >> BLOCK_BITS;
-        let blocks = std::iter::from_fn(|| registry.next_block().map(block_of));
-        assert!(blocks.eq((1..=BLOCKS).filter(|&block| block != 2)), "a host's range lies in the second");
+        let next = std::iter::from_fn(|| blocks.next_block().map(block_of));
+        assert!(next.eq((1..=BLOCKS).filter(|&block| block != 2)), "a host's range lies in the second");
         let top = Tokens::divide(BLOCKS << BLOCK_BITS, 1 << BLOCK_BITS, 1);
         assert!(top.token((top.slots - 1) as u32, 0).is_some() && top.slot(usize::MAX).is_none());
         for block in [7, 3] {
-            registry.living.remove(&(block << BLOCK_BITS));
+            blocks.taken.remove(&(block << BLOCK_BITS));
         }
-        let blocks = std::iter::from_fn(|| registry.next_block().map(block_of));
-        assert_eq!(Vec::from_iter(blocks), [3, 7]);
+        let next = std::iter::from_fn(|| blocks.next_block().map(block_of));
+        assert_eq!(Vec::from_iter(next), [3, 7]);
     }
 }

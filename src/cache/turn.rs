@@ -1,4 +1,5 @@
-//! What the host calls in each turn of its loop: what events mean, what has run out, and how to do without events.
+//! What the host calls in each turn of its loop: `handle_event`, `next_deadline`, `expire`, and for loops without
+//! events `sweep`.
 
 use crate::cache::Cache;
 use crate::connection::Connection;
@@ -12,12 +13,12 @@ use mio::Token;
 use mio::event::Event;
 use std::time::Instant;
 
-/// How often at once an inactive connection may wake the loop for nothing.
+/// How many false alarms of an inactive connection are allowed at once.
 const MOST_FALSE_ALARMS: u32 = 64;
-/// How many deadline entries of connections that were used in the meantime one call puts right.
+/// How many outdated entries in a queue of deadlines one call corrects.
 pub(super) const MOST_REARMS: u32 = 64;
-/// How many slots without an inactive connection one sweep passes for each probe it may make.
-const MOST_PASSED: usize = 16;
+/// How many slots without an inactive connection one sweep may skip, for each probe that it may make.
+const MOST_SKIPPED: usize = 16;
 
 /// # The turn of the loop
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -39,8 +40,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         handled
     }
 
-    /// [`handle_event`](Cache::handle_event) for hosts whose events have another form: the event's token, and whether it
-    /// said that the read side is closed.
+    /// [`handle_event`](Cache::handle_event) for hosts whose events have another form: the event's token, and whether
+    /// it said that the read side is closed.
     ///
     /// One thing is left to the host: if it limits
     /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer), it calls
@@ -77,9 +78,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// and due as long as one of them has. A deadline that was replaced or has ended may cause one unnecessary wake-up.
     /// `None` if nothing can run out and nobody can be served.
     ///
-    /// If you have timers of your own, wait for the earlier one:
-    /// `[mine, cache.next_deadline()].into_iter().flatten().min()`. (`mine.min(..)` alone is `None` if either is, and the
-    /// loop would sleep through the other.)
+    /// If you have timers of your own, wait for the earlier one: `[mine,
+    /// cache.next_deadline()].into_iter().flatten().min()`. (`mine.min(..)` alone is `None` if either is, and the loop
+    /// would sleep through the other.)
     pub fn next_deadline(&self) -> Option<Instant> {
         if self.is_expiry_due() || self.is_grant_due() {
             return self.clock.due();
@@ -118,8 +119,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Probes at most `most` inactive connections, and evicts and returns the first one that isn't fit for use. `None` if
-    /// it found none. The next call continues behind the last connection probed, and starts over at the end.
+    /// Probes at most `most` inactive connections, and evicts and returns the first one that isn't fit for use. `None`
+    /// if it found none. The next call continues behind the last connection probed, and starts over at the end.
     ///
     /// It is for hosts whose loop doesn't report what happens to inactive connections: call it in each turn, or from
     /// time to time, until it returns `None`. Hosts with events don't need it.
@@ -130,11 +131,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub fn sweep(&mut self, most: usize) -> Option<Evicted<C>> {
         let end = self.table.slots.end();
         let mut probes = most.min(self.table.inactive());
-        let mut places = probes.saturating_mul(1 + MOST_PASSED).min(end);
-        while probes > 0 && places > 0 {
-            places -= 1;
-            let slot = self.swept;
-            self.swept = if (slot as usize) + 1 < end { slot + 1 } else { 0 };
+        let mut slots = probes.saturating_mul(1 + MOST_SKIPPED).min(end);
+        while probes > 0 && slots > 0 {
+            slots -= 1;
+            let slot = self.next_swept;
+            self.next_swept = if (slot as usize) + 1 < end { slot + 1 } else { 0 };
             if !self.table.is_inactive(slot) {
                 continue;
             }
@@ -146,15 +147,16 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         None
     }
 
-    /// Counts a false alarm, and forgets one a second. Whether there were too many.
+    /// Counts a false alarm. One is forgotten each second. Returns whether there were too many.
     fn alarmed_too_often(&mut self, slot: u32) -> bool {
         let now = self.clock.latest().seconds();
         self.table.at_mut(slot).flags.rest_matters = true;
-        let paid = &mut self.table.slots.rest_mut(slot).alarms;
-        *paid = now.max(*paid).saturating_add(1);
-        *paid - now > MOST_FALSE_ALARMS
+        let forgotten_at = &mut self.table.slots.rest_mut(slot).alarms;
+        *forgotten_at = now.max(*forgotten_at).saturating_add(1);
+        *forgotten_at - now > MOST_FALSE_ALARMS
     }
 
+    /// Whether an inactive connection has to leave now, for another reason than a deadline.
     fn is_expiry_due(&self) -> bool {
         self.draining && self.table.inactive() > 0
             || self.table.buckets.next_closed().is_some()

@@ -1,4 +1,5 @@
-//! Looking into the cache without changing it (except the connections themselves).
+//! Reading the cache: connections, states, counts and statistics. Only `get_mut` and `cache[id]` give mutable access,
+//! and only to a connection.
 
 use crate::cache::Cache;
 use crate::channel::ChannelBindingId;
@@ -138,6 +139,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
+    /// The sum of the counts of those buckets of a peer whose channel binding is one of `which`.
     fn sum(&self, peer: &Peer, which: impl Fn(ChannelBindingId) -> bool) -> Counts {
         let mut sum = Counts::default();
         for (at, _) in self.table.buckets.of_peer(peer).filter(|(_, bucket)| which(bucket.channel)) {

@@ -12,32 +12,33 @@
 //!                           └──> withdraw
 //! ```
 //!
-//! `Open`, `Reuse`, `TimedOut` and `Refused` are what [`grant`](Cache::grant) answers. A request that is in a line or has
-//! a place is a [`Request`](crate::table::lines::Request), and [`At`] says which of the two.
+//! `Open`, `Reuse`, `TimedOut` and `Refused` are the answers of [`grant`](Cache::grant). A request that is in a line or
+//! has a place is a [`Request`](crate::table::lines::Request), and [`At`] says which of the two.
 //!
 //! `grant` looks at four queues, in this order:
 //!
 //! 1. the deadlines of all requests;
-//! 2. the lines that were refused as a whole (their buckets no longer know them);
-//! 3. the lines that are *ready*: their own bucket may have an inactive connection for them;
-//! 4. the *sites* (peers) that somebody waits for, and that may have room for one more connection. Of a site's lines,
-//!    the one whose turn it is gets the room.
+//! 2. the lines that were refused as a whole (they no longer belong to a bucket);
+//! 3. the lines that are *ready*: their bucket may have an inactive connection for them;
+//! 4. the *sites* (what is known of one peer) that have waiting requests, and may have room for one more connection.
+//!    The line of the site that has the next turn gets the room.
 //!
-//! An entry in the last two only says that it is worth looking. Whatever may make a service possible adds an entry
-//! (`look_at_line`, `look_again`), and looking in vain removes it. So no wake-up is lost, and no line is looked at again
-//! and again.
+//! An entry in the last two queues only means that it is worth trying. Whatever may make it possible to serve a request
+//! adds an entry (`mark_line_ready`, `enqueue`), and a try without success removes it. So no wake-up is lost, and
+//! nothing is tried again and again.
 //!
-//! A connection that becomes inactive while somebody waits in its bucket is *promised*, rather than kept: the limits on
-//! inactive connections don't count it. If a request ends in another way, and more connections are promised than
-//! requests wait, a promise is broken: the policy is asked once more, and the connection is kept or condemned.
+//! A connection that becomes inactive while a request without one waits in its bucket is *promised* to the line,
+//! instead of *kept* for anybody: the limits on inactive connections don't count it. If a request ends in another way,
+//! and more connections are promised than requests wait, a promise is broken: the policy is asked once more, and the
+//! connection is kept or *condemned* (it has to leave).
 //!
-//! *Passes* count how often connections served their own line, or somebody who came between two grants, while others
-//! waited at the same limit. After [`QUANTUM`](crate::table::turns::QUANTUM) of them, a connection that comes back
-//! makes room for another line.
+//! A connection that comes back usually serves its own line. Each such service *passes over* the other lines that wait
+//! at the same limit. After [`QUANTUM`](crate::table::turns::QUANTUM) passes, a connection that comes back makes room
+//! for another line.
 //!
-//! [`serving`](super::serving) has what the calls below share, and [`room`](super::room) what the limits say. The lines are
-//! in `table/lines.rs`, the sites in `table/sites.rs`. `table/waiting.rs` keeps both in step with the connections, and
-//! `table/turns.rs` knows whose turn it is.
+//! [`serving`](super::serving) has what the calls below share, and [`room`](super::room) checks the limits. The lines
+//! are in `table/lines.rs`, and the sites in `table/sites.rs`. `table/waiting.rs` keeps both in step with the
+//! connections. `table/promises.rs` keeps the promises, and `table/turns.rs` decides between lines.
 
 use crate::cache::Cache;
 use crate::cache::cycle::log_insert;
@@ -110,8 +111,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// # Errors
     ///
     /// [`RequestError`]: as many requests wait as [`max_waiting`](crate::Limits::max_waiting) allows, the cache drains,
-    /// or `until` has passed. Nothing has changed, except that dead connections met on the way were closed and counted, as
-    /// in [`checkout`](Cache::checkout).
+    /// or `until` has passed. Nothing has changed, except that dead connections met on the way were closed and counted,
+    /// as in [`checkout`](Cache::checkout).
     pub fn request(
         &mut self,
         now: Instant,
@@ -177,7 +178,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// over.
     pub fn insert_at(&mut self, now: Instant, place: Place, mut conn: C) -> Result<ConnId, InsertError<C>> {
         if !self.is_held(&place) {
-            let place = Some(place).filter(|place| place.cache != self.tokens.serial());
+            let place = Some(place).filter(|place| place.cache != self.tokens.cache());
             return Err(InsertError { conn, cause: Cause::PlaceGone, place });
         }
         if let Err(cause) = self.register_next(&mut conn) {
@@ -232,12 +233,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// is overtaken, since the connection makes its own room. Returns the place and the connection, deregistered.
     /// Drop the connection before you open another one.
     ///
-    /// A request that must not be sent twice can have a new connection at once in the same way, whenever it gets a reused
-    /// one, which its peer may be about to close.
+    /// A request that must not be sent twice can have a new connection at once in the same way, whenever it gets a
+    /// reused one, which its peer may be about to close.
     ///
     /// There is no place (`None`) if a limit was lowered in the meantime, or if as many connections are being opened as
-    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer) allows. Then [`request`](Cache::request) one.
-    /// A cache that drains gives one all the same, because the request is under way already.
+    /// [`max_connecting_per_peer`](crate::Limits::max_connecting_per_peer) allows. Then [`request`](Cache::request)
+    /// one. A cache that drains gives one all the same, because the request is under way already.
     ///
     /// `until` is as in `request`.
     ///
@@ -276,12 +277,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// A connection that comes back serves its own line first, or whoever [requests](Cache::request) it, [checks it
     /// out](Cache::checkout) or [sets it active](Cache::set_connection_state) before the next grant, so that it is
     /// reused. Each such service passes over the other lines that wait. After eight of them, the connection that comes
-    /// back makes room for another line instead, if that line has no connection, or at least two fewer than its own line.
-    /// (If the other line is another peer's, what counts is that this peer has at least two fewer than its own peer.)
+    /// back makes room for another line instead, if that line has no connection, or at least two fewer than its own
+    /// line. (If the other line is another peer's, what counts is that this peer has at least two fewer than its own
+    /// peer.)
     ///
-    /// Each service looks at one of the other lines. So where n lines wait, a line without a connection gets one after at
-    /// most n × (8 + n) services, and one more for each connection that was active already. For this bound, each peer
-    /// counts as having as many lines as the peer with the most.
+    /// Each service looks at one of the other lines. So where n lines wait, a line without a connection gets one after
+    /// at most n × (8 + n) services, and one more for each connection that was active already. For this bound, each
+    /// peer counts as having as many lines as the peer with the most.
     ///
     /// Free room is given away earlier: as long as there is some, places and reuses take turns, however few grants the
     /// host takes in a turn of its loop.

@@ -1,11 +1,12 @@
-//! What the cache is registered with, and what the platform wants of it.
+//! Where the cache registers its connections: the registry of the host's `Poll`, and whether the platform has real
+//! edges.
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io;
 
-/// Whether the platform's readiness is emulated: then only a read that would block arms the next event, hence a
-/// connection has to be probed when it becomes inactive, too.
+/// Whether mio emulates edge-triggered events on this platform. Then only a read that would block asks for the next
+/// event. So a connection has to be probed when it becomes inactive, too.
 pub(crate) const EDGE_IS_EMULATED: bool = cfg!(not(any(
     target_os = "linux",
     target_os = "android",
@@ -18,7 +19,8 @@ pub(crate) const EDGE_IS_EMULATED: bool = cfg!(not(any(
     target_os = "illumos",
 ))) || cfg!(mio_unsupported_force_poll_poll);
 
-/// For a connection's whole life with the cache, where edges are real: going active and inactive costs no system call.
+/// What a connection is registered for. Where edges are real, that holds for its whole life in the cache, so that
+/// becoming active or inactive costs no system call.
 pub(crate) const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// The registry of the host's `Poll`. Without one, nothing is registered.

@@ -1,5 +1,5 @@
-//! The buckets, one for each peer and channel binding in use: their inactive connections, newest first, and their counts.
-//! A bucket is found by its peer and channel binding, and a site by its peer.
+//! The buckets, one for each peer and channel binding in use: their inactive connections, newest first, and their
+//! counts. Two hash tables are here: one finds a bucket by its peer and channel binding, the other a site by its peer.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -10,47 +10,51 @@ use crate::table::living::Living;
 use crate::table::sites::{Site, Sites};
 use slab::Slab;
 
-/// What all connections to one peer under one channel binding share. It goes when no connection, place or request is
-/// left there. What a cycle of hand-out and return needs is one line of the processor's cache; the rest is in [`More`].
+/// What all connections to one peer under one channel binding share. It is removed when it has no connection, no place
+/// and no waiting request left. What a cycle of hand-out and return needs is here, in one line of the processor's
+/// cache. The rest is in [`More`].
 #[repr(align(64))]
 pub(crate) struct Bucket {
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,
-    /// The inactive ones, but for those condemned.
+    /// The inactive connections, except those that are condemned.
     pub(crate) list: List,
-    /// How many of those are for whoever comes.
+    /// How many connections in the list are [kept](crate::table::record::Standing::Kept) for anybody.
     pub(crate) kept: u32,
-    /// How many of those are for somebody who waits.
+    /// How many connections in the list are promised to waiting requests.
     pub(crate) promised: u32,
+    /// How many connections are active.
     pub(crate) active: u32,
-    /// What it shares with the peer's other buckets.
+    /// The peer's site: what this bucket shares with the peer's other buckets.
     pub(crate) site: u32,
-    /// The line of those who wait for a connection, or [`NONE`].
+    /// The line of the requests that wait for a connection of this bucket, or [`NONE`].
     pub(crate) line: u32,
-    /// The host closed the peer or the channel binding: nothing is found here any more, and what is in the list is to go.
+    /// Why the bucket is closed: the host has closed its peer or its channel binding. [`Buckets::find`] doesn't find a
+    /// closed bucket, and the connections in its list have to leave.
     pub(crate) closed: Option<Reason>,
-    /// Its place in the chain of its key. Once it is closed: in the list of closed ones with connections.
+    /// Its neighbours in the chain of its key's hash. Once it is closed: those in the list of closed buckets.
     links: Links,
 }
 
-/// Where a connection leads: what its bucket is found by, and how many connections may lead there if the peer is new.
+/// Where a connection leads. It finds the connection's bucket, or adds it.
 #[derive(Clone, Copy)]
 pub(crate) struct Destination<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) channel: ChannelBindingId,
+    /// How many connections may lead to the peer. It is used only if the peer has no site yet.
     pub(crate) most: u32,
 }
 
-/// What a cycle doesn't need of a bucket.
+/// The part of a bucket that a cycle of hand-out and return doesn't need.
 #[derive(Clone, Copy)]
 pub(crate) struct More {
-    /// How many inactive ones are condemned: over a lowered limit, mostly. They stand in a list of their own.
+    /// How many inactive connections are condemned. They aren't in the bucket's list, only in the order of age.
     pub(crate) condemned: u32,
-    /// How many places were given for connections.
+    /// How many places are held for connections of this bucket.
     pub(crate) places: u32,
-    /// The oldest of the promised ones, or [`NONE`].
+    /// The oldest promised connection. It means nothing while none is promised.
     pub(crate) oldest_promised: u32,
-    /// The buckets before and after it in the list of its peer's, or [`NONE`].
+    /// The buckets before and after it in the list of its peer's buckets, or [`NONE`].
     same_peer: (u32, u32),
 }
 
@@ -59,11 +63,12 @@ pub(crate) struct Buckets {
     more: Vec<More>,
     pub(crate) sites: Sites,
     living: Living,
-    /// Chains by the hash of peer and channel. Keys are compared whole, in the bucket.
+    /// Finds a bucket by its key, which is peer and channel binding: chains by the key's hash. Keys are compared in
+    /// full.
     by_key: Heads,
-    /// Chains of sites by the hash of the peer.
+    /// Finds a site by its peer: chains by the peer's hash, linked by [`Site::next_in_chain`].
     by_peer: Heads,
-    /// Closed buckets with connections in their lists.
+    /// The closed buckets that have connections in their lists.
     closed: List,
     mixer: Mixer,
 }
@@ -74,7 +79,7 @@ impl More {
 
 impl Buckets {
     pub(crate) fn new(capacity: usize, mixer: Mixer) -> Buckets {
-        // A connection that moves has two for a moment.
+        // While a connection moves, both its old bucket and its new one exist.
         let buckets = if capacity > 0 { capacity + 1 } else { 0 };
         Buckets {
             buckets: Slab::with_capacity(buckets),
@@ -108,6 +113,7 @@ impl Buckets {
         &self.more[bucket as usize]
     }
 
+    /// How many connections are inactive, whatever their standing.
     #[inline]
     pub(crate) fn inactive(&self, bucket: u32) -> u32 {
         // Without an index that may panic, a cycle takes 11 instructions less.
@@ -115,12 +121,12 @@ impl Buckets {
         self.buckets.get(bucket as usize).map_or(0, |bucket| bucket.kept + bucket.promised) + condemned
     }
 
-    /// How many connections there are, and places given for some.
+    /// How many connections and places there are.
     pub(crate) fn connections(&self, bucket: u32) -> u32 {
         self.get(bucket).active + self.inactive(bucket) + self.more[bucket as usize].places
     }
 
-    /// The bucket of connections that may be handed out for this peer and channel.
+    /// The open bucket of this peer and channel binding.
     #[inline]
     pub(crate) fn find(&self, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
         let mut at = self.by_key.first(self.mixer.key_hash(peer, channel));
@@ -134,20 +140,20 @@ impl Buckets {
         None
     }
 
-    /// The bucket of this peer and channel, new if there is none: see [`add`](Buckets::add).
+    /// The open bucket of this peer and channel binding. If there is none, it is [added](Buckets::add).
     pub(crate) fn find_or_add(&mut self, to: Destination<'_>) -> u32 {
         self.find(to.peer, to.channel).unwrap_or_else(|| self.add(to))
     }
 
-    /// The bucket for new connections where this one leads: itself, unless it was closed.
+    /// The open bucket of the same peer and channel binding: this bucket itself, unless it is closed.
     pub(crate) fn successor(&mut self, bucket: u32) -> u32 {
         let &Bucket { ref peer, channel, .. } = self.get(bucket);
         // The peer is known.
         self.find_or_add(Destination { peer: &peer.clone(), channel, most: 0 })
     }
 
-    /// A bucket of this peer and channel, which have none. It has to be given a connection, a place or a line, or
-    /// [released](Buckets::release_if_empty).
+    /// Adds a bucket for a peer and channel binding that have no open one. The caller has to give it a connection, a
+    /// place or a line, or to [release](Buckets::release_if_empty) it.
     pub(crate) fn add(&mut self, to: Destination<'_>) -> u32 {
         if self.buckets.len() > self.by_key.room() {
             self.make_room(2 * self.buckets.len());
@@ -169,7 +175,7 @@ impl Buckets {
         if self.more.len() <= added as usize {
             self.more.resize(added as usize + 1, More::EMPTY);
         }
-        let first = std::mem::replace(&mut self.sites.get_mut(site).first, added);
+        let first = std::mem::replace(&mut self.sites.get_mut(site).first_bucket, added);
         self.more[added as usize] = More { same_peer: (NONE, first), ..More::EMPTY };
         match first {
             NONE => self.link_site(site),
@@ -181,12 +187,12 @@ impl Buckets {
 
     /// The site of this peer, if it has one.
     pub(crate) fn site_of(&self, peer: &Peer) -> Option<u32> {
-        let next = |&site: &u32| some(self.sites.get(site).next);
+        let next = |&site: &u32| some(self.sites.get(site).next_in_chain);
         let mut chain = std::iter::successors(some(self.by_peer.first(peer.hash())), next);
-        chain.find(|&site| self.get(self.sites.get(site).first).peer == *peer)
+        chain.find(|&site| self.get(self.sites.get(site).first_bucket).peer == *peer)
     }
 
-    /// Forgets the bucket if it has no connection, no place and no line left.
+    /// Removes the bucket if it has no connection, no place and no line left.
     pub(crate) fn release_if_empty(&mut self, at: u32) {
         let bucket = &self.buckets[at as usize];
         if bucket.line != NONE || self.connections(at) > 0 {
@@ -201,32 +207,32 @@ impl Buckets {
         self.living.remove(at);
     }
 
-    /// All buckets of `peer`, whatever their channel; also those closed.
+    /// All buckets of `peer`, whatever their channel binding, closed ones too.
     pub(crate) fn of_peer(&self, peer: &Peer) -> impl Iterator<Item = (u32, &Bucket)> {
         self.site_of(peer).into_iter().flat_map(|site| self.of_site(self.sites.get(site)))
     }
 
-    /// The same as a list apart, so that the table can be changed while it is walked.
+    /// As [`of_peer`](Buckets::of_peer), but copied, so that the table can be changed during the walk.
     pub(crate) fn all_of_peer(&self, peer: &Peer) -> Vec<u32> {
         self.of_peer(peer).map(|(at, _)| at).collect()
     }
 
-    /// All buckets of a site's peer, whatever their channel; also those closed.
+    /// All buckets of this site, whatever their channel binding, closed ones too.
     pub(crate) fn of_site(&self, site: &Site) -> impl Iterator<Item = (u32, &Bucket)> {
         let next = move |&at: &u32| some(self.more[at as usize].same_peer.1);
-        std::iter::successors(some(site.first), next).map(|at| (at, self.get(at)))
+        std::iter::successors(some(site.first_bucket), next).map(|at| (at, self.get(at)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Bucket)> {
         self.living.iter().map(|at| (at, &self.buckets[at as usize]))
     }
 
-    /// The buckets that `which` is true of, as a list apart, so that the table can be changed while it is walked.
+    /// The buckets for which `which` is true, copied, so that the table can be changed during the walk.
     pub(crate) fn all(&self, which: impl Fn(&Bucket) -> bool) -> Vec<u32> {
         self.iter().filter(|(_, bucket)| which(bucket)).map(|(at, _)| at).collect()
     }
 
-    /// Makes a bucket unfindable.
+    /// Closes a bucket: [`find`](Buckets::find) doesn't find it any more.
     pub(crate) fn close(&mut self, at: u32, reason: Reason) {
         if self.get(at).closed.is_some() {
             return;
@@ -239,13 +245,14 @@ impl Buckets {
         }
     }
 
-    /// The oldest connection in the list of a closed bucket, and why that was closed.
+    /// The oldest connection of the bucket that was closed first, and why that bucket is closed.
     pub(crate) fn next_closed(&self) -> Option<(u32, Reason)> {
         let bucket = self.get(self.closed.oldest()?);
         Some((bucket.list.oldest()?, bucket.closed?))
     }
 
-    /// To be called when a connection was taken out of the list of this closed bucket.
+    /// Takes a closed bucket out of the list of closed ones if it has no connection left. To be called when a
+    /// connection has left its list.
     #[cold]
     pub(crate) fn forget_if_emptied(&mut self, at: u32) {
         if self.buckets[at as usize].list.is_empty() {
@@ -253,7 +260,7 @@ impl Buckets {
         }
     }
 
-    /// Gives back the memory that isn't needed for those that are there.
+    /// Gives back the memory that the present buckets don't need.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.buckets.shrink_to_fit();
         let end = self.living.last().map_or(0, |last| last as usize + 1);
@@ -274,8 +281,8 @@ impl Buckets {
 
     fn link_site(&mut self, site: u32) {
         let it = self.sites.get_mut(site);
-        let first = self.by_peer.first_mut(self.buckets[it.first as usize].peer.hash());
-        it.next = std::mem::replace(first, site);
+        let first = self.by_peer.first_mut(self.buckets[it.first_bucket as usize].peer.hash());
+        it.next_in_chain = std::mem::replace(first, site);
     }
 
     fn unlink_key(&mut self, at: u32) {
@@ -284,7 +291,8 @@ impl Buckets {
         self.by_key.remove(&mut self.buckets, links, || hash);
     }
 
-    /// A peer may have many buckets, so they are linked both ways. The site goes with the last of them.
+    /// Takes a bucket out of the list of its peer's buckets, which is linked both ways because it may be long. The site
+    /// is removed with the last of them.
     fn unlink_peer(&mut self, at: u32, site: u32) {
         match self.more[at as usize].same_peer {
             (NONE, NONE) => {
@@ -293,7 +301,7 @@ impl Buckets {
             }
             (before, after) => {
                 match before {
-                    NONE => self.sites.get_mut(site).first = after,
+                    NONE => self.sites.get_mut(site).first_bucket = after,
                     before => self.more[before as usize].same_peer.1 = after,
                 }
                 if after != NONE {
@@ -303,19 +311,20 @@ impl Buckets {
         }
     }
 
-    /// Walks the chain from its first: peers differ, so it is short.
+    /// Takes a site out of its chain. The chain is linked one way only, and is walked from its start: it is short,
+    /// because each peer is in it once.
     fn unlink_site(&mut self, site: u32) {
-        let &Site { first, next, .. } = self.sites.get(site);
-        let head = self.by_peer.first_mut(self.buckets[first as usize].peer.hash());
+        let &Site { first_bucket, next_in_chain: next, .. } = self.sites.get(site);
+        let head = self.by_peer.first_mut(self.buckets[first_bucket as usize].peer.hash());
         if *head == site {
             *head = next;
             return;
         }
         let mut before = *head;
-        while self.sites.get(before).next != site {
-            before = self.sites.get(before).next;
+        while self.sites.get(before).next_in_chain != site {
+            before = self.sites.get(before).next_in_chain;
         }
-        self.sites.get_mut(before).next = next;
+        self.sites.get_mut(before).next_in_chain = next;
     }
 
     #[cold]
@@ -325,7 +334,7 @@ impl Buckets {
         for at in self.all(|_| true) {
             self.link_key(at);
             let site = self.get(at).site;
-            if self.sites.get(site).first == at {
+            if self.sites.get(site).first_bucket == at {
                 self.link_site(site);
             }
         }
@@ -333,7 +342,7 @@ impl Buckets {
 }
 
 impl Mixer {
-    /// The peer's hash is random already.
+    /// The hash of a bucket's key. The peer's own hash is random already, so only the channel binding is mixed.
     #[inline]
     fn key_hash(self, peer: &Peer, channel: ChannelBindingId) -> u64 {
         peer.hash().wrapping_add(self.mix(channel.0))

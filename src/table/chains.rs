@@ -1,31 +1,34 @@
-//! The first of each chain, by hash: half of a hash table. The other half is links in what it finds: `older` is the next.
+//! A hash table with chains, without keys or values of its own. [`Heads`] has the first entry of each chain. The
+//! entries are in another table (buckets, sites or records), and so are the links of the chains: `older` leads to the
+//! next entry.
 
 use crate::table::lists::{Linked, Links, NONE, some};
 
-/// At most one chain for each thing in it, on average; several hashes may share one.
+/// The first entry of each chain. Several hashes may share a chain.
 pub(crate) struct Heads {
-    /// As many as a power of two.
+    /// Their number is a power of two.
     firsts: Vec<u32>,
 }
 
 impl Heads {
-    /// With room for so many things.
-    pub(crate) fn with_room(things: usize) -> Heads {
-        Heads { firsts: vec![NONE; things.max(8).next_power_of_two()] }
+    /// Makes room for so many entries.
+    pub(crate) fn with_room(entries: usize) -> Heads {
+        Heads { firsts: vec![NONE; entries.max(8).next_power_of_two()] }
     }
 
-    /// How many things may be in the chains before they get too long.
+    /// For how many entries there is room: with more of them, the chains get too long.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         self.firsts.len()
     }
 
-    /// Empties all chains, and makes room for so many things; the old chains' firsts.
-    pub(crate) fn make_room(&mut self, things: usize) -> Vec<u32> {
-        std::mem::replace(self, Heads::with_room(things)).firsts
+    /// Empties all chains, and makes room for so many entries. Returns the first entry of each old chain. The caller
+    /// has to push all entries again.
+    pub(crate) fn make_room(&mut self, entries: usize) -> Vec<u32> {
+        std::mem::replace(self, Heads::with_room(entries)).firsts
     }
 
-    /// The first of the chain of `hash`, or [`NONE`]. The low bits of the hash have to be well mixed.
+    /// The first entry in the chain of `hash`, or [`NONE`]. The low bits of the hash have to be well mixed.
     #[inline]
     pub(crate) fn first(&self, hash: u64) -> u32 {
         self.firsts[hash as usize & (self.firsts.len() - 1)]
@@ -37,38 +40,38 @@ impl Heads {
         &mut self.firsts[hash as usize & last]
     }
 
-    /// Puts `it` first in the chain of `hash`.
+    /// Puts `entry` first in the chain of `hash`.
     #[inline]
-    pub(crate) fn push(&mut self, things: &mut impl Linked, hash: u64, it: u32) {
-        let older = std::mem::replace(self.first_mut(hash), it);
-        *things.links_mut(it) = Links { newer: NONE, older };
+    pub(crate) fn push(&mut self, entries: &mut impl Linked, hash: u64, entry: u32) {
+        let older = std::mem::replace(self.first_mut(hash), entry);
+        *entries.links_mut(entry) = Links { newer: NONE, older };
         if older != NONE {
-            things.links_mut(older).newer = it;
+            entries.links_mut(older).newer = entry;
         }
     }
 
-    /// Takes what has these links out of the chain of `hash`, which is made only for the first of a chain.
+    /// Takes the entry with these links out of its chain. `hash` is called only if the entry is the first of its chain.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, things: &mut impl Linked, links: Links, hash: impl FnOnce() -> u64) {
+    pub(crate) fn remove(&mut self, entries: &mut impl Linked, links: Links, hash: impl FnOnce() -> u64) {
         let Links { newer, older } = links;
         match newer {
             NONE => *self.first_mut(hash()) = older,
-            newer => things.links_mut(newer).older = older,
+            newer => entries.links_mut(newer).older = older,
         }
         if older != NONE {
-            things.links_mut(older).newer = newer;
+            entries.links_mut(older).newer = newer;
         }
     }
 
-    /// All in the chain of `hash`.
+    /// All entries in the chain of `hash`. Those of other hashes may be among them.
     #[inline]
-    pub(crate) fn chain(&self, things: &impl Linked, hash: u64) -> impl Iterator<Item = u32> {
-        std::iter::successors(some(self.first(hash)), move |&at| some(things.links(at).older))
+    pub(crate) fn chain(&self, entries: &impl Linked, hash: u64) -> impl Iterator<Item = u32> {
+        std::iter::successors(some(self.first(hash)), move |&at| some(entries.links(at).older))
     }
 }
 
-/// Spreads numbers of the host's own choice over all bits of a hash. Random in each cache, so that nobody can choose
-/// numbers that share a chain.
+/// Makes hashes of numbers that the host chooses. Each cache has a random mixer, so that nobody can choose numbers that
+/// share a chain.
 #[derive(Clone, Copy)]
 pub(crate) struct Mixer {
     add: u64,

@@ -1,8 +1,8 @@
-//! Time as the tables keep it: nanoseconds, counted so that the first `now` the cache was told is [`Tick::FIRST`].
+//! Time as the tables keep it: in nanoseconds. The first `now` that the host passes is [`Tick::FIRST`].
 
 use std::time::{Duration, Instant};
 
-/// A moment in nanoseconds. Moments out of range count as the nearest one within: a deadline too far away comes early
+/// A moment. One that is out of range counts as the nearest one in range: a deadline that is too far away comes early
 /// rather than never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(pub(crate) u64);
@@ -19,12 +19,12 @@ impl Tick {
         Tick(self.0.saturating_add(nanos(duration))).min(Tick::LAST)
     }
 
-    /// Whole seconds since the cache's first `now`, as far as they can be counted.
+    /// Whole seconds since the cache's first `now`. Beyond 136 years it is a constant.
     pub(crate) fn seconds(self) -> u32 {
         u32::try_from(self.since(Tick::FIRST).as_secs()).unwrap_or(u32::MAX / 2)
     }
 
-    /// How many nanoseconds ago a moment was that has come.
+    /// How many nanoseconds ago `past` was. It must not be later than this moment.
     #[inline]
     pub(crate) fn nanos_since(self, past: Tick) -> u64 {
         debug_assert!(past <= self);
@@ -41,8 +41,9 @@ impl Tick {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Clock {
     base: Option<Instant>,
-    /// The latest `now`. The calls of one turn share it, and only the first has to subtract.
+    /// The latest `now`. The calls of a turn pass the same one, so only the first call has to compute its tick.
     now: Option<Instant>,
+    /// The tick of `now`.
     latest: Tick,
 }
 
@@ -56,7 +57,7 @@ impl Clock {
         self.latest
     }
 
-    /// By value, so that the caller knows that nothing but the clock has changed.
+    /// It takes the clock by value, so that the compiler knows that nothing else has changed.
     #[inline(never)]
     fn at(mut self, now: Instant) -> Clock {
         if self.now.is_none_or(|latest| now > latest) {
@@ -67,13 +68,13 @@ impl Clock {
         self
     }
 
-    /// The latest `now` seen. Only after an [`advance`](Clock::advance).
+    /// The latest `now` seen. Panics before the first [`advance`](Clock::advance).
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         self.now.expect("the clock has been told")
     }
 
-    /// The tick of any other instant, such as a deadline. Only after an [`advance`](Clock::advance).
+    /// The tick of any instant, such as a deadline. It is right only after the first [`advance`](Clock::advance).
     pub(crate) fn tick(&self, at: Instant) -> Tick {
         self.base.map_or(Tick::FIRST, |base| match at.checked_duration_since(base) {
             Some(later) => Tick::FIRST.after(later),
@@ -81,7 +82,7 @@ impl Clock {
         })
     }
 
-    /// The tick of a deadline, if there is one.
+    /// The tick of a deadline; [`Tick::NEVER`] if there is none.
     pub(crate) fn end(&self, until: Option<Instant>) -> Tick {
         until.map_or(Tick::NEVER, |until| self.tick(until))
     }
@@ -91,7 +92,7 @@ impl Clock {
         self.latest
     }
 
-    /// The instant of a tick; `None` if that is never, or out of the platform's range.
+    /// The instant of a tick. `None` if the tick is [`Tick::NEVER`], or out of the platform's range.
     pub(crate) fn instant(&self, tick: Tick) -> Option<Instant> {
         let base = self.base.filter(|_| tick != Tick::NEVER)?;
         if tick >= Tick::FIRST {
@@ -101,13 +102,13 @@ impl Clock {
         }
     }
 
-    /// An instant that has come, whatever the host's clock says.
+    /// An instant that has passed, for a deadline that is due now. `None` before the first [`advance`](Clock::advance).
     pub(crate) fn due(&self) -> Option<Instant> {
         self.base
     }
 }
 
-/// As far as they can be counted.
+/// The duration in nanoseconds, or `u64::MAX` if it is longer.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }

@@ -1,10 +1,15 @@
-//! The connections that run out at a time of their own: a deadline given with them, or the end of their lifetime; and
-//! those whose owners want to have done with them by some time. (Idle time-outs need no place here: their order is that
-//! of [`Ages`](crate::table::age::Ages).)
+//! A queue of deadlines, earliest first: a binary heap with at most one entry for each slot. There are three such
+//! queues:
 //!
-//! A binary heap with at most one entry for each connection. An entry stays when the connection is used or given back,
-//! and is put right only when it comes up, so that a cycle of hand-out and return touches nothing here, and nothing piles
-//! up.
+//! * for inactive connections: when the first of their own deadline and the end of their lifetime comes,
+//! * for active connections: the deadline that their owner has set,
+//! * for requests: until when they wait, or their places are held.
+//!
+//! Idle time-outs are not here: connections reach them in the order of [`Ages`](crate::table::age::Ages).
+//!
+//! A connection's entry may be earlier than its true deadline, never later: it stays when the connection is handed out
+//! or given back, and when its deadline moves to a later time. It is corrected when it comes up. So a usual cycle of
+//! hand-out and return changes nothing here, and entries don't pile up.
 
 use crate::table::clock::Tick;
 use crate::table::lists::NONE;
@@ -13,9 +18,9 @@ use crate::table::slots::more_for;
 #[derive(Default)]
 pub(crate) struct Deadlines {
     heap: Vec<Entry>,
-    /// Where each slot stands in the heap, or [`NONE`].
+    /// The position of each slot's entry in the heap, or [`NONE`].
     position: Vec<u32>,
-    /// Slots to make room for at the first deadline. Many caches have none.
+    /// How many slots to make room for when the first deadline is set. Many caches never set one.
     capacity: usize,
 }
 
@@ -28,7 +33,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// By value: a field of a packed structure can't be borrowed.
+    /// Returns a copy, because a field of a packed structure can't be borrowed.
     fn at(self) -> Tick {
         self.at
     }
@@ -39,18 +44,18 @@ impl Deadlines {
         Deadlines { heap: Vec::new(), position: Vec::new(), capacity: slots }
     }
 
-    /// The earliest deadline; never if there is none.
+    /// The earliest deadline, or [`Tick::NEVER`].
     pub(crate) fn earliest(&self) -> Tick {
         self.heap.first().map_or(Tick::NEVER, |entry| entry.at())
     }
 
-    /// The slot with the earliest deadline, if that has come.
+    /// The slot with the earliest deadline, if that deadline has passed.
     #[inline]
     pub(crate) fn due(&self, now: Tick) -> Option<u32> {
         self.heap.first().filter(|entry| entry.at() <= now).map(|entry| entry.slot)
     }
 
-    /// Sees to it that `slot` has an entry, and that it isn't later than `at`, unless that is never.
+    /// Makes sure that `slot` has an entry that isn't later than `at`. Does nothing if `at` is [`Tick::NEVER`].
     pub(crate) fn bring_forward(&mut self, slot: u32, at: Tick) {
         let entry = self.position.get(slot as usize).and_then(|&position| self.heap.get(position as usize));
         if entry.map_or(Tick::NEVER, |entry| entry.at()) > at {
@@ -66,13 +71,13 @@ impl Deadlines {
         self.capacity = 0;
     }
 
-    /// Makes `at` the entry of `slot`, whether it had one or not. If `at` is never, the entry is removed.
+    /// Sets the entry of `slot` to `at`. If `at` is [`Tick::NEVER`], the entry is removed.
     #[inline]
     pub(crate) fn set(&mut self, slot: u32, at: Tick) {
-        if at == Tick::NEVER { self.remove(slot) } else { self.enter(slot, at) }
+        if at == Tick::NEVER { self.remove(slot) } else { self.insert(slot, at) }
     }
 
-    fn enter(&mut self, slot: u32, at: Tick) {
+    fn insert(&mut self, slot: u32, at: Tick) {
         if self.position.is_empty() {
             self.heap.reserve_exact(self.capacity);
             self.position.reserve_exact(self.capacity);
@@ -94,10 +99,10 @@ impl Deadlines {
             }
             position => position as usize,
         };
-        self.place(position, Entry { at, slot });
+        self.sift(position, Entry { at, slot });
     }
 
-    /// Takes out the entry of `slot`, if it has one. O(log n), and O(1) on average: most entries are near the bottom.
+    /// Removes the entry of `slot`, if it has one. O(log n), and O(1) on average: most entries are near the bottom.
     #[inline]
     pub(crate) fn remove(&mut self, slot: u32) {
         let Some(&position) = self.position.get(slot as usize) else { return };
@@ -105,14 +110,14 @@ impl Deadlines {
             return;
         }
         self.position[slot as usize] = NONE;
-        let last = self.heap.pop().expect("the slot stands in the heap");
+        let last = self.heap.pop().expect("the slot is in the heap");
         if last.slot != slot {
-            self.place(position as usize, last);
+            self.sift(position as usize, last);
         }
     }
 
-    /// Puts `entry` where `position` is free, or as far up or down from there as the order wants.
-    fn place(&mut self, mut position: usize, entry: Entry) {
+    /// Puts `entry` into the free `position`, or moves it up or down from there to where it belongs.
+    fn sift(&mut self, mut position: usize, entry: Entry) {
         while position > 0 && entry.at() < self.heap[(position - 1) / 2].at() {
             self.put(position, self.heap[(position - 1) / 2]);
             position = (position - 1) / 2;

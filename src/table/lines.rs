@@ -1,4 +1,8 @@
-//! The requests that wait, in a line for each peer and channel binding, and the places given to some of them.
+//! The requests that are not served yet. Each either waits in the line of its peer and channel binding, or has a place.
+//! `waiting.rs` keeps the lines in step with the buckets and sites.
+//!
+//! A line is *ready* if its bucket may have an inactive connection for it. That only means that it is worth trying, and
+//! a try without success ends it.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -16,9 +20,12 @@ pub(crate) struct Request {
     /// A number that no other request of the process has.
     number: u64,
     pub(crate) owner: Owner,
+    /// When the request was made.
     pub(crate) since: Tick,
+    /// The deadline that it was made with.
     pub(crate) until: Tick,
     pub(crate) at: At,
+    /// Its neighbours in its line.
     links: Links,
 }
 
@@ -29,28 +36,31 @@ impl Request {
     }
 }
 
+/// Where a request is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
+    /// It waits in this line.
     Line(u32),
-    /// A place, counted in this bucket.
+    /// It has a place, which is counted in this bucket.
     Place(u32),
 }
 
-/// Those who wait for a connection to one peer under one channel binding, first come first served.
+/// The requests that wait for a connection to one peer under one channel binding: first come, first served.
 pub(crate) struct Line {
     pub(crate) channel: ChannelBindingId,
-    /// Where its connections are; [`NONE`] once the line was refused as a whole.
+    /// Its bucket, whose connections serve it. [`NONE`] once the line was refused as a whole.
     pub(crate) bucket: u32,
-    /// The peer, once the line was refused as a whole. Before that, its bucket says it.
+    /// The peer, once the line was refused as a whole. Before that, it is in the bucket.
     pub(crate) refused: Option<Peer>,
-    /// The requests, the first to come being the oldest.
+    /// The requests. The oldest in this list is served first.
     list: List,
+    /// How many requests wait. None does once the line was refused, although they stay in the list until they are told.
     pub(crate) waiting: u32,
     /// Its neighbours among the lines of its site.
     turn: Links,
-    /// A connection may be there for it.
+    /// Whether its bucket may have a connection for it.
     pub(crate) ready: bool,
-    /// Its neighbours among the lines that are ready.
+    /// Its neighbours among the ready lines.
     ready_links: Links,
 }
 
@@ -61,11 +71,11 @@ struct ByReadiness<'a>(&'a mut Slab<Line>);
 pub(crate) struct Lines {
     requests: Slab<Request>,
     pub(crate) lines: Slab<Line>,
-    /// Until when requests wait, or their places are held.
+    /// Until when each request waits, or its place is held.
     pub(crate) deadlines: Deadlines,
-    /// Lines that a connection may be there for, the first to be served being the oldest.
+    /// The ready lines. The oldest in this list is served first.
     ready: List,
-    /// Lines refused as a whole.
+    /// The lines that were refused as a whole.
     refused: VecDeque<u32>,
     waiting: usize,
     places: usize,
@@ -115,7 +125,7 @@ impl Lines {
         self.lines.remove(line as usize);
     }
 
-    /// A new request that is nowhere yet.
+    /// Adds a request. The caller has to put it into a line or to give it a place.
     #[inline]
     pub(crate) fn add(&mut self, owner: Owner, since: Tick, until: Tick) -> WaiterId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -125,8 +135,8 @@ impl Lines {
         WaiterId { number, slot }
     }
 
-    /// Puts a request into a line, at its end. One that had a place goes back to the head, behind only those that
-    /// came before it and were put back, too. Returns the line.
+    /// Puts a request at the end of a line. One that had a place is put back at the head, but behind those that were
+    /// made before it and were put back, too. Returns the line.
     #[inline]
     pub(crate) fn enter(&mut self, line: u32, request: u32, put_back: bool) -> &Line {
         let older = if put_back { Some(self.last_before(request, line)) } else { None };
@@ -143,7 +153,7 @@ impl Lines {
         it
     }
 
-    /// The last in this line of those who came before this request, or [`NONE`].
+    /// The last request in this line of those that were made before this one, or [`NONE`].
     fn last_before(&self, request: u32, line: u32) -> u32 {
         let number = self.at(request).number;
         let all = self.line(line).list.oldest_first(&self.requests);
@@ -162,32 +172,33 @@ impl Lines {
         it
     }
 
-    /// Gives a request a place, until then at the latest.
+    /// Gives a place to a request that is in no line. It is held until `until` at the latest.
     pub(crate) fn take_place(&mut self, request: u32, bucket: u32, until: Tick) {
         self.requests[request as usize].at = At::Place(bucket);
         self.places += 1;
         self.deadlines.set(request, until);
     }
 
+    /// Counts one place less.
     #[inline]
     pub(crate) fn leave_place(&mut self) {
         self.places -= 1;
     }
 
-    /// Forgets a request that is in no line. Returns what was known of it.
+    /// Removes a request that is in no line, and returns it.
     #[inline]
     pub(crate) fn remove(&mut self, request: u32) -> Request {
         self.deadlines.remove(request);
         self.requests.remove(request as usize)
     }
 
-    /// Who is first in this line.
+    /// The first request in this line.
     #[inline]
     pub(crate) fn head(&self, line: u32) -> Option<u32> {
         self.line(line).list.oldest()
     }
 
-    /// To be called when a connection may be there for this line.
+    /// Makes a line ready, if requests wait in it. To be called whenever its bucket may have a connection for it.
     #[inline]
     pub(crate) fn look_at(&mut self, line: u32) {
         let it = &mut self.lines[line as usize];
@@ -197,7 +208,7 @@ impl Lines {
         }
     }
 
-    /// To be called when no connection is there for this line.
+    /// Makes a line unready. To be called when its bucket has no connection for it.
     #[inline]
     pub(crate) fn look_away(&mut self, line: u32) {
         if std::mem::take(&mut self.lines[line as usize].ready) {
@@ -205,12 +216,14 @@ impl Lines {
         }
     }
 
+    /// The ready line that is served next.
     #[inline]
     pub(crate) fn first_ready(&self) -> Option<u32> {
         self.ready.oldest()
     }
 
-    /// Has everybody in this line refused: from now on they don't wait, they are to be told.
+    /// Refuses all requests in this line. From now on none of them waits: [`first_refused`](Lines::first_refused) names
+    /// one after the other, so that the host is told. The caller has taken the line out of its bucket and its site.
     pub(crate) fn refuse(&mut self, line: u32, peer: Peer) {
         self.look_away(line);
         let it = &mut self.lines[line as usize];
@@ -219,7 +232,7 @@ impl Lines {
         self.refused.push_back(line);
     }
 
-    /// The next request to be refused.
+    /// The next refused request that the host is to be told of.
     #[inline]
     pub(crate) fn first_refused(&mut self) -> Option<u32> {
         while let Some(&line) = self.refused.front() {

@@ -1,9 +1,11 @@
-//! Which numbers of a table are taken, so that a walk costs what is there, not what was there at the peak.
+//! A set of numbers: the taken slots, or the present buckets. A walk over it takes as long as the set is large now, not
+//! as long as it was at its peak.
 
 /// Levels of words of 64 bits. 64^6 is more than a `u32` can name.
 const LEVELS: usize = 6;
 
-/// A set of numbers. A bit of a higher level says whether a word of the level below has any.
+/// A set of numbers, as a tree of bits. In the lowest level, a bit is set for each number in the set. In the levels
+/// above, a bit is set for each word of the level below that isn't zero.
 #[derive(Default)]
 pub(crate) struct Living {
     levels: [Vec<u64>; LEVELS],

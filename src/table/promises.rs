@@ -1,4 +1,9 @@
-//! Inactive connections that are kept for those who wait: each is promised to whoever is next in the line of its bucket.
+//! Promised connections: inactive ones that are kept for the requests in the line of their bucket. A promise names no
+//! request: as many requests as there are promised connections have one coming.
+//!
+//! A promise ends when the connection is handed out or leaves. If a request leaves the line without a connection, more
+//! connections may be promised than requests wait. Then the promise of the oldest one is broken: it is kept for
+//! anybody, or condemned.
 
 use crate::table::Table;
 use crate::table::clock::Tick;
@@ -6,14 +11,15 @@ use crate::table::lists::{Links, NONE};
 use crate::table::record::{Record, Standing, State};
 
 impl<C> Table<C> {
-    /// How many requests in the line of this bucket have no connection promised yet. A promise of the connection `but` isn't counted.
+    /// How many requests in the line of this bucket have no promised connection yet. If the connection `but` is
+    /// promised there itself, it isn't counted.
     pub(crate) fn unmatched_in(&self, bucket: u32, but: Option<u32>) -> u32 {
         let is_own = |it: &Record| it.bucket == bucket && it.is_inactive() && it.flags.standing == Standing::Promised;
         let own = but.is_some_and(|slot| is_own(self.at(slot)));
         self.waiting_in(bucket).saturating_sub(self.buckets.get(bucket).promised - u32::from(own))
     }
 
-    /// Keeps a promised connection for whoever comes, because its request has left: until `end` at the latest.
+    /// Breaks the promise of a connection: from now on it is kept for anybody, until `end` at the latest.
     pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
         let older = self.kept_before(slot);
         self.ages.remove(&mut self.slots, slot, Standing::Promised);
@@ -36,9 +42,13 @@ impl<C> Table<C> {
         self.buckets.sites.look_again(site);
     }
 
-    /// The newest of those kept that became inactive no later than this one, or [`NONE`]. A line's promises are broken in the
-    /// order of their age. So the search begins at the next older one of the bucket, if its promise was broken, too; else
-    /// at the one whose promise was broken last. Otherwise each would pass all that became inactive later.
+    /// The neighbour that this promised connection gets in the order of age of those kept: the newest one that became
+    /// inactive no later than it, or [`NONE`].
+    ///
+    /// Promises of a line are broken in the order of age. So the neighbour is usually near the next older connection of
+    /// the bucket, or near the connection whose promise was broken last. The search begins at the first of these two
+    /// that is kept, else at the newest one. If it always began at the newest one, it would pass all connections that
+    /// became inactive later.
     fn kept_before(&self, slot: u32) -> u32 {
         let since = |slot: u32| self.at(slot).inactive_since();
         let is_before = |&other: &u32| since(other) <= since(slot);
@@ -52,14 +62,14 @@ impl<C> Table<C> {
         std::iter::successors(Some(first), newer).last().unwrap_or(first)
     }
 
-    /// To be called when a connection of this bucket, the newest, was promised to somebody who waits.
+    /// Remembers the oldest promised connection. To be called when the newest connection of this bucket was promised.
     pub(crate) fn promise(&mut self, slot: u32, bucket: u32) {
         if self.buckets.get(bucket).promised == 1 {
             self.buckets.more_mut(bucket).oldest_promised = slot;
         }
     }
 
-    /// Counts a connection of this bucket, with these links in its list, no longer as promised.
+    /// Counts one promised connection of this bucket less. It still has these links in the bucket's list.
     #[inline]
     pub(crate) fn forget_promise(&mut self, slot: u32, bucket: u32, links: Links) {
         let it = self.buckets.get_mut(bucket);
@@ -69,8 +79,8 @@ impl<C> Table<C> {
         }
     }
 
-    /// Finds the oldest promised connection of a bucket; none older than `from` is promised. O(1), amortised: what was
-    /// passed isn't passed again.
+    /// Finds the oldest promised connection of a bucket, none of which is older than `from`. O(1), amortised: a
+    /// connection that was passed isn't passed again.
     #[cold]
     fn find_oldest_promised(&mut self, bucket: u32, from: u32) {
         let list = self.buckets.get(bucket).list;
@@ -79,7 +89,7 @@ impl<C> Table<C> {
         self.buckets.more_mut(bucket).oldest_promised = oldest.expect("another one is promised");
     }
 
-    /// The connection of this bucket whose promise is broken when only `waiting` requests wait there.
+    /// The connection of this bucket whose promise has to be broken if only `waiting` requests wait there.
     pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
         (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.more(bucket).oldest_promised)
     }

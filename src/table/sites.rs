@@ -1,4 +1,8 @@
-//! The peers, whatever their channel bindings: how many connections lead there, and who waits for one.
+//! The sites, one for each peer in use: what the peer's buckets have in common. A site counts the peer's connections
+//! and places, has its limit, and lists its lines in the order of their turns.
+//!
+//! The sites that may be able to open a connection for a waiting request stand in a queue. Being in it only means that
+//! it is worth trying: [`Sites::enqueue`] says when a site gets in, and a try without success takes it out.
 
 use crate::table::lines::Line;
 use crate::table::lists::{Links, List, NONE, linked};
@@ -7,28 +11,29 @@ use slab::Slab;
 /// No limit.
 pub(crate) const UNLIMITED: u32 = u32::MAX;
 
-/// What all buckets of a peer share. It goes with the last of them.
+/// What all buckets of a peer share. It is removed with the last of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Site {
-    /// The first in the list of the peer's buckets.
-    pub(crate) first: u32,
-    /// The next site in the chain of the peer's hash.
-    pub(crate) next: u32,
-    /// Connections, and places given for them.
+    /// The first bucket in the list of the peer's buckets.
+    pub(crate) first_bucket: u32,
+    /// The next site in the chain of this hash, or [`NONE`].
+    pub(crate) next_in_chain: u32,
+    /// The number of connections to the peer, active and inactive, and of places.
     pub(crate) total: u32,
-    /// Those of them that are not established yet.
+    /// How many of the `total` are not established yet. Places are among them.
     pub(crate) connecting: u32,
-    /// The most connections that may lead there.
+    /// The limit on `total`, or [`UNLIMITED`].
     pub(crate) most: u32,
-    /// How many requests wait.
+    /// How many requests wait for the peer, in all its lines.
     pub(crate) waiting: u32,
-    /// The lines of those who wait, the one whose turn it is being the oldest.
+    /// The peer's lines. The oldest in this list has the next turn.
     pub(crate) turns: List,
-    /// How often those who wait under other channel bindings were passed over since a connection made room for one of
-    /// them.
+    /// How many services have passed over the peer's other lines since a connection last made room for one of them: see
+    /// `turns.rs`.
     pub(crate) passes: u32,
+    /// Whether the site is in the queue of [`Sites`].
     queued: bool,
-    /// Its neighbours in the queue.
+    /// Its neighbours in that queue.
     links: Links,
 }
 
@@ -36,8 +41,9 @@ impl Site {
     /// The site of a new peer, to which at most `most` connections may lead.
     pub(crate) fn new(most: u32) -> Site {
         let (turns, links) = (List::EMPTY, Links::NONE);
-        let (first, next) = (NONE, NONE);
-        Site { first, next, total: 0, connecting: 0, most, waiting: 0, turns, passes: 0, queued: false, links }
+        let (first_bucket, next_in_chain) = (NONE, NONE);
+        let (total, connecting, waiting, passes, queued) = (0, 0, 0, 0, false);
+        Site { first_bucket, next_in_chain, total, connecting, most, waiting, turns, passes, queued, links }
     }
 
     /// Counts one more connection, or a place for one.
@@ -47,25 +53,27 @@ impl Site {
         self.connecting += u32::from(connecting);
     }
 
+    /// Counts one connection or place less.
     #[inline]
     pub(crate) fn leave(&mut self, connecting: bool) {
         self.total -= 1;
         self.connecting -= u32::from(connecting);
     }
 
-    /// Whether as many connections lead there as are allowed.
+    /// Whether the peer has as many connections and places as its limit allows.
     pub(crate) fn is_full(&self) -> bool {
         self.total >= self.most
     }
 }
 
-/// All sites, and the order in which those with waiting requests get their turns.
+/// All sites, and the queue of those with waiting requests.
 #[derive(Default)]
 pub(crate) struct Sites {
     sites: Slab<Site>,
-    /// Those that have waiting requests and may have room for a connection, the one whose turn it is being the oldest.
+    /// The sites that have waiting requests and may have room for a connection. The oldest has the next turn.
     queue: List,
-    /// How often those who wait for other peers were passed over since a connection made room for one of them.
+    /// How many services have passed over requests for other peers since a connection last made room for one of them:
+    /// see `turns.rs`.
     pub(crate) passes: u32,
 }
 
@@ -92,7 +100,7 @@ impl Sites {
         self.sites.remove(site as usize);
     }
 
-    /// To be called when so many requests wait no longer.
+    /// Counts so many requests of this site as no longer waiting.
     #[inline]
     pub(crate) fn remove_waiting(&mut self, site: u32, requests: u32) {
         let it = self.get_mut(site);
@@ -102,7 +110,8 @@ impl Sites {
         }
     }
 
-    /// To be called when something happened that may let the site open a connection for those who wait.
+    /// Puts a site at the end of the queue, if requests wait for it and it isn't there. To be called whenever something
+    /// has happened that may let the site open a connection for them.
     #[inline]
     pub(crate) fn look_again(&mut self, site: u32) {
         let it = self.get_mut(site);
@@ -112,19 +121,19 @@ impl Sites {
         }
     }
 
-    /// The site whose turn it is.
+    /// The site that has the next turn.
     #[inline]
     pub(crate) fn first(&self) -> Option<u32> {
         self.queue.oldest()
     }
 
-    /// The site whose turn it is, other than this one.
+    /// The site other than `but` that has the next turn.
     pub(crate) fn first_but(&self, but: u32) -> Option<u32> {
         let first = self.first()?;
         if first == but { self.queue.newer(&self.sites, first) } else { Some(first) }
     }
 
-    /// Takes a site out of the queue: it has to be looked at again when something happens.
+    /// Takes a site out of the queue, if it is there.
     #[inline]
     pub(crate) fn drop(&mut self, site: u32) {
         if std::mem::take(&mut self.get_mut(site).queued) {
@@ -139,7 +148,7 @@ impl Sites {
         self.queue.insert(&mut self.sites, site, NONE);
     }
 
-    /// Lets all others of the queue have their turns before this site.
+    /// Moves this site to the end of the queue: all others have their turns before it.
     pub(crate) fn put_behind(&mut self, site: u32) {
         if self.queue.newest != site {
             self.drop(site);
@@ -147,7 +156,7 @@ impl Sites {
         }
     }
 
-    /// The line of this site whose turn it is, and those after it.
+    /// The lines of this site, in the order of their turns.
     pub(crate) fn lines<'a>(&self, site: u32, lines: &'a Slab<Line>) -> impl Iterator<Item = u32> + 'a {
         self.get(site).turns.oldest_first(lines)
     }

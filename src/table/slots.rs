@@ -1,25 +1,26 @@
-//! The connections by their slots, and what is known of them.
+//! The connections, and what is known of each, by slot. A slot is the number of a connection in these tables.
 
 use crate::table::lists::linked;
 use crate::table::record::{Record, Rest};
 use slab::Slab;
 use std::ops::{Index, IndexMut};
 
-/// The connections, and under the same numbers their records and the rest. The slab of connections says which slots are
-/// vacant. The connections have a table of their own, so that those which cycles probe lie close together.
+/// Three tables with the same slots: the connections, their records, and the rest. The slab of connections knows which
+/// slots are vacant. The connections have a table of their own, so that a probe reads nothing else.
 pub(crate) struct Slots<C> {
-    /// Those of vacant slots are [`Record::VACANT`].
+    /// The record of a vacant slot is [`Record::VACANT`].
     records: Vec<Record>,
     rest: Vec<Rest>,
     conns: Slab<C>,
 }
 
-/// By how many a table that is full grows.
+/// By how many entries a full table of this length grows: by a quarter. A table that doubles has room for twice what it
+/// needs after each growth.
 pub(crate) fn more_for(len: usize) -> usize {
     (len / 4).max(4)
 }
 
-/// The records, linked by `age` instead of by the lists of owners and buckets.
+/// The records, seen as a list linked by [`Record::age`] instead of by [`Record::links`].
 pub(crate) struct ByAge<'a>(&'a mut [Record]);
 
 impl<C> Slots<C> {
@@ -31,7 +32,7 @@ impl<C> Slots<C> {
         self.conns.len()
     }
 
-    /// The slot of the next connection. Tokens have room for 2^24 at most.
+    /// The slot of the next connection. It fits: tokens have room for 2^24 slots at most.
     pub(crate) fn vacant_key(&self) -> u32 {
         self.conns.vacant_key() as u32
     }
@@ -49,7 +50,6 @@ impl<C> Slots<C> {
         slot as u32
     }
 
-    /// By a quarter: a table that doubles takes twice what it needs after each growth.
     #[cold]
     fn make_room(&mut self) {
         self.conns.reserve_exact(more_for(self.conns.len()));
@@ -94,12 +94,13 @@ impl<C> Slots<C> {
         &mut self.rest[slot as usize]
     }
 
+    /// For the lists in the order of age.
     #[inline]
     pub(crate) fn by_age(&mut self) -> ByAge<'_> {
         ByAge(&mut self.records)
     }
 
-    /// One more than the highest slot that ever was taken.
+    /// One more than the highest slot in the tables, taken or vacant.
     pub(crate) fn end(&self) -> usize {
         self.records.len()
     }

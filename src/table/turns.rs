@@ -1,18 +1,25 @@
-//! Fairness: whether a connection serves its own line, or makes room for another line whose turn it is.
+//! Fairness: whether a connection that comes back serves its own line, or makes room for another line.
+//!
+//! A *service* is a hand-out to a request of the connection's own line, or to a host that asks between two grants.
+//! While other lines wait at the same limit, each service *passes over* them. After [`QUANTUM`] of these passes, the
+//! next connection to come back looks at the line that has the next turn. If that line is in need, the connection
+//! *yields*: it is evicted, and the other line gets the room. Otherwise that line goes to the end of the queue.
+//!
+//! Passes are counted in two places: [`Sites::passes`](crate::table::sites::Sites::passes) counts those over other
+//! peers, and [`Site::passes`](crate::table::sites::Site::passes) those over the other channel bindings of one peer.
 
 use crate::table::Table;
 use crate::table::buckets::Bucket;
 use crate::table::lists::NONE;
 
-/// How many times a connection serves those who wait for its own peer and channel binding, before one is closed to make
-/// room for somebody else who waits.
+/// How many services may pass over other lines before a connection has to make room for one of them.
 pub(crate) const QUANTUM: u32 = 8;
 
 impl<C> Table<C> {
-    /// Whether a connection that is about to serve the line of its own bucket has to make room for another line instead,
-    /// which was passed over often enough. Then that line is the next to open a connection. Otherwise, the service counts
-    /// as one that passed the others over. `coming` is 1 if the connection isn't in the table yet, else 0. `most` and
-    /// `most_connecting` are the limits.
+    /// Whether a connection that is about to serve the line of its own bucket yields to another line instead. If so,
+    /// that line opens the next connection. If not, the service counts as a pass. `coming` is 1 if the connection isn't
+    /// in the table yet, else 0. `most` is the limit on all connections, and `most_connecting` the one on those of a
+    /// peer that are being opened.
     #[inline]
     pub(crate) fn yields_to_others(&mut self, bucket: u32, coming: u32, most: usize, most_connecting: u32) -> bool {
         let full = self.total() + coming as usize >= most;
@@ -20,7 +27,7 @@ impl<C> Table<C> {
             || self.is_another_in_line(bucket) && self.yields_to_channel(bucket, coming, most_connecting, full)
     }
 
-    /// Counts a service that passed over those who wait elsewhere.
+    /// Counts a service by this bucket as a pass over the lines that wait at the same limit.
     pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
         let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
         let (others_wait, sites) = (self.buckets.sites.first_but(site).is_some(), &mut self.buckets.sites);
@@ -29,13 +36,13 @@ impl<C> Table<C> {
         it.passes = it.passes.saturating_add(u32::from(it.waiting > 0 && (full || it.is_full())));
     }
 
-    /// Whether those who wait elsewhere were passed over often enough.
+    /// Whether other lines were passed over so often that this bucket has to yield.
     pub(crate) fn is_quantum_over(&self, bucket: u32) -> bool {
         self.buckets.sites.passes >= QUANTUM || self.buckets.sites.get(self.buckets.get(bucket).site).passes >= QUANTUM
     }
 
-    /// Yields to another peer if that has no connection, or two fewer than this one, or none for the line whose turn is
-    /// next there.
+    /// Whether a connection yields to the peer that has the next turn. It does if that peer has no connection, or at
+    /// least two fewer than its own peer, or none for the line that has its next turn.
     #[inline(never)]
     fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
@@ -57,27 +64,28 @@ impl<C> Table<C> {
             }
             self.put_line_behind(other, line);
         }
-        // The next service looks at the next peer.
+        // So that the next service looks at another peer.
         self.buckets.sites.put_behind(other);
         false
     }
 
-    /// Lets all other lines of this site have their turns before this one.
+    /// Moves this line of the site to the end: all its other lines have their turns before it.
     pub(crate) fn put_line_behind(&mut self, site: u32, line: u32) {
         let turns = &mut self.buckets.sites.get_mut(site).turns;
         turns.remove(&mut self.lines.lines, line);
         turns.push_newest(&mut self.lines.lines, line);
     }
 
-    /// Whether somebody waits for the peer of this bucket under another channel binding.
+    /// Whether requests wait for the peer of this bucket under another channel binding.
     #[inline]
     fn is_another_in_line(&self, bucket: u32) -> bool {
         let it = self.buckets.get(bucket);
         !self.buckets.sites.get(it.site).turns.is_only(it.line)
     }
 
-    /// Yields to another channel binding of the same peer if that has no connection, or two fewer than this one. The limit
-    /// that binds is the peer's, or the one on all connections (`full`).
+    /// Whether a connection yields to the other channel binding of its peer that has the next turn. It does if that has
+    /// no connection, or at least two fewer. `full`: the limit on all connections is reached; if it isn't, only the
+    /// peer's own limit can keep requests waiting.
     #[inline(never)]
     fn yields_to_channel(&mut self, bucket: u32, coming: u32, most_connecting: u32, full: bool) -> bool {
         let Bucket { site, line, .. } = *self.buckets.get(bucket);
@@ -105,7 +113,7 @@ impl<C> Table<C> {
     }
 }
 
-/// Whether a peer or line with `here` connections gives one away to another with `there`.
+/// Whether a peer or line with `there` connections needs one from another with `here`.
 fn is_in_need(here: u32, there: u32) -> bool {
     there == 0 || here >= there + 2
 }
@@ -120,9 +128,9 @@ mod tests {
     use crate::table::clock::Tick;
     use crate::table::record::{Record, Rest};
 
-    /// Between lines with a connection each, no service makes room, and the count of services goes on.
+    /// Between lines with one connection each, none yields, and the count of passes must not overflow.
     #[test]
-    fn services_are_counted_however_many_there_were() {
+    fn passes_are_counted_however_many_there_were() {
         let [one, two] = [1, 2].map(|port| Peer::direct("host", port));
         let [plain, other] = [0, 1].map(ChannelBindingId);
         let mut table = Table::new(0, 1);

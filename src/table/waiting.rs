@@ -1,4 +1,5 @@
-//! The requests that wait, in step with the connections.
+//! What happens to a request, in all structures at once: its line or place, its bucket, and its site. It enters a line,
+//! leaves it, gets a place, gives it up, or is refused.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -14,7 +15,7 @@ use crate::table::lists::{NONE, some};
 use crate::table::sites::Site;
 
 impl<C> Table<C> {
-    /// How many connections there are, and places given for them.
+    /// How many connections and places there are: what `max_connections` limits.
     pub(crate) fn total(&self) -> usize {
         self.len() + self.lines.places()
     }
@@ -28,6 +29,7 @@ impl<C> Table<C> {
         }
     }
 
+    /// The public counts of one bucket.
     pub(crate) fn counts_in(&self, bucket: u32) -> Counts {
         let (it, more) = (self.buckets.get(bucket), self.buckets.more(bucket));
         Counts {
@@ -39,20 +41,21 @@ impl<C> Table<C> {
         }
     }
 
-    /// Whether this bucket may have an inactive connection for a request that comes now. Those who wait there come first.
+    /// Whether this bucket may have an inactive connection for a request that comes now. If requests wait there, it has
+    /// none, because they come first.
     #[inline]
     pub(crate) fn has_some_for_newcomers(&self, bucket: u32) -> bool {
         let it = self.buckets.get(bucket);
         it.line == NONE && !it.list.is_empty()
     }
 
-    /// The bucket of this peer and channel, if it may have an inactive connection for somebody who comes now.
+    /// The bucket of this peer and channel binding, if it may have an inactive connection for a request that comes now.
     pub(crate) fn bucket_for_newcomers(&self, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
         self.buckets.find(peer, channel).filter(|&bucket| self.has_some_for_newcomers(bucket))
     }
 
-    /// Puts a new request into the line of this bucket. `has_no_room`: nobody else waits for this peer, which has no
-    /// room.
+    /// Puts a new request into the line of this bucket. `has_no_room` says that no other request waits for this peer,
+    /// and that its limits forbid another connection: then the site need not enter the queue.
     pub(crate) fn wait(&mut self, bucket: u32, owner: Owner, since: Tick, until: Tick, has_no_room: bool) -> WaiterId {
         let waiter = self.lines.add(owner, since, until);
         self.enter(bucket, waiter.slot, false);
@@ -62,8 +65,8 @@ impl<C> Table<C> {
         waiter
     }
 
-    /// Puts a request into the line of this bucket, as [`Lines::enter`](super::lines::Lines::enter) does. The first one
-    /// begins the line.
+    /// Puts a request into the line of this bucket, as [`Lines::enter`](super::lines::Lines::enter) does. If there is
+    /// no line, it is made.
     fn enter(&mut self, bucket: u32, request: u32, put_back: bool) {
         let it = self.buckets.get_mut(bucket);
         let (site, has_connections) = (it.site, !it.list.is_empty());
@@ -82,7 +85,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// Takes a request out of its line. Its bucket may go; the request is nowhere then.
+    /// Takes a request out of its line. The bucket is released if that leaves it empty.
     fn step_out(&mut self, request: u32, line: u32) {
         let bucket = self.leave_line(request, line);
         if bucket != NONE {
@@ -90,13 +93,13 @@ impl<C> Table<C> {
         }
     }
 
-    /// Takes a request out of its line. Returns the line's bucket, which the caller has to release if it is empty, or
-    /// [`NONE`] if the line was refused as a whole.
+    /// Takes a request out of its line. An empty line is removed. Returns the line's bucket, which the caller has to
+    /// release if it is empty; [`NONE`] if the line was refused as a whole.
     #[inline]
     fn leave_line(&mut self, request: u32, line: u32) -> u32 {
         let &Line { bucket, waiting, .. } = self.lines.step_out(request, line);
         if bucket == NONE {
-            // Its site doesn't know it any more.
+            // A refused line belongs to no bucket and no site.
             return NONE;
         }
         let it = self.buckets.get_mut(bucket);
@@ -119,7 +122,8 @@ impl<C> Table<C> {
         self.lines.remove(request);
     }
 
-    /// Ends the first request of a line. There has to be one, and a connection in the line's bucket: so the bucket stays.
+    /// Ends the first request of a line, which a connection of the line's bucket is going to serve. Because of that
+    /// connection, the bucket need not be released.
     #[inline]
     pub(crate) fn end_first(&mut self, line: u32) -> (WaiterId, Request) {
         let request = self.lines.head(line).expect("somebody waits");
@@ -128,8 +132,8 @@ impl<C> Table<C> {
         (ended.id(request), ended)
     }
 
-    /// When the request that has waited longest began to wait. O(buckets): a walk of the slab of lines would cost what was
-    /// there at a peak.
+    /// When the request was made that has waited longest. O(buckets). (A walk of the slab of lines would take as long
+    /// as at the peak of their number.)
     pub(crate) fn longest_since(&self) -> Option<Tick> {
         if self.lines.waiting() == 0 {
             return None;
@@ -138,7 +142,7 @@ impl<C> Table<C> {
         lines.filter_map(|line| self.lines.head(line)).map(|head| self.lines.at(head).since).min()
     }
 
-    /// What a request is for.
+    /// The peer and channel binding that a request is for.
     pub(crate) fn asked_for(&self, request: &Request) -> (&Peer, ChannelBindingId) {
         let bucket = match request.at {
             At::Line(line) => {
@@ -154,12 +158,13 @@ impl<C> Table<C> {
         (&bucket.peer, bucket.channel)
     }
 
-    /// How many inactive connections to a peer are promised to nobody.
+    /// How many inactive connections to a peer are kept or condemned: all but the promised ones.
     pub(crate) fn inactive_at(&self, site: &Site) -> u32 {
         self.buckets.of_site(site).map(|(at, bucket)| self.buckets.inactive(at) - bucket.promised).sum()
     }
 
-    /// Condemns the oldest inactive ones beyond the limit of a peer, up to `at_most` of them.
+    /// Condemns the oldest kept connections to a peer that has more connections than its limit allows: as many as are
+    /// beyond the limit without those condemned before, but at most `at_most`.
     pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
         let site = *self.buckets.sites.get(site);
         let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
@@ -171,7 +176,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// Gives a place to a request that waits. Its line is the last of its peer to get another one.
+    /// Gives a place to a request that waits in line. The line goes behind the peer's other lines.
     pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
         let &Line { bucket, waiting, .. } = self.lines.line(line);
@@ -192,13 +197,14 @@ impl<C> Table<C> {
         self.lines.take_place(request, bucket, end);
     }
 
+    /// Counts one more place of this bucket.
     fn count_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places += 1;
         let site = self.buckets.get(bucket).site;
         self.buckets.sites.get_mut(site).enter(true);
     }
 
-    /// Takes the place of a request away. Its bucket may go; the request is nowhere then.
+    /// Counts one place of this bucket less. The bucket is released if that leaves it empty.
     fn free_place(&mut self, bucket: u32) {
         self.buckets.more_mut(bucket).places -= 1;
         let site = self.buckets.get(bucket).site;
@@ -208,23 +214,24 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(bucket);
     }
 
-    /// Puts a request that has a place back into its line: the bucket whose line that is.
+    /// Puts a request that has a place back into its line. Returns the line's bucket.
     pub(crate) fn put_back(&mut self, request: u32) -> u32 {
         let At::Place(old) = self.lines.at(request).at else { unreachable!("it has a place") };
         let bucket = self.buckets.successor(old);
         self.enter(bucket, request, true);
-        // This looks at the site again.
+        // This puts the site into the queue.
         self.free_place(old);
         bucket
     }
 
-    /// To be called when a connection of this bucket became inactive for whoever comes, or left.
+    /// Lets the requests be served that a connection of this bucket may have helped by becoming inactive or by leaving.
+    /// It may serve its own line, or its peer may have room for another connection.
     pub(crate) fn may_serve(&mut self, bucket: u32) {
         self.buckets.sites.look_again(self.buckets.get(bucket).site);
         self.look_at_line(bucket);
     }
 
-    /// To be called when a connection of this bucket may be there for somebody who waits, and no room was made.
+    /// Makes the line of this bucket ready, if it has a line and an inactive connection.
     #[inline]
     pub(crate) fn look_at_line(&mut self, bucket: u32) {
         let it = self.buckets.get(bucket);
@@ -233,7 +240,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// Has everybody in the line of this bucket refused.
+    /// Refuses all requests in the line of this bucket.
     pub(crate) fn refuse_line(&mut self, bucket: u32) {
         let it = self.buckets.get_mut(bucket);
         let (line, site, peer) = (std::mem::replace(&mut it.line, NONE), it.site, it.peer.clone());
@@ -247,7 +254,7 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(bucket);
     }
 
-    /// Closes a bucket. Whoever waits there waits for a new connection.
+    /// Closes a bucket. Its line moves to a new bucket, to wait for a new connection.
     pub(crate) fn close(&mut self, bucket: u32, reason: Reason) {
         let it = self.buckets.get_mut(bucket);
         let (line, site) = (std::mem::replace(&mut it.line, NONE), it.site);
