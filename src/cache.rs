@@ -119,7 +119,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// The token that the next connection inserted will have.
     pub(crate) fn next_token(&self) -> Result<Token, Cause> {
-        let (slot, serial) = self.table.next_name();
+        let (slot, serial) = self.table.next_slot_and_serial();
         let token = self.tokens.token(slot, serial);
         token.map(Token).ok_or(Cause::TokensExhausted { slots: self.tokens.slots() })
     }

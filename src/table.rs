@@ -83,11 +83,11 @@ impl<C> Table<C> {
     }
 
     /// The slot and serial number that the next connection inserted will have.
-    pub(crate) fn next_name(&self) -> (u32, u32) {
+    pub(crate) fn next_slot_and_serial(&self) -> (u32, u32) {
         (self.slots.vacant_key(), self.next_serial)
     }
 
-    /// Takes in an active connection, under the name announced by [`next_name`](Table::next_name).
+    /// Takes in an active connection, under the name announced by [`next_slot_and_serial`](Table::next_slot_and_serial).
     pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest, conn: C, to: Destination<'_>) -> u32 {
         let State::Active { owner, .. } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
@@ -118,7 +118,7 @@ impl<C> Table<C> {
         if old != new {
             self.buckets.sites.get_mut(old).leave(connecting);
             self.buckets.sites.get_mut(new).enter(connecting);
-            self.buckets.sites.look_again(old);
+            self.buckets.sites.enqueue(old);
         }
         self.slots[slot].bucket = to;
         self.buckets.release_if_empty(from);
@@ -131,7 +131,7 @@ impl<C> Table<C> {
             record.flags.remarks.set(Remarks::CONNECTING, false);
             let site = self.buckets.get(record.bucket).site;
             self.buckets.sites.get_mut(site).connecting -= 1;
-            self.buckets.sites.look_again(site);
+            self.buckets.sites.enqueue(site);
         }
     }
 
@@ -156,21 +156,21 @@ impl<C> Table<C> {
         record.flags.doomed = bucket.closed.or(record.flags.doomed);
         self.buckets.sites.get_mut(site).leave(false);
         if self.lines.waiting() > 0 {
-            self.may_serve(at);
+            self.wake_waiting(at);
         }
         self.buckets.release_if_empty(at);
         Left { record, rest, conn, peer, channel }
     }
 
     /// Condemns the oldest inactive ones until at most `most` are kept.
-    pub(crate) fn keep_newest(&mut self, most: usize, reason: Reason) {
+    pub(crate) fn keep_at_most(&mut self, most: usize, reason: Reason) {
         while let Some(oldest) = self.ages.oldest(Standing::Kept).filter(|_| self.ages.len(Standing::Kept) > most) {
             self.condemn(oldest, reason);
         }
     }
 
     /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
-    pub(crate) fn keep_newest_in(&mut self, bucket: u32, most: u32) {
+    pub(crate) fn keep_at_most_in(&mut self, bucket: u32, most: u32) {
         while self.buckets.get(bucket).kept > most {
             let oldest = self.oldest_kept_in(bucket).expect("some are kept");
             self.condemn(oldest, Reason::MaxInactivePerPeer);

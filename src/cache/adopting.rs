@@ -55,7 +55,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The connection comes back as it was given, with a cause as for [`insert`](Cache::insert). Nothing has changed.
     pub fn adopt(&mut self, now: Instant, mut evicted: Evicted<C>, owner: Owner) -> Result<ConnId, AdoptError<C>> {
         let connected = evicted.history.connected || evicted.conn.is_connected();
-        let site = self.site_of(&evicted.peer);
+        let site = self.site_or_new(&evicted.peer);
         let may_enter = self.may_enter(now, &site, !connected);
         if let Err(cause) = may_enter.and_then(|()| self.register_next(&mut evicted.conn)) {
             return Err(AdoptError::new(cause, evicted));

@@ -118,18 +118,18 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.rules = Rules::new(&self.limits, self.draining, self.narrows());
         for (site, most) in new_mosts {
             self.table.buckets.sites.get_mut(site).most = most;
-            self.table.buckets.sites.look_again(site);
+            self.table.buckets.sites.enqueue(site);
         }
         self.table.condemn_closed();
-        self.table.keep_newest(self.rules.max_inactive, Reason::MaxInactive);
+        self.table.keep_at_most(self.rules.max_inactive, Reason::MaxInactive);
         for bucket in self.table.buckets.all(|_| true) {
-            self.table.keep_newest_in(bucket, self.rules.max_inactive_per_peer);
+            self.table.keep_at_most_in(bucket, self.rules.max_inactive_per_peer);
         }
         if let Some(most) = self.limits.max_uses.filter(|&most| before.max_uses.is_none_or(|before| most < before)) {
             self.table.condemn_used(most);
         }
         // A connection that had run out may be fit again under the new limits.
-        self.waiting_buckets(|_| true).into_iter().for_each(|bucket| self.table.look_at_line(bucket));
+        self.waiting_buckets(|_| true).into_iter().for_each(|bucket| self.table.mark_line_ready(bucket));
         Ok(())
     }
 

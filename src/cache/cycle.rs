@@ -42,7 +42,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
         owner: Owner,
     ) -> Result<ConnId, InsertError<C>> {
-        let site = self.site_of(peer);
+        let site = self.site_or_new(peer);
         if let Err(cause) = self.may_enter(now, &site, true).and_then(|()| self.register_next(&mut conn)) {
             return Err(InsertError { conn, cause, place: None });
         }

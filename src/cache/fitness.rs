@@ -137,7 +137,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn evict_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
         let bucket = self.table.at(slot).bucket;
         let (slot, reason) = self.surplus(now, bucket).or_else(|| {
-            self.condemn_surplus(bucket);
+            self.condemn_beyond_max_inactive(bucket);
             self.first_condemned(now)
         })?;
         Some(self.evict(slot, reason))
@@ -156,9 +156,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Condemns the oldest of those over a limit.
-    pub(crate) fn condemn_surplus(&mut self, bucket: u32) {
-        self.table.keep_newest_in(bucket, self.rules.max_inactive_per_peer);
-        self.table.keep_newest(self.rules.max_inactive, Reason::MaxInactive);
+    pub(crate) fn condemn_beyond_max_inactive(&mut self, bucket: u32) {
+        self.table.keep_at_most_in(bucket, self.rules.max_inactive_per_peer);
+        self.table.keep_at_most(self.rules.max_inactive, Reason::MaxInactive);
     }
 
     /// The inactive connection that goes first when there are too many in all.

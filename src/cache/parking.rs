@@ -69,12 +69,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let closed = hung_up.or_else(|| self.closed_since(history, peer, channel));
         let flags = Flags { read_only: true, ..Flags::default() };
         let record = Record { uses, lifetime_end, flags, ..Record::new(Owner(0)) };
-        let site = self.site_of(peer);
+        let site = self.site_or_new(peer);
         let bucket = self.table.buckets.find(peer, channel);
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
         let candidate = self.table.candidate(now, (peer, channel), bucket, uses, waiting);
         let Some(victim) = self.room(since, &site, None) else {
-            let cause = self.overcrowded(&site, false).unwrap_or(Cause::OthersWait);
+            let cause = self.limit_reached(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };
         // If another connection is evicted for it, it takes no room that a waiting request could have.
@@ -93,7 +93,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let id = self.table.at(slot).id(slot);
         let evicted = match victim {
             Some((victim, reason)) => {
-                self.condemn_surplus(self.table.at(slot).bucket);
+                self.condemn_beyond_max_inactive(self.table.at(slot).bucket);
                 Some(self.evict(victim, self.unfit(victim, since).unwrap_or(reason)))
             }
             None => self.make_room(since, slot),

@@ -21,7 +21,7 @@ pub(super) type Victim = Option<(u32, Reason)>;
 impl<C: Connection, P: Policy> Cache<C, P> {
     /// The site of this peer, copied. If the peer is new, a site as it would get, which isn't stored; for that, the
     /// policy is asked how many connections may lead to the peer.
-    pub(super) fn site_of(&mut self, peer: &Peer) -> Site {
+    pub(super) fn site_or_new(&mut self, peer: &Peer) -> Site {
         match self.table.buckets.site_of(peer) {
             Some(site) => *self.table.buckets.sites.get(site),
             None => Site::new(self.most_by_policy(peer, self.limits.max_connections_per_peer)),
@@ -34,19 +34,19 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 
     /// Whether as many connections to this peer are being opened as `max_connecting_per_peer` allows.
-    pub(super) fn is_stampede(&self, site: &Site) -> bool {
+    pub(super) fn is_at_connecting_limit(&self, site: &Site) -> bool {
         site.connecting >= self.rules.max_connecting_per_peer
     }
 
     /// The limit that keeps out a connection that comes without a [`Place`](crate::Place). `connecting`: it isn't
     /// established yet.
-    pub(super) fn overcrowded(&self, site: &Site, connecting: bool) -> Option<Cause> {
+    pub(super) fn limit_reached(&self, site: &Site, connecting: bool) -> Option<Cause> {
         let at_limit = |limit, most| Some(Cause::AtLimit { limit, most });
         if self.table.total() >= self.rules.max_connections {
             at_limit("max_connections", self.rules.max_connections)
         } else if site.is_full() {
             at_limit("max_connections_per_peer", site.most as usize)
-        } else if connecting && self.is_stampede(site) {
+        } else if connecting && self.is_at_connecting_limit(site) {
             at_limit("max_connecting_per_peer", self.rules.max_connecting_per_peer as usize)
         } else {
             None
@@ -57,7 +57,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// a waiting request can have.
     pub(super) fn may_enter(&mut self, now: Instant, site: &Site, connecting: bool) -> Result<(), Cause> {
         let mut clock = self.clock;
-        match self.overcrowded(site, connecting) {
+        match self.limit_reached(site, connecting) {
             Some(cause) => Err(cause),
             None if self.comes_after_others(clock.advance(now), site) => Err(Cause::OthersWait),
             None => Ok(()),
@@ -69,13 +69,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     #[inline]
     pub(super) fn comes_after_others(&mut self, now: Tick, site: &Site) -> bool {
         let others_wait = self.table.lines.waiting() > 0 && self.limits.max_connections.is_some();
-        site.waiting > 0 || others_wait && self.is_anybodys_turn(now)
+        site.waiting > 0 || others_wait && self.may_have_room_for_waiting(now)
     }
 
     /// Whether the next grant may find room for a waiting request. If it doesn't find out within a few looks, the
     /// answer is yes.
-    pub(super) fn is_anybodys_turn(&mut self, now: Tick) -> bool {
-        if !self.is_room_in_all() {
+    pub(super) fn may_have_room_for_waiting(&mut self, now: Tick) -> bool {
+        if !self.is_room_in_total() {
             return true;
         }
         for _ in 0..MOST_LOOKS {
@@ -83,7 +83,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             if self.has_room(now, site) {
                 return true;
             }
-            self.table.buckets.sites.drop(site);
+            self.table.buckets.sites.dequeue(site);
         }
         true
     }
@@ -91,7 +91,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether this site may have room for a connection under one of its channel bindings.
     pub(super) fn has_room(&self, now: Tick, site: u32) -> bool {
         let it = self.table.buckets.sites.get(site);
-        !self.is_stampede(it) && (self.room(now, it, None).is_some() || self.can_shrink_to(it))
+        !self.is_at_connecting_limit(it) && (self.room(now, it, None).is_some() || self.can_shrink_at(it))
     }
 
     /// Whether there is room for one more connection to this peer, and the victim if one has to make it. `channel` is
@@ -99,11 +99,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// also to ask for any channel binding.
     pub(super) fn room(&self, now: Tick, site: &Site, channel: Option<ChannelBindingId>) -> Option<Victim> {
         let (all, most) = (self.table.total(), self.rules.max_connections);
-        if all > most || site.total > site.most || channel.is_some() && self.is_stampede(site) {
+        if all > most || site.total > site.most || channel.is_some() && self.is_at_connecting_limit(site) {
             return None;
         }
         if site.is_full() {
-            return self.useless_at(now, site, channel).map(Some);
+            return self.victim_at(now, site, channel).map(Some);
         }
         if all == most { self.first_to_go(now).map(Some) } else { Some(None) }
     }
@@ -119,22 +119,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Condemns the oldest kept connections beyond a lowered `max_connections`, if room can be made in this way. Each
     /// call condemns at most [`MOST_LOOKS`].
     #[cold]
-    pub(super) fn condemn_exceeding(&mut self) {
+    pub(super) fn condemn_beyond_max_connections(&mut self) {
         if self.can_shrink() {
             let (surplus, ages) = (self.table.total() - self.rules.max_connections, &self.table.ages);
             let goes = surplus.saturating_sub(ages.len(Standing::Condemned)).min(MOST_LOOKS as usize);
-            self.table.keep_newest(ages.len(Standing::Kept) - goes, Reason::MadeRoom);
+            self.table.keep_at_most(ages.len(Standing::Kept) - goes, Reason::MadeRoom);
         }
     }
 
     /// As [`can_shrink`](Cache::can_shrink), for the limit of one peer. O(channel bindings in use with the peer) if there
     /// are more connections than it allows.
-    pub(super) fn can_shrink_to(&self, site: &Site) -> bool {
+    pub(super) fn can_shrink_at(&self, site: &Site) -> bool {
         site.total > site.most && site.total - self.table.inactive_at(site) < site.most
     }
 
     /// Whether `max_connections` allows one more connection, perhaps in exchange for an inactive one.
-    pub(super) fn is_room_in_all(&self) -> bool {
+    pub(super) fn is_room_in_total(&self) -> bool {
         let (all, most) = (self.table.total(), self.rules.max_connections);
         all < most || all == most && self.first_to_go(self.clock.latest()).is_some()
     }
@@ -142,12 +142,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// The kept connection to this peer that is evicted first to make room for one under `channel`: one that can't be
     /// handed out, else the oldest one under another channel binding. One that could serve the request itself is not
     /// evicted. O(channel bindings in use with the peer), unless no connection is kept at all.
-    pub(super) fn useless_at(
-        &self,
-        now: Tick,
-        site: &Site,
-        channel: Option<ChannelBindingId>,
-    ) -> Option<(u32, Reason)> {
+    pub(super) fn victim_at(&self, now: Tick, site: &Site, channel: Option<ChannelBindingId>) -> Option<(u32, Reason)> {
         if self.table.ages.len(Standing::Kept) == 0 {
             return None;
         }

@@ -30,7 +30,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(super) fn give_place(&mut self, since: Tick, to: Destination<'_>, owner: Owner, until: Tick) -> Place {
         let request = self.table.lines.add(owner, since, until).slot;
         let end = place_end(since, until);
-        self.table.take_place(to, request, end);
+        self.table.give_place(to, request, end);
         self.place_of(request, end)
     }
 
@@ -38,7 +38,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
             || self.table.lines.first_ready().is_some()
-            || self.table.buckets.sites.first().is_some() && (self.is_room_in_all() || self.can_shrink())
+            || self.table.buckets.sites.first().is_some() && (self.is_room_in_total() || self.can_shrink())
     }
 
     /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
@@ -93,17 +93,17 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         // The host's code is called first: should it panic, the line stays ready.
         let found = self.find_ready_in(now, bucket, dead);
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
-        self.table.lines.look_away(line);
+        self.table.lines.mark_unready(line);
         if found.is_none() && self.table.len() < before {
             // The search may have ended because it closed as many dead ones as it may.
-            self.table.look_at_line(bucket);
+            self.table.mark_line_ready(bucket);
         }
         let slot = found?;
         let (waiter, request) = self.table.end_first(line);
         let Bucket { peer, channel, .. } = self.table.buckets.get(bucket);
         let grant = grant_of(now, waiter, &request, peer, *channel);
         if waiting > 1 {
-            self.table.look_at_line(bucket);
+            self.table.mark_line_ready(bucket);
         }
         let found = self.lend(now, slot, request.owner);
         self.end_promise(broken);
@@ -123,14 +123,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
         let site = sites.first()?;
         let it = sites.get(site);
-        let has_free_room = it.total < it.most && !self.is_stampede(it);
+        let has_free_room = it.total < it.most && !self.is_at_connecting_limit(it);
         let unready = |line: &u32| !lines.line(*line).ready;
         let line = if has_free_room { sites.lines(site, &lines.lines).find(unready) } else { None };
         let Some(line) = line else {
-            self.table.buckets.sites.put_behind(site);
+            self.table.buckets.sites.move_to_back(site);
             return None;
         };
-        self.table.buckets.sites.drop(site);
+        self.table.buckets.sites.dequeue(site);
         self.open_at(now, site, line, None)
     }
 
@@ -140,9 +140,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if !self.has_room(now, site) {
             return None;
         }
-        if self.can_shrink_to(self.table.buckets.sites.get(site)) {
+        if self.can_shrink_at(self.table.buckets.sites.get(site)) {
             // `expire` returns them. As each leaves, the site is looked at again.
-            self.table.condemn_surplus_of(site, MOST_LOOKS);
+            self.table.condemn_beyond_peer_limit(site, MOST_LOOKS);
             return None;
         }
         let (sites, lines) = (&self.table.buckets.sites, &self.table.lines);
@@ -158,10 +158,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (request, bucket) = (lines.head(line)?, lines.line(line).bucket);
         let end = place_end(now, lines.at(request).until);
         // The host's code may panic: then it is still this site's turn.
-        self.table.buckets.sites.look_again(site);
+        self.table.buckets.sites.enqueue(site);
         let broken = self.broken_promise(bucket, victim.map(|(slot, _)| slot));
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
-        self.table.take_turn(request, end);
+        self.table.give_place_in_turn(request, end);
         self.end_promise(broken);
         let place = self.place_of(request, end);
         Some(self.asked(now, request)(Granted::Open { place, evicted }))
@@ -225,7 +225,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// policy may panic: this is to be called before anything changes.
     #[inline(never)]
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
-        let slot = self.table.broken_promise(bucket, waiting)?;
+        let slot = self.table.promised_beyond(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let to = (&home.peer, home.channel);
         let mut candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, 0);
@@ -241,8 +241,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         match broken {
             None => {}
             Some((slot, Ok(until))) => {
-                self.table.end_promise(slot, until);
-                self.condemn_surplus(self.table.at(slot).bucket);
+                self.table.keep_for_anybody(slot, until);
+                self.condemn_beyond_max_inactive(self.table.at(slot).bucket);
             }
             Some((slot, Err(reason))) => self.table.condemn(slot, reason),
         }

@@ -58,7 +58,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             ConnState::Inactive { channel, private, until } => (channel, private, until),
         };
-        let site = self.site_of(peer);
+        let site = self.site_or_new(peer);
         if site.is_full() && self.table.bucket_of(slot).peer != *peer {
             let state = ConnState::Inactive { channel, private, until };
             return Err(SetStateError::new(StateError::PeerAtLimit, state));
@@ -115,7 +115,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             State::Active { owner: other, .. } if other != owner => Err(StateError::OwnedBy(other)),
             State::Active { .. } => {
                 if !same_peer {
-                    let site = self.site_of(peer);
+                    let site = self.site_or_new(peer);
                     self.may_move(slot, &site)?;
                     self.table.move_to(slot, Destination { peer, channel, most: site.most });
                 }
@@ -130,7 +130,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Whether an active connection can move to this peer. It must not take room there that a request waits for.
     fn may_move(&self, slot: u32, site: &Site) -> Result<(), StateError> {
         let is_connecting = self.table.at(slot).flags.remarks.has(Remarks::CONNECTING);
-        if site.is_full() || is_connecting && self.is_stampede(site) {
+        if site.is_full() || is_connecting && self.is_at_connecting_limit(site) {
             return Err(StateError::PeerAtLimit);
         }
         let is_limited = site.most != UNLIMITED || is_connecting && self.rules.max_connecting_per_peer != UNLIMITED;

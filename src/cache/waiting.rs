@@ -141,7 +141,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
         let site = match bucket {
             Some(at) => *self.table.buckets.sites.get(self.table.buckets.get(at).site),
-            None => self.site_of(peer),
+            None => self.site_or_new(peer),
         };
         let to = Destination { peer, channel, most: site.most };
         // Whether the next grant would look for room in vain: the peer's limits forbid another connection.
@@ -154,7 +154,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 let place = self.give_place(since, to, owner, until);
                 return Ok(Requested::Open { place, evicted });
             }
-            has_no_room = self.is_room_in_all() && site.total <= site.most;
+            has_no_room = self.is_room_in_total() && site.total <= site.most;
         }
         if let Some(max_waiting) = self.limits.max_waiting.filter(|&most| self.table.lines.waiting() >= most) {
             return Err(RequestError::LineFull { max_waiting });
@@ -322,11 +322,11 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             }
             self.opens_next = false;
             let site = self.table.buckets.sites.first()?;
-            if !self.is_room_in_all() {
-                self.condemn_exceeding();
+            if !self.is_room_in_total() {
+                self.condemn_beyond_max_connections();
                 return None;
             }
-            self.table.buckets.sites.drop(site);
+            self.table.buckets.sites.dequeue(site);
             if let Some(grant) = self.open_for(now, site) {
                 return Some(grant);
             }

@@ -62,10 +62,10 @@ impl<C> Table<C> {
         match standing {
             // It is for its own line, and makes room for nobody else.
             Standing::Promised => {
-                self.promise(slot, bucket);
-                self.look_at_line(bucket);
+                self.note_promise(slot, bucket);
+                self.mark_line_ready(bucket);
             }
-            _ => self.may_serve(bucket),
+            _ => self.wake_waiting(bucket),
         }
     }
 

@@ -121,7 +121,7 @@ impl Lines {
 
     #[inline]
     pub(crate) fn remove_line(&mut self, line: u32) {
-        self.look_away(line);
+        self.mark_unready(line);
         self.lines.remove(line as usize);
     }
 
@@ -162,7 +162,7 @@ impl Lines {
 
     /// Takes a request out of its line, and returns the line.
     #[inline]
-    pub(crate) fn step_out(&mut self, request: u32, line: u32) -> &Line {
+    pub(crate) fn leave(&mut self, request: u32, line: u32) -> &Line {
         let it = &mut self.lines[line as usize];
         it.list.remove(&mut self.requests, request);
         if it.bucket != NONE {
@@ -173,7 +173,7 @@ impl Lines {
     }
 
     /// Gives a place to a request that is in no line. It is held until `until` at the latest.
-    pub(crate) fn take_place(&mut self, request: u32, bucket: u32, until: Tick) {
+    pub(crate) fn give_place(&mut self, request: u32, bucket: u32, until: Tick) {
         self.requests[request as usize].at = At::Place(bucket);
         self.places += 1;
         self.deadlines.set(request, until);
@@ -181,7 +181,7 @@ impl Lines {
 
     /// Counts one place less.
     #[inline]
-    pub(crate) fn leave_place(&mut self) {
+    pub(crate) fn remove_place(&mut self) {
         self.places -= 1;
     }
 
@@ -200,7 +200,7 @@ impl Lines {
 
     /// Makes a line ready, if requests wait in it. To be called whenever its bucket may have a connection for it.
     #[inline]
-    pub(crate) fn look_at(&mut self, line: u32) {
+    pub(crate) fn mark_ready(&mut self, line: u32) {
         let it = &mut self.lines[line as usize];
         if it.waiting > 0 && !it.ready {
             it.ready = true;
@@ -210,7 +210,7 @@ impl Lines {
 
     /// Makes a line unready. To be called when its bucket has no connection for it.
     #[inline]
-    pub(crate) fn look_away(&mut self, line: u32) {
+    pub(crate) fn mark_unready(&mut self, line: u32) {
         if std::mem::take(&mut self.lines[line as usize].ready) {
             self.ready.remove(&mut ByReadiness(&mut self.lines), line);
         }
@@ -225,7 +225,7 @@ impl Lines {
     /// Refuses all requests in this line. From now on none of them waits: [`first_refused`](Lines::first_refused) names
     /// one after the other, so that the host is told. The caller has taken the line out of its bucket and its site.
     pub(crate) fn refuse(&mut self, line: u32, peer: Peer) {
-        self.look_away(line);
+        self.mark_unready(line);
         let it = &mut self.lines[line as usize];
         self.waiting -= std::mem::take(&mut it.waiting) as usize;
         (it.bucket, it.refused) = (NONE, Some(peer));

@@ -20,7 +20,7 @@ impl<C> Table<C> {
     }
 
     /// Breaks the promise of a connection: from now on it is kept for anybody, until `end` at the latest.
-    pub(crate) fn end_promise(&mut self, slot: u32, end: Tick) {
+    pub(crate) fn keep_for_anybody(&mut self, slot: u32, end: Tick) {
         let older = self.kept_before(slot);
         self.ages.remove(&mut self.slots, slot, Standing::Promised);
         self.ages.insert(&mut self.slots, slot, Standing::Kept, older);
@@ -39,7 +39,7 @@ impl<C> Table<C> {
         let it = self.buckets.get_mut(bucket);
         it.kept += 1;
         let site = it.site;
-        self.buckets.sites.look_again(site);
+        self.buckets.sites.enqueue(site);
     }
 
     /// The neighbour that this promised connection gets in the order of age of those kept: the newest one that became
@@ -63,7 +63,7 @@ impl<C> Table<C> {
     }
 
     /// Remembers the oldest promised connection. To be called when the newest connection of this bucket was promised.
-    pub(crate) fn promise(&mut self, slot: u32, bucket: u32) {
+    pub(crate) fn note_promise(&mut self, slot: u32, bucket: u32) {
         if self.buckets.get(bucket).promised == 1 {
             self.buckets.more_mut(bucket).oldest_promised = slot;
         }
@@ -90,7 +90,7 @@ impl<C> Table<C> {
     }
 
     /// The connection of this bucket whose promise has to be broken if only `waiting` requests wait there.
-    pub(crate) fn broken_promise(&self, bucket: u32, waiting: u32) -> Option<u32> {
+    pub(crate) fn promised_beyond(&self, bucket: u32, waiting: u32) -> Option<u32> {
         (self.buckets.get(bucket).promised > waiting).then(|| self.buckets.more(bucket).oldest_promised)
     }
 }

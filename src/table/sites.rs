@@ -106,14 +106,14 @@ impl Sites {
         let it = self.get_mut(site);
         it.waiting -= requests;
         if it.waiting == 0 {
-            self.drop(site);
+            self.dequeue(site);
         }
     }
 
     /// Puts a site at the end of the queue, if requests wait for it and it isn't there. To be called whenever something
     /// has happened that may let the site open a connection for them.
     #[inline]
-    pub(crate) fn look_again(&mut self, site: u32) {
+    pub(crate) fn enqueue(&mut self, site: u32) {
         let it = self.get_mut(site);
         if it.waiting > 0 && !it.queued {
             it.queued = true;
@@ -128,31 +128,31 @@ impl Sites {
     }
 
     /// The site other than `but` that has the next turn.
-    pub(crate) fn first_but(&self, but: u32) -> Option<u32> {
+    pub(crate) fn first_other_than(&self, but: u32) -> Option<u32> {
         let first = self.first()?;
         if first == but { self.queue.newer(&self.sites, first) } else { Some(first) }
     }
 
     /// Takes a site out of the queue, if it is there.
     #[inline]
-    pub(crate) fn drop(&mut self, site: u32) {
+    pub(crate) fn dequeue(&mut self, site: u32) {
         if std::mem::take(&mut self.get_mut(site).queued) {
             self.queue.remove(&mut self.sites, site);
         }
     }
 
     /// Gives the next turn to this site, which has waiting requests.
-    pub(crate) fn bring_forward(&mut self, site: u32) {
-        self.drop(site);
+    pub(crate) fn move_to_front(&mut self, site: u32) {
+        self.dequeue(site);
         self.get_mut(site).queued = true;
         self.queue.insert(&mut self.sites, site, NONE);
     }
 
     /// Moves this site to the end of the queue: all others have their turns before it.
-    pub(crate) fn put_behind(&mut self, site: u32) {
+    pub(crate) fn move_to_back(&mut self, site: u32) {
         if self.queue.newest != site {
-            self.drop(site);
-            self.look_again(site);
+            self.dequeue(site);
+            self.enqueue(site);
         }
     }
 

@@ -30,7 +30,7 @@ impl<C> Table<C> {
     /// Counts a service by this bucket as a pass over the lines that wait at the same limit.
     pub(crate) fn pass_over(&mut self, bucket: u32, most: usize) {
         let (full, site) = (self.total() >= most, self.buckets.get(bucket).site);
-        let (others_wait, sites) = (self.buckets.sites.first_but(site).is_some(), &mut self.buckets.sites);
+        let (others_wait, sites) = (self.buckets.sites.first_other_than(site).is_some(), &mut self.buckets.sites);
         sites.passes = sites.passes.saturating_add(u32::from(full && others_wait));
         let it = self.buckets.sites.get_mut(site);
         it.passes = it.passes.saturating_add(u32::from(it.waiting > 0 && (full || it.is_full())));
@@ -47,7 +47,7 @@ impl<C> Table<C> {
     fn yields_to_peer(&mut self, bucket: u32, coming: u32, most_connecting: u32) -> bool {
         let site = self.buckets.get(bucket).site;
         let sites = &mut self.buckets.sites;
-        let Some(other) = sites.first_but(site) else { return false };
+        let Some(other) = sites.first_other_than(site) else { return false };
         sites.passes = sites.passes.saturating_add(1);
         if sites.passes <= QUANTUM {
             return false;
@@ -59,18 +59,18 @@ impl<C> Table<C> {
                 || self.buckets.connections(self.lines.line(line).bucket) == 0
             {
                 self.buckets.sites.passes = 0;
-                self.buckets.sites.bring_forward(other);
+                self.buckets.sites.move_to_front(other);
                 return true;
             }
-            self.put_line_behind(other, line);
+            self.move_line_to_back(other, line);
         }
         // So that the next service looks at another peer.
-        self.buckets.sites.put_behind(other);
+        self.buckets.sites.move_to_back(other);
         false
     }
 
     /// Moves this line of the site to the end: all its other lines have their turns before it.
-    pub(crate) fn put_line_behind(&mut self, site: u32, line: u32) {
+    pub(crate) fn move_line_to_back(&mut self, site: u32, line: u32) {
         let turns = &mut self.buckets.sites.get_mut(site).turns;
         turns.remove(&mut self.lines.lines, line);
         turns.push_newest(&mut self.lines.lines, line);
@@ -105,10 +105,10 @@ impl<C> Table<C> {
             it.passes = 0;
             it.turns.remove(&mut self.lines.lines, other);
             it.turns.insert(&mut self.lines.lines, other, NONE);
-            self.buckets.sites.bring_forward(site);
+            self.buckets.sites.move_to_front(site);
             return true;
         }
-        self.put_line_behind(site, other);
+        self.move_line_to_back(site, other);
         false
     }
 }

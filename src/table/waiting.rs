@@ -60,7 +60,7 @@ impl<C> Table<C> {
         let waiter = self.lines.add(owner, since, until);
         self.enter(bucket, waiter.slot, false);
         if !has_no_room {
-            self.buckets.sites.look_again(self.buckets.get(bucket).site);
+            self.buckets.sites.enqueue(self.buckets.get(bucket).site);
         }
         waiter
     }
@@ -81,12 +81,12 @@ impl<C> Table<C> {
             site.turns.push_newest(&mut self.lines.lines, line);
         }
         if has_connections {
-            self.lines.look_at(line);
+            self.lines.mark_ready(line);
         }
     }
 
     /// Takes a request out of its line. The bucket is released if that leaves it empty.
-    fn step_out(&mut self, request: u32, line: u32) {
+    fn leave_line_and_release(&mut self, request: u32, line: u32) {
         let bucket = self.leave_line(request, line);
         if bucket != NONE {
             self.buckets.release_if_empty(bucket);
@@ -97,7 +97,7 @@ impl<C> Table<C> {
     /// release if it is empty; [`NONE`] if the line was refused as a whole.
     #[inline]
     fn leave_line(&mut self, request: u32, line: u32) -> u32 {
-        let &Line { bucket, waiting, .. } = self.lines.step_out(request, line);
+        let &Line { bucket, waiting, .. } = self.lines.leave(request, line);
         if bucket == NONE {
             // A refused line belongs to no bucket and no site.
             return NONE;
@@ -116,7 +116,7 @@ impl<C> Table<C> {
     /// Ends a request, wherever it is.
     pub(crate) fn end(&mut self, request: u32) {
         match self.lines.at(request).at {
-            At::Line(line) => self.step_out(request, line),
+            At::Line(line) => self.leave_line_and_release(request, line),
             At::Place(bucket) => self.free_place(bucket),
         }
         self.lines.remove(request);
@@ -165,7 +165,7 @@ impl<C> Table<C> {
 
     /// Condemns the oldest kept connections to a peer that has more connections than its limit allows: as many as are
     /// beyond the limit without those condemned before, but at most `at_most`.
-    pub(crate) fn condemn_surplus_of(&mut self, site: u32, at_most: u32) {
+    pub(crate) fn condemn_beyond_peer_limit(&mut self, site: u32, at_most: u32) {
         let site = *self.buckets.sites.get(site);
         let kept: u32 = self.buckets.of_site(&site).map(|(_, bucket)| bucket.kept).sum();
         let condemned = self.inactive_at(&site) - kept;
@@ -177,24 +177,24 @@ impl<C> Table<C> {
     }
 
     /// Gives a place to a request that waits in line. The line goes behind the peer's other lines.
-    pub(crate) fn take_turn(&mut self, request: u32, end: Tick) {
+    pub(crate) fn give_place_in_turn(&mut self, request: u32, end: Tick) {
         let At::Line(line) = self.lines.at(request).at else { unreachable!("it waits") };
         let &Line { bucket, waiting, .. } = self.lines.line(line);
         let site = self.buckets.get(bucket).site;
         self.count_place(bucket);
-        self.step_out(request, line);
-        self.lines.take_place(request, bucket, end);
+        self.leave_line_and_release(request, line);
+        self.lines.give_place(request, bucket, end);
         if waiting > 1 {
-            self.put_line_behind(site, line);
+            self.move_line_to_back(site, line);
         }
-        self.buckets.sites.look_again(site);
+        self.buckets.sites.enqueue(site);
     }
 
     /// Gives a place to a request that is in no line.
-    pub(crate) fn take_place(&mut self, to: Destination<'_>, request: u32, end: Tick) {
+    pub(crate) fn give_place(&mut self, to: Destination<'_>, request: u32, end: Tick) {
         let bucket = self.buckets.find_or_add(to);
         self.count_place(bucket);
-        self.lines.take_place(request, bucket, end);
+        self.lines.give_place(request, bucket, end);
     }
 
     /// Counts one more place of this bucket.
@@ -209,8 +209,8 @@ impl<C> Table<C> {
         self.buckets.more_mut(bucket).places -= 1;
         let site = self.buckets.get(bucket).site;
         self.buckets.sites.get_mut(site).leave(true);
-        self.lines.leave_place();
-        self.buckets.sites.look_again(site);
+        self.lines.remove_place();
+        self.buckets.sites.enqueue(site);
         self.buckets.release_if_empty(bucket);
     }
 
@@ -226,17 +226,17 @@ impl<C> Table<C> {
 
     /// Lets the requests be served that a connection of this bucket may have helped by becoming inactive or by leaving.
     /// It may serve its own line, or its peer may have room for another connection.
-    pub(crate) fn may_serve(&mut self, bucket: u32) {
-        self.buckets.sites.look_again(self.buckets.get(bucket).site);
-        self.look_at_line(bucket);
+    pub(crate) fn wake_waiting(&mut self, bucket: u32) {
+        self.buckets.sites.enqueue(self.buckets.get(bucket).site);
+        self.mark_line_ready(bucket);
     }
 
     /// Makes the line of this bucket ready, if it has a line and an inactive connection.
     #[inline]
-    pub(crate) fn look_at_line(&mut self, bucket: u32) {
+    pub(crate) fn mark_line_ready(&mut self, bucket: u32) {
         let it = self.buckets.get(bucket);
         if it.line != NONE && !it.list.is_empty() {
-            self.lines.look_at(it.line);
+            self.lines.mark_ready(it.line);
         }
     }
 
@@ -259,7 +259,7 @@ impl<C> Table<C> {
         let it = self.buckets.get_mut(bucket);
         let (line, site) = (std::mem::replace(&mut it.line, NONE), it.site);
         self.buckets.close(bucket, reason);
-        self.buckets.sites.look_again(site);
+        self.buckets.sites.enqueue(site);
         if line != NONE {
             let fresh = self.buckets.successor(bucket);
             self.buckets.get_mut(fresh).line = line;
