@@ -61,7 +61,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             return Err(AdoptError::new(cause, evicted));
         }
         let Evicted { conn, peer, channel, history, .. } = evicted;
-        let to = Destination { peer: &peer, channel, most: site.most };
+        let to = Destination { peer: &peer, channel, most: Some(site.most) };
         let id = self.take_in(now, conn, to, owner, Some(History { connected, ..history }));
         debug!(target: "conncache", "event=adopt id={id} peer={peer} channel={channel} owner={}", owner.0);
         Ok(id)

@@ -46,7 +46,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Err(cause) = self.may_enter(now, &site, true).and_then(|()| self.register_next(&mut conn)) {
             return Err(InsertError { conn, cause, place: None });
         }
-        let to = Destination { peer, channel, most: site.most };
+        let to = Destination { peer, channel, most: Some(site.most) };
         let id = self.take_in(now, conn, to, owner, None);
         log_insert(id, peer, channel, owner);
         Ok(id)

@@ -85,7 +85,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Err(cause) => return Err(ParkError::new(conn, options, cause)),
         };
         (self.clock, self.jitter) = (clock, jitter);
-        let slot = self.table.insert(record, Rest::new(opened), conn, Destination { peer, channel, most: site.most });
+        let slot =
+            self.table.insert(record, Rest::new(opened), conn, Destination { peer, channel, most: Some(site.most) });
         self.table.keep_private(slot, options.private);
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         self.table.deactivate(slot, since, until, standing);

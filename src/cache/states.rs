@@ -69,7 +69,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             std::mem::swap(&mut evicted.private, &mut private);
             return Ok(StateChange { id, private, evicted: Some(evicted) });
         }
-        let (to, until) = (Destination { peer, channel, most: site.most }, self.clock.end(until));
+        let (to, until) = (Destination { peer, channel, most: Some(site.most) }, self.clock.end(until));
         let inactive_since = self.table.at(slot).inactive_since().map(|since| self.instant(since));
         let mut evicted = self.give_back(now, slot, Some(to), &mut private, until);
         // `give_back` made it active for the move, so the time since when it was inactive has to be restored.
@@ -117,7 +117,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 if !same_peer {
                     let site = self.site_or_new(peer);
                     self.may_move(slot, &site)?;
-                    self.table.move_to(slot, Destination { peer, channel, most: site.most });
+                    self.table.move_to(slot, Destination { peer, channel, most: Some(site.most) });
                 }
                 Ok(StateChange { id, private: None, evicted: None })
             }

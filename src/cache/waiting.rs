@@ -143,7 +143,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Some(at) => *self.table.buckets.sites.get(self.table.buckets.get(at).site),
             None => self.site_or_new(peer),
         };
-        let to = Destination { peer, channel, most: site.most };
+        let to = Destination { peer, channel, most: Some(site.most) };
         // Whether the next grant would look for room in vain: the peer's limits forbid another connection.
         let mut has_no_room = false;
         if !self.comes_after_others(since, &site) {
@@ -184,8 +184,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if let Err(cause) = self.register_next(&mut conn) {
             return Err(InsertError { conn, cause, place: Some(place) });
         }
-        // As long as the place is held, the peer is known.
-        let to = Destination { peer: &place.peer, channel: place.channel, most: 0 };
+        // As long as the place is held, the peer has a site.
+        let to = Destination { peer: &place.peer, channel: place.channel, most: None };
         let id = self.take_in(now, conn, to, place.owner, None);
         self.end_place(&place);
         log_insert(id, &place.peer, place.channel, place.owner);
@@ -261,7 +261,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let site = self.table.buckets.site_of(peer);
         let site = site.map_or(Site::new(most), |site| *self.table.buckets.sites.get(site));
         let place = match self.room(now, &site, Some(channel)) {
-            Some(None) => Some(self.give_place(now, Destination { peer, channel, most }, owner, self.clock.end(until))),
+            Some(None) => Some(self.give_place(
+                now,
+                Destination { peer, channel, most: Some(most) },
+                owner,
+                self.clock.end(until),
+            )),
             _ => None,
         };
         Ok((place, evicted))

@@ -41,8 +41,8 @@ pub(crate) struct Bucket {
 pub(crate) struct Destination<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) channel: ChannelBindingId,
-    /// How many connections may lead to the peer. It is used only if the peer has no site yet.
-    pub(crate) most: u32,
+    /// How many connections may lead to the peer, in case it is new. `None` if it is known to have a site.
+    pub(crate) most: Option<u32>,
 }
 
 /// The part of a bucket that a cycle of hand-out and return doesn't need.
@@ -148,8 +148,7 @@ impl Buckets {
     /// The open bucket of the same peer and channel binding: this bucket itself, unless it is closed.
     pub(crate) fn successor(&mut self, bucket: u32) -> u32 {
         let &Bucket { ref peer, channel, .. } = self.get(bucket);
-        // The peer is known.
-        self.find_or_add(Destination { peer: &peer.clone(), channel, most: 0 })
+        self.find_or_add(Destination { peer: &peer.clone(), channel, most: None })
     }
 
     /// Adds a bucket for a peer and channel binding that have no open one. The caller has to give it a connection, a
@@ -158,7 +157,8 @@ impl Buckets {
         if self.buckets.len() > self.by_key.room() {
             self.make_room(2 * self.buckets.len());
         }
-        let site = self.site_of(to.peer).unwrap_or_else(|| self.sites.add(to.most));
+        let site =
+            self.site_of(to.peer).unwrap_or_else(|| self.sites.add(to.most.expect("a new peer comes with its limit")));
         let added = self.buckets.insert(Bucket {
             peer: to.peer.clone(),
             channel: to.channel,
@@ -362,7 +362,7 @@ mod tests {
     }
 
     fn to(peer: &Peer, channel: u64) -> Destination<'_> {
-        Destination { peer, channel: ChannelBindingId(channel), most: 9 }
+        Destination { peer, channel: ChannelBindingId(channel), most: Some(9) }
     }
 
     #[test]

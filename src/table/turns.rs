@@ -135,7 +135,7 @@ mod tests {
         let [plain, other] = [0, 1].map(ChannelBindingId);
         let mut table = Table::new(0, 1);
         for (peer, channel) in [(&one, plain), (&one, other), (&two, plain)] {
-            let to = Destination { peer, channel, most: 2 };
+            let to = Destination { peer, channel, most: Some(2) };
             table.insert(Record::new(Owner(0)), Rest::new(Tick::FIRST), (), to);
             let bucket = table.buckets.find_or_add(to);
             table.wait(bucket, Owner(0), Tick::FIRST, Tick::NEVER, false);
