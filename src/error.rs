@@ -1,4 +1,4 @@
-//! What goes wrong because of the host or the machine, and what the host still has then.
+//! The errors: what went wrong because of the host or the machine, and what comes back to the host with it.
 //!
 //! Every error is `Send + Sync` if the connection in it is, so that it fits into a `Box<dyn Error + Send + Sync>`.
 

@@ -1,4 +1,4 @@
-//! How many connections are kept, and for how long.
+//! The limits: how many connections are kept, and for how long.
 
 use crate::error::ConfigError;
 use std::fmt;
@@ -67,6 +67,7 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether the limits contradict each other.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let error = |field, value: &dyn fmt::Debug, problem: String| {
             Err(ConfigError { field, value: format!("{value:?}"), problem })

@@ -61,11 +61,11 @@ use std::time::{Duration, Instant};
 pub struct Nest {
     poll: Poll,
     events: Events,
-    /// Found, and not yielded yet.
+    /// The events that a poll has found and that `next_event` hasn't returned yet.
     found: VecDeque<Event>,
-    /// The last look found as many as there is room for.
+    /// Whether the last poll found as many events as there is room for, so that there may be more.
     full: bool,
-    /// Something was yielded, and `None` is still to come.
+    /// Whether `next_event` has returned an event of this turn, and not yet the `None` that ends it.
     in_turn: bool,
 }
 
@@ -97,7 +97,7 @@ impl Nest {
     /// The operating system's, when it can't be asked.
     pub fn next_event(&mut self) -> io::Result<Option<Event>> {
         if !self.in_turn && self.found.is_empty() {
-            self.look()?;
+            self.poll_now()?;
         }
         let event = self.found.pop_front();
         self.in_turn = event.is_some();
@@ -114,7 +114,7 @@ impl Nest {
     pub fn has_more(&mut self) -> io::Result<bool> {
         self.in_turn = false;
         if self.found.is_empty() && self.full {
-            self.look()?;
+            self.poll_now()?;
         }
         Ok(!self.found.is_empty())
     }
@@ -133,7 +133,8 @@ impl Nest {
         Some(Duration::from_millis(nanos.div_ceil(1_000_000).try_into().unwrap_or(u64::MAX)))
     }
 
-    fn look(&mut self) -> io::Result<()> {
+    /// Polls without waiting.
+    fn poll_now(&mut self) -> io::Result<()> {
         while let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
@@ -145,7 +146,7 @@ impl Nest {
     }
 }
 
-/// Where mio's `Poll` has a descriptor.
+/// Only for platforms on which mio's `Poll` has a descriptor.
 #[cfg(all(
     not(mio_unsupported_force_poll_poll),
     any(

@@ -1,4 +1,4 @@
-//! What the cache answers: a connection found, an event's meaning, an eviction and its reason.
+//! What the calls of the cache return: a connection found, the meaning of an event, an eviction and so on.
 
 use crate::channel::ChannelBindingId;
 use crate::history::History;
@@ -176,8 +176,8 @@ pub struct StateChange<C> {
     pub evicted: Option<Evicted<C>>,
 }
 
-/// `Debug` that asks none of the connections, and doesn't show private data. A field is shown as what follows its name,
-/// if anything does.
+/// Implements `Debug` without calling a connection's own `Debug`, and without showing private data. If an expression
+/// follows the name of a field, it is shown instead of the field.
 macro_rules! show {
     ($($type:ident $(<$($parameter:tt),+>)? { $($field:ident $(: $shown:expr)?),+ }.$finish:ident();)+) => {$(
         impl$(<$($parameter),+>)? fmt::Debug for $type$(<$($parameter),+>)? {

@@ -110,7 +110,7 @@ pub(crate) enum Parts {
     HttpProxy(HostPort),
     HttpProxyConnect(HostPort, HostPort),
     Socks5(HostPort, HostPort),
-    /// Its bytes: as paths, `/a//b` and `/a/b` would be equal.
+    /// The path, compared byte by byte. As `Path`s, `/a//b` and `/a/b` would be equal.
     Unix(OsString),
 }
 
@@ -183,7 +183,7 @@ impl Peer {
         }
     }
 
-    /// Out of line: for clones it isn't needed.
+    /// The full comparison. It is not inlined, because clones of one peer don't need it.
     #[inline(never)]
     fn has_parts_of(&self, other: &Peer) -> bool {
         self.parts == other.parts
@@ -195,7 +195,7 @@ impl Peer {
         self.hash
     }
 
-    /// The same peer with a hash of the test's choice: real collisions of 64 random bits can't be had.
+    /// The same peer with another hash, for tests of collisions, which real hashes of 64 bits don't have.
     #[cfg(test)]
     pub(crate) fn with_hash(self, hash: u64) -> Peer {
         Peer { hash, ..self }

@@ -1,4 +1,4 @@
-//! Whether a connection is kept at all.
+//! Policies: they decide whether a connection is kept when it becomes inactive.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;

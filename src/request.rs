@@ -1,4 +1,4 @@
-//! The vocabulary of requests that wait for a connection.
+//! What a request for a connection gets: an answer, a place, a wait in line, a grant or an error.
 
 use crate::channel::ChannelBindingId;
 use crate::outcome::{Evicted, Found, show};
@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 /// Identifies a request while it waits, and while it has a [`Place`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId {
+    /// A number that no other request of the process has.
     pub(crate) number: u64,
+    /// The number under which the cache keeps the request.
     pub(crate) slot: u32,
 }
 
@@ -39,6 +41,7 @@ impl fmt::Debug for WaiterId {
 #[must_use = "a place counts as a connection until it is used, put back or given up"]
 pub struct Place {
     pub(crate) waiter: WaiterId,
+    /// The number of the cache that gave it.
     pub(crate) cache: u32,
     pub(crate) peer: Peer,
     pub(crate) channel: ChannelBindingId,

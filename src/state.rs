@@ -1,4 +1,4 @@
-//! What is known about a connection: who owns it or under which channel binding it waits, and how it is named.
+//! A connection's state, which is active with an owner or inactive under a channel binding, and its id.
 
 use crate::channel::ChannelBindingId;
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! What the cache has done so far.
+//! Numbers for the host: how many connections and requests there are, and what the cache has done so far.
 
 use crate::reason::Reason;
 use std::fmt;

@@ -127,8 +127,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// As [`can_shrink`](Cache::can_shrink), for the limit of one peer. O(channel bindings in use with the peer) if there
-    /// are more connections than it allows.
+    /// As [`can_shrink`](Cache::can_shrink), for the limit of one peer. O(channel bindings in use with the peer) if
+    /// there are more connections than it allows.
     pub(super) fn can_shrink_at(&self, site: &Site) -> bool {
         site.total > site.most && site.total - self.table.inactive_at(site) < site.most
     }

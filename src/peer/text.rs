@@ -1,4 +1,4 @@
-//! Peers as text: the grammar, both ways.
+//! Peers as text: how they are printed and parsed. The grammar is in the documentation of [`Peer`].
 
 use crate::peer::{Hop, HostPort, ParsePeerError, Parts, Peer, PeerKind, is_ipv6};
 use std::fmt::{self, Write as _};
@@ -104,6 +104,7 @@ impl fmt::Display for HostPort {
         if brackets {
             f.write_char('[')?;
         }
+        // What stands before the last `@`, plain or percent-encoded, may be a password and is never shown.
         let sign = self.host.rmatch_indices(AT).next();
         let encoded = self.host.rmatch_indices("%40").next().filter(|_| !is_ipv6(&self.host));
         let shown = match sign.into_iter().chain(encoded).map(|(at, found)| at + found.len()).max() {
@@ -153,7 +154,7 @@ fn parse_path(text: &str) -> Option<String> {
     (!path.contains(|c: char| c.is_control() || c == '\u{fffd}')).then_some(path)
 }
 
-/// The commercial at and the characters that compatibility mappings turn into it.
+/// `@`, and the characters that Unicode's compatibility mappings turn into it.
 const AT: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
 
 /// Whether a host name may contain `c`, as far as the grammar needs to know.
@@ -170,7 +171,7 @@ fn is_visible(c: char) -> bool {
     let blank = matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}');
-    // Behind a letter, a combining mark is not escaped: names in many scripts need them.
+    // The letter before it keeps a combining mark from being escaped: names in many scripts need such marks.
     !blank && !c.is_whitespace() && !format!("a{c}").escape_debug().any(|shown| shown == '\\')
 }
 
