@@ -1,7 +1,10 @@
-//! The connection records and every order they stand in, kept in step. Pure: no sockets, no clock, no log.
+//! The [`Table`]: the connections, the waiting requests, and all lists, chains and queues that they are in, kept in
+//! step with each other. Pure: no sockets, no clock, no log. docs/contributing.md explains the words that are used
+//! here.
 //!
-//! A record is active (in its owner's list) or inactive (in its bucket's list and in the oldest-first order). It has at
-//! most one entry among the deadlines of inactive connections, and one among those of owners.
+//! An active connection is in a chain of its owner. An inactive one is in the order of age of its standing, and in the
+//! list of its bucket unless it is condemned. Each has at most one entry in the queue of deadlines of inactive
+//! connections, and one in the queue of owners' deadlines.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -38,18 +41,21 @@ pub(crate) mod slots;
 pub(crate) mod turns;
 pub(crate) mod waiting;
 
+/// All connections and waiting requests of a cache.
 pub(crate) struct Table<C> {
     pub(crate) slots: Slots<C>,
+    /// The slots that are taken.
     living: Living,
     pub(crate) buckets: Buckets,
     pub(crate) ages: Ages,
     owners: Owners,
-    /// When inactive connections run out. The first entry is never later than the first of them does.
+    /// When inactive connections reach their own deadlines or the ends of their lifetimes. The first entry is never
+    /// later than the first of these times.
     pub(crate) deadlines: Deadlines,
-    /// Until when owners want to have done with their active connections.
+    /// The deadlines that owners have set for their active connections.
     pub(crate) owner_deadlines: Deadlines,
     pub(crate) lines: Lines,
-    /// The connection whose promise was broken last. It may have left.
+    /// The connection whose promise was broken last. It may have left since.
     latest_broken: u32,
     next_serial: u32,
 }
@@ -64,8 +70,8 @@ pub(crate) struct Left<C> {
 }
 
 impl<C> Table<C> {
-    /// A table with room for as many connections, peers and owners. The seed keeps others from choosing numbers that
-    /// collide.
+    /// A table with room for `capacity` connections, peers and owners. A random `seed` keeps others from choosing
+    /// numbers whose hashes collide.
     pub(crate) fn new(capacity: usize, seed: u64) -> Table<C> {
         let mixer = Mixer::new(seed);
         Table {
@@ -87,7 +93,8 @@ impl<C> Table<C> {
         (self.slots.vacant_key(), self.next_serial)
     }
 
-    /// Takes in an active connection, under the name announced by [`next_slot_and_serial`](Table::next_slot_and_serial).
+    /// Takes in an active connection. It gets the [next slot and serial number](Table::next_slot_and_serial). Returns
+    /// its slot.
     pub(crate) fn insert(&mut self, mut record: Record, mut rest: Rest, conn: C, to: Destination<'_>) -> u32 {
         let State::Active { owner, .. } = record.state() else { unreachable!("connections come in active") };
         rest.serial = self.next_serial;
@@ -103,7 +110,7 @@ impl<C> Table<C> {
         slot
     }
 
-    /// Records an active connection under another peer and channel.
+    /// Moves an active connection to the bucket of another peer or channel binding.
     pub(crate) fn move_to(&mut self, slot: u32, to: Destination<'_>) {
         let from = self.slots[slot].bucket;
         let bucket = self.buckets.get_mut(from);
@@ -124,7 +131,7 @@ impl<C> Table<C> {
         self.buckets.release_if_empty(from);
     }
 
-    /// A connection counts no longer as one that is being opened.
+    /// Counts a connection no longer as one that is being opened.
     pub(crate) fn established(&mut self, slot: u32) {
         let record = &mut self.slots[slot];
         if record.flags.remarks.has(Remarks::CONNECTING) {
@@ -162,14 +169,14 @@ impl<C> Table<C> {
         Left { record, rest, conn, peer, channel }
     }
 
-    /// Condemns the oldest inactive ones until at most `most` are kept.
+    /// Condemns the oldest kept connections until at most `most` are kept.
     pub(crate) fn keep_at_most(&mut self, most: usize, reason: Reason) {
         while let Some(oldest) = self.ages.oldest(Standing::Kept).filter(|_| self.ages.len(Standing::Kept) > most) {
             self.condemn(oldest, reason);
         }
     }
 
-    /// Condemns the oldest inactive ones of a bucket until at most `most` are kept there.
+    /// Condemns the oldest kept connections of a bucket until at most `most` are kept there.
     pub(crate) fn keep_at_most_in(&mut self, bucket: u32, most: u32) {
         while self.buckets.get(bucket).kept > most {
             let oldest = self.oldest_kept_in(bucket).expect("some are kept");
@@ -177,20 +184,20 @@ impl<C> Table<C> {
         }
     }
 
-    /// The oldest of a bucket that is kept for whoever comes.
+    /// The oldest kept connection of a bucket.
     pub(crate) fn oldest_kept_in(&self, bucket: u32) -> Option<u32> {
         let mut all = self.buckets.get(bucket).list.oldest_first(&self.slots);
         all.find(|&slot| self.at(slot).flags.standing == Standing::Kept)
     }
 
-    /// Condemns those of closed peers and channel bindings: no limit has to count them any more.
+    /// Condemns the inactive connections of closed buckets, so that no limit counts them any more.
     pub(crate) fn condemn_closed(&mut self) {
         while let Some((slot, reason)) = self.buckets.next_closed() {
             self.condemn(slot, reason);
         }
     }
 
-    /// Condemns the inactive ones that have had `most` owners. O(n).
+    /// Condemns the inactive connections that have had at least `most` owners. O(n).
     pub(crate) fn condemn_used(&mut self, most: u32) {
         let kept = |record: &Record| record.is_inactive() && record.flags.standing != Standing::Condemned;
         let used = self.iter().filter(|(_, record)| kept(record) && record.uses >= most);
@@ -199,6 +206,7 @@ impl<C> Table<C> {
         }
     }
 
+    /// Condemns an inactive connection: it leaves its bucket's list, and has to leave the cache for this reason.
     pub(crate) fn condemn(&mut self, slot: u32, reason: Reason) {
         self.unlist(slot);
         let record = &mut self.slots[slot];
@@ -207,14 +215,16 @@ impl<C> Table<C> {
         self.ages.push_newest(&mut self.slots, slot, Standing::Condemned);
     }
 
-    /// The oldest inactive connections of closed buckets and of each standing, in the order in which they have to go.
+    /// The inactive connections that have to leave first, in this order: the oldest one of a closed bucket, then the
+    /// oldest condemned, kept and promised one.
     pub(crate) fn first_to_leave(&self) -> impl Iterator<Item = u32> + use<C> {
         let closed = self.buckets.next_closed().map(|(slot, _)| slot);
         let standings = [Standing::Condemned, Standing::Kept, Standing::Promised];
         closed.into_iter().chain(standings.map(|standing| self.ages.oldest(standing)).into_iter().flatten())
     }
 
-    /// Puts right the earliest deadline entry, which came up: the connection's next one, or none while it is active.
+    /// Corrects the earliest entry in the queue of deadlines, which has come up. It is set to the connection's next
+    /// deadline, or removed while the connection is active.
     pub(crate) fn rearm(&mut self, slot: u32) {
         let record = &mut self.slots[slot];
         let due = match record.state() {
@@ -225,17 +235,18 @@ impl<C> Table<C> {
         self.deadlines.set(slot, due);
     }
 
-    /// Sets until when the owner of an active connection wants to have done with it.
+    /// Sets the deadline of an active connection's owner.
     pub(crate) fn set_owner_deadline(&mut self, slot: u32, until: Tick) {
         let record = &mut self.slots[slot];
         if let State::Active { owner, .. } = record.state() {
             record.set_state(State::Active { owner, until });
-            // An earlier entry is put right when it comes up.
+            // An earlier entry is corrected when it comes up.
             self.owner_deadlines.bring_forward(slot, until);
         }
     }
 
-    /// Puts right the earliest of these entries, which came up. Returns the owner whose time is over, once.
+    /// Corrects the earliest entry in the queue of owners' deadlines, which has come up. If the deadline has really
+    /// passed, it is removed and the owner is returned, so that each is returned once.
     pub(crate) fn end_owner_deadline(&mut self, slot: u32, now: Tick) -> Option<Owner> {
         let record = &mut self.slots[slot];
         let (over, next) = match record.state() {
@@ -256,6 +267,7 @@ impl<C> Table<C> {
         self.slots.get(id.slot()).filter(|record| record.generation == id.generation && record.uses == id.uses())
     }
 
+    /// The record in this slot.
     #[inline]
     pub(crate) fn at(&self, slot: u32) -> &Record {
         &self.slots[slot]
@@ -274,7 +286,7 @@ impl<C> Table<C> {
         }
     }
 
-    /// Forgives false alarms, and returns the private data, which go with the connection.
+    /// Forgets the false alarms, and takes out the private data.
     #[inline(always)]
     pub(crate) fn clear_rest(&mut self, slot: u32) -> PrivateData {
         if self.slots[slot].flags.rest_matters { self.clear_rest_that_matters(slot) } else { None }
@@ -288,7 +300,7 @@ impl<C> Table<C> {
         rest.private.take()
     }
 
-    /// Forgives false alarms.
+    /// Forgets the false alarms.
     #[inline]
     pub(crate) fn forgive(&mut self, slot: u32) {
         if self.slots[slot].flags.rest_matters {
@@ -301,42 +313,46 @@ impl<C> Table<C> {
         self.slots.is_taken(slot).then(|| self.slots.rest(slot).serial)
     }
 
-    /// Whether there is an inactive connection.
+    /// Whether there is a connection in this slot that is inactive.
     pub(crate) fn is_inactive(&self, slot: u32) -> bool {
         self.slots.get(slot).is_some_and(Record::is_inactive)
     }
 
+    /// The bucket of the connection in this slot.
     pub(crate) fn bucket_of(&self, slot: u32) -> &Bucket {
         self.buckets.get(self.slots[slot].bucket)
     }
 
-    /// The newest connection of a bucket, or the oldest.
+    /// The newest connection in the list of a bucket, or the oldest if `oldest` says so.
     #[inline]
     pub(crate) fn first_in(&self, bucket: u32, oldest: bool) -> Option<u32> {
         let list = &self.buckets.get(bucket).list;
         if oldest { list.oldest() } else { list.newest() }
     }
 
-    /// The connection after `slot` in its bucket, towards the oldest, or the newest.
+    /// The next connection after `slot` in the list of its bucket, towards the oldest, or the newest if
+    /// `towards_newest` says so.
     pub(crate) fn next_in(&self, slot: u32, towards_newest: bool) -> Option<u32> {
         let list = &self.bucket_of(slot).list;
         if towards_newest { list.newer(&self.slots, slot) } else { list.older(&self.slots, slot) }
     }
 
+    /// The active connections of this owner.
     pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = u32> {
         self.owners.iter(&self.slots, owner)
     }
 
+    /// All connections.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Record)> {
         self.living.iter().map(|slot| (slot, self.at(slot)))
     }
 
-    /// The highest slot.
+    /// The highest slot that is taken.
     pub(crate) fn last(&self) -> Option<u32> {
         self.living.last()
     }
 
-    /// Gives back the memory that isn't needed for what is there.
+    /// Gives back the memory that isn't needed now.
     pub(crate) fn shrink_to_fit(&mut self) {
         let end = self.living.last().map_or(0, |last| last as usize + 1);
         self.slots.shrink_to_fit(end);
@@ -348,11 +364,13 @@ impl<C> Table<C> {
         self.lines.shrink_to_fit();
     }
 
+    /// How many connections are inactive.
     pub(crate) fn inactive(&self) -> usize {
         self.ages.len(Standing::Kept) + self.ages.len(Standing::Promised) + self.ages.len(Standing::Condemned)
     }
 
-    /// What a policy is told of an active connection that is about to become inactive in this bucket, if it is there.
+    /// What a policy is told about an active connection that is about to become inactive in this bucket. `bucket` is
+    /// `None` if the bucket doesn't exist yet.
     #[inline]
     pub(crate) fn candidate<'a>(
         &self,
@@ -367,6 +385,7 @@ impl<C> Table<C> {
         Candidate { now, peer, channel, uses, inactive, inactive_to_peer, waiting }
     }
 
+    /// How many connections there are.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }

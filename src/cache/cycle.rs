@@ -1,4 +1,5 @@
-//! The cycle of a connection's life: handed out, used, given back.
+//! The cycle of a connection's life: it is inserted, given back, handed out again, and closed. `checkout` and `checkin`
+//! have a short way for the usual case. The long ways are `reuse` (in `serving.rs`) and `give_back`.
 
 use crate::cache::Cache;
 use crate::cache::fitness::verdict;
@@ -52,8 +53,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(id)
     }
 
-    /// Takes in an active connection that is registered under the next token. It has a history if it comes from a cache.
-    /// The caller logs that, once nothing is left to do.
+    /// Takes in an active connection that is registered under the next token. It has a history if it comes from a
+    /// cache. The caller logs the insertion last, because the logger may panic.
     pub(super) fn take_in(
         &mut self,
         now: Instant,
@@ -68,7 +69,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let (opened, lifetime_end) = self.times_of(&history, &self.clock, &mut jitter);
         self.jitter = jitter;
         let mut flags = Flags { doomed: self.closed_since(&history, to.peer, to.channel), ..Flags::default() };
-        flags.remarks.set(Remarks::UNCONNECTED.and(Remarks::CONNECTING), !history.connected);
+        flags.remarks.set(Remarks::UNCONNECTED.union(Remarks::CONNECTING), !history.connected);
         flags.remarks.set(Remarks::READ_CLOSED, history.read_closed);
         let record = Record { uses: history.uses, lifetime_end, flags, ..Record::new(owner) };
         let slot = self.table.insert(record, Rest::new(opened), conn, to);
@@ -172,7 +173,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Ok(Evicted { words: Some(words), ..self.close_connection(id)? })
     }
 
-    /// The long way of a checkout, in which so many connections were found dead already.
+    /// The long way of a checkout, which has already closed `dead` connections.
     #[cold]
     fn checkout_unusual(
         &mut self,
@@ -188,6 +189,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
+    /// A checkin with or without a deadline.
     #[inline(always)]
     fn checkin_any(
         &mut self,
@@ -199,7 +201,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let State::Active { owner, .. } = record.state() else { return Err(StateError::AlreadyInactive) };
         let now = self.clock.advance(now);
         let until = self.clock.end(until);
-        // Looked up again: when the clock moves, the compiler forgets what it knew of the record.
+        // The record is looked up again, because the compiler forgets what it knew of it when the clock changes.
         let record = self.table.at(id.slot());
         let home = self.table.buckets.get(record.bucket);
         if !self.rules.is_kept_as_usual(now, record, home, until) {
@@ -211,13 +213,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_as_usual(now, id.slot(), owner, until, false)
     }
 
+    /// The long way of a checkin.
     #[cold]
     fn checkin_unusual(&mut self, now: Tick, slot: u32, until: Tick) -> Option<Evicted<C>> {
         self.give_back(now, slot, None, &mut None, until)
     }
 
-    /// The usual checkin while somebody waits, whatever the peer. It isn't inlined, so that the one while nobody waits stays
-    /// short.
+    /// The usual checkin while any request waits, for whatever peer. It isn't inlined, so that the usual checkin while
+    /// none waits stays short.
     #[inline(never)]
     fn checkin_in_line(
         &mut self,
@@ -229,9 +232,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.checkin_as_usual(now, slot, owner, until, true)
     }
 
-    /// A shorter `give_back`, for a connection that no rule keeps out. `in_line` says whether somebody waits. Both callers
-    /// pass a constant, so the code for those who wait is compiled into one of them only. It returns what `checkin` returns:
-    /// wrapping that in the callers takes 39 instructions more.
+    /// A shorter `give_back`, for a connection that no rule keeps out. `in_line` says whether any request waits. Both
+    /// callers pass a constant, so the code for waiting requests is compiled into only one of them. It returns what
+    /// `checkin` returns, because wrapping that in the callers takes 39 instructions more.
     #[inline(always)]
     fn checkin_as_usual(
         &mut self,
@@ -256,7 +259,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
         let kept = self.table.shelve(slot, owner, now, until, standing);
         if in_line {
-            self.table.show_to_line(slot, bucket, standing);
+            self.table.offer_to_waiting(slot, bucket, standing);
         }
         if self.is_within(kept) { Ok(None) } else { Ok(self.evict_surplus(now, slot)) }
     }
@@ -269,7 +272,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
-    /// [`hand_out`](Cache::hand_out) for a caller that logs it, once nothing is left to do.
+    /// [`hand_out`](Cache::hand_out) without the log. The caller logs it last, because the logger may panic.
     #[inline(always)]
     pub(super) fn lend(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         let record = self.table.at_mut(slot);
@@ -306,7 +309,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             _ => 0,
         };
         let kept = self.try_to_keep(now, slot, to, target, waiting, until);
-        // From here on, nothing but the tables' own code until they are right again.
+        // From here on, only the tables' own code runs until they are consistent again.
         if was_inactive {
             self.table.activate(slot, Owner(0));
         }
@@ -319,14 +322,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             Ok(until) => {
                 let standing = if waiting > 0 { Standing::Promised } else { Standing::Kept };
                 self.table.deactivate(slot, now, until, standing);
-                self.make_room(now, slot)
+                self.evict_if_surplus(now, slot)
             }
             Err(fault) => Some(self.evict_faulty(slot, fault)),
         }
     }
 
-    /// Until when a connection about to become inactive is kept, or why it isn't. `target` is the bucket it goes to, if
-    /// that is there already. A connection that is kept is registered as inactive ones are.
+    /// Until when a connection that is about to become inactive is kept, or why it isn't. `target` is the bucket that
+    /// it goes to, if that exists already. If the connection is kept, it is registered in the way of inactive ones.
     fn try_to_keep(
         &mut self,
         now: Tick,
@@ -368,7 +371,7 @@ pub(super) fn log_reuse(id: ConnId, owner: Owner) {
     }
 }
 
-/// Apart, so that what is handed out need not be in memory for the log to read it.
+/// A function of its own, so that what is handed out need not be written to memory for the log.
 #[cold]
 fn write_reuse(id: ConnId, owner: Owner) {
     debug!(target: "conncache", "event=reuse id={id} owner={}", owner.0);

@@ -1,4 +1,5 @@
-//! Every rule on whether a connection may be handed out, and whether it may be kept.
+//! Every rule on whether a connection may be handed out, and whether it may be kept; and the limits on the number of
+//! inactive connections. (The limits on all connections are in `room.rs`.)
 
 use crate::cache::Cache;
 use crate::cache::rules::Rules;
@@ -12,29 +13,30 @@ use crate::reason::Reason;
 use crate::table::clock::{Clock, Tick};
 use crate::table::record::{Flags, Record, Standing, State};
 
-/// How many dead connections one call closes before it is a miss: closing takes time.
+/// How many dead connections one call may close. After that it is a miss, because closing takes time.
 pub(super) const MOST_DEAD: u32 = 8;
-/// How many connections that have run out, and are still to come from `expire`, one search passes by.
-const MOST_PASSED: u32 = 64;
+/// How many unfit connections one search may skip. `expire` is going to return them.
+const MOST_SKIPPED: u32 = 64;
 
 impl<C: Connection, P: Policy> Cache<C, P> {
-    /// An inactive connection that is fit for use, unless somebody waits for one. Closes those found dead.
+    /// An inactive connection to this peer under this channel binding that is fit for use. `None` also if requests wait
+    /// for one. Closes those found dead.
     pub(crate) fn find(&mut self, now: Tick, peer: &Peer, channel: ChannelBindingId) -> Option<u32> {
         let bucket = self.table.bucket_for_newcomers(peer, channel)?;
         self.find_in(now, bucket, 0)
     }
 
-    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead;
-    /// `dead` were found so before.
+    /// The first inactive connection of a bucket that is fit for use, in the order of reuse. Closes those found dead.
+    /// `dead` were closed before by the same call.
     pub(crate) fn find_in(&mut self, now: Tick, bucket: u32, mut dead: u32) -> Option<u32> {
         let mut next = self.table.first_in(bucket, self.oldest_first);
-        let mut passed = 0;
-        while dead < MOST_DEAD && passed < MOST_PASSED {
+        let mut skipped = 0;
+        while dead < MOST_DEAD && skipped < MOST_SKIPPED {
             let slot = next?;
             // Those that have run out come from `expire`. The ones behind may have a later deadline.
             if self.unfit(slot, now).is_some() {
                 next = self.table.next_in(slot, self.oldest_first);
-                passed += 1;
+                skipped += 1;
                 continue;
             }
             let Err(fault) = self.probe_for_use(slot, now) else { return Some(slot) };
@@ -57,8 +59,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         found
     }
 
-    /// Why an inactive connection must not be handed out, as far as the tables know. Of an active one they know
-    /// nothing.
+    /// Why an inactive connection must not be handed out, apart from what a probe would find. `None` if the tables know
+    /// no reason, and always for an active connection.
     #[inline]
     pub(crate) fn unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let record = self.table.at(slot);
@@ -66,17 +68,22 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if is_fit { None } else { self.why_unfit(slot, now) }
     }
 
+    /// The long way of [`unfit`](Cache::unfit).
     #[cold]
     fn why_unfit(&self, slot: u32, now: Tick) -> Option<Reason> {
         let (record, closed) = (self.table.at(slot), self.table.bucket_of(slot).closed);
         let State::Inactive { since, until } = record.state() else { return None };
         let Flags { standing, doomed, .. } = record.flags;
-        debug_assert_eq!(doomed.is_some(), standing == Standing::Condemned, "what else is doomed isn't kept");
+        debug_assert_eq!(
+            doomed.is_some(),
+            standing == Standing::Condemned,
+            "an inactive one is doomed only if condemned"
+        );
         self.barred(now, record, closed, since, until)
     }
 
-    /// Why a connection must not be handed out again that has been inactive since then, until its own deadline: the
-    /// host's orders first, then what ran out first.
+    /// Why a connection must not be handed out that has been inactive since `since` and has the deadline `until`. The
+    /// host's orders come first, then the limit on uses, then the time that has ended first.
     #[cold]
     fn barred(&self, now: Tick, record: &Record, closed: Option<Reason>, since: Tick, until: Tick) -> Option<Reason> {
         let end = record.lifetime_end.min(until).min(self.rules.idle_end(since));
@@ -99,8 +106,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Whether the limits and the host's orders let a connection become inactive now, until its own deadline. One that
-    /// somebody waits for is outside the limits on inactive ones.
+    /// Whether the limits and the host's orders let a connection become inactive now, with the deadline `until`. If a
+    /// request waits for it (`waited_for`), the limits on inactive connections don't count it.
     pub(crate) fn allowed(
         &self,
         now: Tick,
@@ -118,13 +125,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         barred.map_or(Ok(()), Err)
     }
 
-    /// Enforces the limits on numbers after this connection became inactive. Evicts one at most: if more have to go,
-    /// each call evicts one of them.
-    pub(crate) fn make_room(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
+    /// Enforces the limits on the number of inactive connections after this one became inactive. Evicts one at most. If
+    /// more have to leave, each call evicts one of them.
+    pub(crate) fn evict_if_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
         if self.is_within(self.table.bucket_of(slot).kept) { None } else { self.evict_surplus(now, slot) }
     }
 
-    /// Whether all limits on numbers of inactive connections are met, with so many kept in the bucket concerned.
+    /// Whether the limits on the number of inactive connections hold, and none is condemned. `kept_in_bucket` are kept
+    /// in the bucket of the one that became inactive last.
     #[inline]
     pub(crate) fn is_within(&self, kept_in_bucket: u32) -> bool {
         let ages = &self.table.ages;
@@ -133,6 +141,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
             && ages.len(Standing::Condemned) == 0
     }
 
+    /// Evicts the inactive connection that has to leave first, because there are too many or because it is condemned.
     #[cold]
     pub(crate) fn evict_surplus(&mut self, now: Tick, slot: u32) -> Option<Evicted<C>> {
         let bucket = self.table.at(slot).bucket;
@@ -143,7 +152,8 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Some(self.evict(slot, reason))
     }
 
-    /// One that has run out or whose peer was closed goes before a healthy one, if the one too many can go by that.
+    /// If there is exactly one kept connection too many: one that has to leave anyway, because it has run out or its
+    /// bucket is closed. It is evicted before a healthy one.
     fn surplus(&self, now: Tick, bucket: u32) -> Option<(u32, Reason)> {
         let in_bucket = self.table.buckets.get(bucket).kept.saturating_sub(self.rules.max_inactive_per_peer);
         let in_all = self.table.ages.len(Standing::Kept).saturating_sub(self.rules.max_inactive);
@@ -155,13 +165,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         .filter(|&(slot, _)| self.table.at(slot).flags.standing == Standing::Kept)
     }
 
-    /// Condemns the oldest of those over a limit.
+    /// Condemns the oldest kept connections beyond the two limits on inactive connections: in this bucket, and in
+    /// total.
     pub(crate) fn condemn_beyond_max_inactive(&mut self, bucket: u32) {
         self.table.keep_at_most_in(bucket, self.rules.max_inactive_per_peer);
         self.table.keep_at_most(self.rules.max_inactive, Reason::MaxInactive);
     }
 
-    /// The inactive connection that goes first when there are too many in all.
+    /// The inactive connection that is evicted first to make room at the limit on all connections.
     pub(crate) fn first_to_go(&self, now: Tick) -> Option<(u32, Reason)> {
         let has_to_go = self.first_condemned(now).or_else(|| self.table.buckets.next_closed());
         has_to_go.or_else(|| self.run_out(now)).or_else(|| {
@@ -170,12 +181,13 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         })
     }
 
+    /// The connection that was condemned first.
     fn first_condemned(&self, now: Tick) -> Option<(u32, Reason)> {
         let slot = self.table.ages.oldest(Standing::Condemned)?;
         Some((slot, self.unfit(slot, now)?))
     }
 
-    /// The inactive connection whose own deadline or lifetime ended first, and why it must go.
+    /// The inactive connection whose own deadline or lifetime ended first, and why it has to leave.
     fn run_out(&self, now: Tick) -> Option<(u32, Reason)> {
         let slot = self.table.deadlines.due(now)?;
         Some((slot, self.unfit(slot, now)?))

@@ -97,7 +97,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
                 self.condemn_beyond_max_inactive(self.table.at(slot).bucket);
                 Some(self.evict(victim, self.unfit(victim, since).unwrap_or(reason)))
             }
-            None => self.make_room(since, slot),
+            None => self.evict_if_surplus(since, slot),
         };
         // The logger may panic. So it is called last, when all limits hold.
         debug!(target: "conncache", "event=park id={id} peer={peer} channel={channel}");

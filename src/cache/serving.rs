@@ -3,6 +3,7 @@
 use crate::cache::Cache;
 use crate::cache::cycle::log_reuse;
 use crate::cache::fitness::verdict;
+use crate::cache::room::Victim;
 use crate::channel::ChannelBindingId;
 use crate::connection::Connection;
 use crate::outcome::Found;
@@ -20,9 +21,9 @@ use std::time::Duration;
 
 /// For how long a place is held for a request without a time of its own.
 const PLACE_TIME: Duration = Duration::from_secs(30);
-/// How many lines and peers for which nothing can be done one grant looks at.
+/// How many lines and sites one grant tries without success before it returns `None`.
 pub(super) const MOST_LOOKS: u32 = 16;
-/// A connection that was promised to a request, and until when the policy keeps it without.
+/// A connection whose promise is broken, and until when the policy keeps it without one, or why it doesn't.
 type Broken = (u32, Result<Tick, Reason>);
 
 impl<C: Connection, P: Policy> Cache<C, P> {
@@ -34,21 +35,20 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.place_of(request, end)
     }
 
-    /// Whether a request waits that `grant` can do something for, as far as is known without looking.
+    /// Whether `grant` may have something to do besides time-outs, as far as its queues tell.
     pub(crate) fn is_grant_due(&self) -> bool {
         self.table.lines.is_any_refused()
             || self.table.lines.first_ready().is_some()
             || self.table.buckets.sites.first().is_some() && (self.is_room_in_total() || self.can_shrink())
     }
 
-    /// Whether somebody waits for this peer and channel binding: then nobody else gets what is there.
+    /// Whether requests wait for this peer and channel binding. Then no other call gets a connection there.
     pub(crate) fn is_anybody_waiting_for(&self, peer: &Peer, channel: ChannelBindingId) -> bool {
         self.table.buckets.find(peer, channel).is_some_and(|bucket| self.table.waiting_in(bucket) > 0)
     }
 
-    /// An inactive connection of this bucket that is fit for use, registered for writing as well; `dead` were found so
-    /// before.
-    fn find_ready_in(&mut self, now: Tick, bucket: u32, dead: u32) -> Option<u32> {
+    /// [`find_in`](Cache::find_in). Makes sure that the connection found is registered for writing, too.
+    fn find_writable_in(&mut self, now: Tick, bucket: u32, dead: u32) -> Option<u32> {
         let slot = self.find_in(now, bucket, dead)?;
         match self.widen(slot) {
             Ok(()) => Some(slot),
@@ -59,14 +59,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// Hands out a connection of this bucket to somebody who isn't in line, if there is one to reuse.
+    /// Hands out an inactive connection of this bucket to a request that isn't in line, if one is fit for use.
     pub(super) fn reuse(&mut self, now: Tick, bucket: u32, owner: Owner, dead: u32) -> Option<Found> {
-        let slot = self.find_ready_in(now, bucket, dead)?;
+        let slot = self.find_writable_in(now, bucket, dead)?;
         Some(self.hand_out_past_others(now, slot, owner))
     }
 
-    /// Makes an inactive connection, found fit, active for somebody who isn't in line. That may pass over those who
-    /// wait elsewhere.
+    /// Makes an inactive connection, found fit, active for a request that isn't in line. That counts as a pass over the
+    /// other lines that wait at the same limit.
     pub(super) fn hand_out_past_others(&mut self, now: Tick, slot: u32, owner: Owner) -> Found {
         if self.table.lines.waiting() > 0 {
             self.table.pass_over(self.table.at(slot).bucket, self.rules.max_connections);
@@ -74,24 +74,26 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.hand_out(now, slot, owner)
     }
 
-    /// Whether this place is held here.
+    /// Whether this cache holds this place.
     pub(super) fn is_held(&self, place: &Place) -> bool {
         let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.cache());
         request.is_some_and(|request| matches!(request.at, At::Place(_)))
     }
 
+    /// Ends the request that has this place, if it is held.
     pub(super) fn end_place(&mut self, place: &Place) {
         if self.is_held(place) {
             self.table.end(place.waiter.slot);
         }
     }
 
-    /// Serves the head of this line, the first that is ready, with a connection that is there. The line is no longer ready
-    /// afterwards. `dead` connections were closed by this call before, fewer than it may close.
+    /// Serves the first request of this line, which is the first ready line, with an inactive connection of its bucket.
+    /// Afterwards, the line is ready only if another try is worth it. `dead` connections were closed by this call
+    /// before, fewer than it may close.
     pub(super) fn reuse_for(&mut self, now: Tick, line: u32, dead: u32) -> Option<Grant<C>> {
         let (&Line { bucket, waiting, .. }, before) = (self.table.lines.line(line), self.table.len());
-        // The host's code is called first: should it panic, the line stays ready.
-        let found = self.find_ready_in(now, bucket, dead);
+        // The host's code is called first: if it panics, the line stays ready.
+        let found = self.find_writable_in(now, bucket, dead);
         let broken = found.and_then(|slot| self.broken_promise(bucket, Some(slot)));
         self.table.lines.mark_unready(line);
         if found.is_none() && self.table.len() < before {
@@ -112,9 +114,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Some(grant(Granted::Reuse(found)))
     }
 
-    /// Gives a line a place for which nothing has to go, before the next line that can reuse a connection: places and
-    /// reuses take turns. Otherwise connections that come back as fast as the host takes grants would leave the room
-    /// unused.
+    /// Gives a place to a line that isn't ready, if there is free room, before a ready line is served: places and
+    /// reuses take turns. Otherwise free room would stay unused while connections come back as fast as the host takes
+    /// grants.
     #[cold]
     pub(super) fn open_before_reuse(&mut self, now: Tick) -> Option<Grant<C>> {
         if self.table.total() >= self.rules.max_connections {
@@ -134,14 +136,14 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.open_at(now, site, line, None)
     }
 
-    /// Serves the line of this site whose turn it is by a place.
+    /// Gives a place to the first line of this site, in the order of their turns, for which there is room.
     pub(super) fn open_for(&mut self, now: Tick, site: u32) -> Option<Grant<C>> {
-        // Asked first, so that the peer's connections aren't searched for each of its lines in vain.
+        // This is checked first, so that the peer's connections aren't searched in vain for each of its lines.
         if !self.has_room(now, site) {
             return None;
         }
         if self.can_shrink_at(self.table.buckets.sites.get(site)) {
-            // `expire` returns them. As each leaves, the site is looked at again.
+            // `expire` returns them. As each leaves, the site enters the queue again.
             self.table.condemn_beyond_peer_limit(site, MOST_LOOKS);
             return None;
         }
@@ -152,12 +154,12 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.open_at(now, site, line, victim)
     }
 
-    /// Gives a place to the head of this line of this site. `victim` has to go for it.
-    fn open_at(&mut self, now: Tick, site: u32, line: u32, victim: Option<(u32, Reason)>) -> Option<Grant<C>> {
+    /// Gives a place to the first request of this line, which is one of this site's. `victim` is evicted for it.
+    fn open_at(&mut self, now: Tick, site: u32, line: u32, victim: Victim) -> Option<Grant<C>> {
         let lines = &self.table.lines;
         let (request, bucket) = (lines.head(line)?, lines.line(line).bucket);
         let end = place_end(now, lines.at(request).until);
-        // The host's code may panic: then it is still this site's turn.
+        // If the host's code panics, the site is still in the queue.
         self.table.buckets.sites.enqueue(site);
         let broken = self.broken_promise(bucket, victim.map(|(slot, _)| slot));
         let evicted = victim.map(|(slot, reason)| self.evict(slot, reason));
@@ -174,7 +176,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         asked(granted)
     }
 
-    /// Ends a request, wherever it is. What was promised to it can go to others.
+    /// Ends a request, whether it is in line or has a place. A promise that is then one too many is broken.
     pub(super) fn end(&mut self, request: u32) {
         let broken = match self.table.lines.at(request).at {
             At::Line(line) => match self.table.lines.line(line).bucket {
@@ -195,14 +197,15 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         Place { waiter, cache, peer: peer.clone(), channel, owner, until: self.clock.instant(end) }
     }
 
-    /// The grant of a request, as soon as it is known what the request gets.
+    /// Prepares the grant of a request: a function that makes it of what the request gets. The request may end in
+    /// between.
     fn asked(&self, now: Tick, request: u32) -> impl FnOnce(Granted<C>) -> Grant<C> + use<C, P> {
         let it = self.table.lines.at(request);
         let (peer, channel) = self.table.asked_for(it);
         grant_of(now, it.id(request), it, peer, channel)
     }
 
-    /// Has everybody in the line of this bucket refused. Connections that were kept for them can go to others.
+    /// Refuses all requests in the line of this bucket, and breaks all promises to them.
     pub(super) fn refuse_line(&mut self, bucket: u32) {
         while let broken @ Some(_) = self.promise_beyond(bucket, 0) {
             self.end_promise(broken);
@@ -210,8 +213,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.table.refuse_line(bucket);
     }
 
-    /// The promise that is broken when a request leaves the line of this bucket. `with` is the connection that leaves the
-    /// inactive ones along with it. If that was promised there, no promise is broken.
+    /// The promise that has to be broken when a request leaves the line of this bucket. `with` is an inactive
+    /// connection that is handed out or evicted at the same time. If that one is promised in this bucket, no promise
+    /// has to be broken.
     #[inline]
     fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
         let with = with.map(|slot| self.table.at(slot));
@@ -221,21 +225,21 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         }
     }
 
-    /// A connection that is promised to nobody when only so many wait, and until when the policy keeps it then. The
-    /// policy may panic: this is to be called before anything changes.
+    /// The promise that has to be broken if only `waiting` requests wait in this bucket. The policy is asked about its
+    /// connection, and may panic. So this has to be called before anything changes.
     #[inline(never)]
     fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
         let slot = self.table.promised_beyond(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let to = (&home.peer, home.channel);
         let mut candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, 0);
-        // It is inactive already.
+        // The connection itself is inactive already, but isn't counted.
         candidate.inactive -= 1;
         candidate.inactive_to_peer -= 1;
         Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))
     }
 
-    /// A connection that was kept for those who wait is for whoever comes, if the policy keeps it.
+    /// Breaks a promise: the connection is kept for anybody if the policy keeps it, else condemned.
     #[inline(always)]
     fn end_promise(&mut self, broken: Option<Broken>) {
         match broken {
@@ -249,7 +253,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     }
 }
 
-/// The grant of a request, as soon as it is known what the request gets.
+/// Prepares the grant of a request: a function that makes it of what the request gets. The request may end in between.
 fn grant_of<C>(
     now: Tick,
     waiter: WaiterId,

@@ -4,10 +4,12 @@ use crate::table::lists::List;
 use crate::table::record::Standing;
 use crate::table::slots::Slots;
 
-/// One order for each standing. That of the condemned ones is the one in which they were condemned.
+/// An order for each standing. Connections are in it in the order in which they became inactive; condemned ones in the
+/// order in which they were condemned.
 #[derive(Default)]
 pub(crate) struct Ages([Order; 3]);
 
+/// The connections of one standing.
 #[derive(Default)]
 struct Order {
     list: List,
@@ -22,14 +24,14 @@ impl Ages {
         order.len += 1;
     }
 
-    /// As [`List::insert`].
+    /// Puts a slot into the middle, as [`List::insert`] does.
     pub(crate) fn insert<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing, older: u32) {
         let order = &mut self.0[standing as usize];
         order.list.insert(&mut slots.by_age(), slot, older);
         order.len += 1;
     }
 
-    /// Takes out a slot that is here; its standing is for the caller to remember.
+    /// Takes out a slot that has this standing.
     #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing) {
         let order = &mut self.0[standing as usize];

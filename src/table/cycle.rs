@@ -1,4 +1,5 @@
-//! What every cycle of hand-out and return does to the tables. It touches as few lines of the processor's cache as it can.
+//! How a connection becomes active or inactive in the tables. Every cycle of hand-out and return runs this code, so it
+//! touches as few lines of the processor's cache as possible.
 
 use crate::channel::ChannelBindingId;
 use crate::peer::Peer;
@@ -9,8 +10,8 @@ use crate::table::lists::Links;
 use crate::table::record::{Standing, State};
 
 impl<C> Table<C> {
-    /// The connection to this peer under this channel binding that is looked at first. None while anybody waits, whatever
-    /// the peer.
+    /// The connection to this peer under this channel binding that a checkout tries first. `None` also while any
+    /// request waits, for whatever peer: then the checkout takes the long way.
     #[inline]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
         let bucket = self.buckets.find(peer, channel)?;
@@ -37,6 +38,7 @@ impl<C> Table<C> {
         self.owners.push(&mut self.slots, owner, slot);
     }
 
+    /// Makes a connection no longer condemned.
     fn end_condemnation(&mut self, slot: u32) {
         let flags = &mut self.slots[slot].flags;
         if flags.standing == Standing::Condemned {
@@ -44,7 +46,8 @@ impl<C> Table<C> {
         }
     }
 
-    /// Makes an active connection inactive; it is the newest from now on.
+    /// Makes an active connection inactive, as the newest one, and lets waiting requests have it. It counts as
+    /// established.
     pub(crate) fn deactivate(&mut self, slot: u32, since: Tick, until: Tick, standing: Standing) {
         self.established(slot);
         let State::Active { owner, .. } = self.slots[slot].state() else {
@@ -52,15 +55,16 @@ impl<C> Table<C> {
         };
         self.shelve(slot, owner, since, until, standing);
         if self.lines.waiting() > 0 {
-            self.show_to_line(slot, self.at(slot).bucket, standing);
+            self.offer_to_waiting(slot, self.at(slot).bucket, standing);
         }
     }
 
-    /// To be called when a connection of this bucket became inactive while somebody waits, whatever the peer.
+    /// Lets waiting requests have a connection of this bucket that has become inactive, or its room. To be called if
+    /// any request waits, for whatever peer.
     #[inline]
-    pub(crate) fn show_to_line(&mut self, slot: u32, bucket: u32, standing: Standing) {
+    pub(crate) fn offer_to_waiting(&mut self, slot: u32, bucket: u32, standing: Standing) {
         match standing {
-            // It is for its own line, and makes room for nobody else.
+            // It serves its own line, and makes room for no other.
             Standing::Promised => {
                 self.note_promise(slot, bucket);
                 self.mark_line_ready(bucket);
@@ -69,8 +73,8 @@ impl<C> Table<C> {
         }
     }
 
-    /// Makes an active connection of this owner's inactive. It has to be established. Returns how many are kept in its
-    /// bucket then.
+    /// Makes an active connection of this owner inactive. It has to be established. The caller has to let waiting
+    /// requests have it. Returns how many connections are then kept in its bucket.
     #[inline(always)]
     pub(crate) fn shelve(&mut self, slot: u32, owner: Owner, since: Tick, until: Tick, standing: Standing) -> u32 {
         let record = &mut self.slots[slot];
@@ -79,7 +83,7 @@ impl<C> Table<C> {
         record.set_state(State::Inactive { since, until });
         record.flags.standing = standing;
         let due = until.min(record.lifetime_end);
-        // The entry of one that is armed is never later than the end of its lifetime.
+        // If it is armed, its entry isn't later than the end of its lifetime, and need not be set for that.
         if due != Tick::NEVER && !(record.flags.armed && until == Tick::NEVER) {
             record.flags.armed = true;
             self.deadlines.bring_forward(slot, due);
@@ -96,13 +100,13 @@ impl<C> Table<C> {
         kept
     }
 
-    /// Takes an inactive connection out of the lists it stands in.
+    /// Takes an inactive connection out of the lists that it is in.
     pub(super) fn unlist(&mut self, slot: u32) {
         let record = &self.slots[slot];
         self.leave_lists(slot, record.bucket, record.flags.standing, record.links);
     }
 
-    /// Takes an inactive connection of this bucket, standing and links out of the lists it stands in.
+    /// The same for a caller that knows the connection's bucket, standing and links.
     fn leave_lists(&mut self, slot: u32, bucket: u32, standing: Standing, links: Links) {
         match standing {
             Standing::Kept => self.buckets.get_mut(bucket).kept -= 1,

@@ -1,28 +1,30 @@
-//! Lists of slots, which are linked through what is in the slots.
+//! Doubly linked lists of slots, or of other numbers. The links are in the things that the numbers name. So a list
+//! needs no memory of its own, and taking an entry out of the middle is O(1).
 
-/// No slot, bucket or position: the end of a list.
+/// No slot, bucket, site, line or position.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// What is there, if anything is.
+/// `None` instead of [`NONE`].
 #[inline]
 pub(crate) fn some(slot: u32) -> Option<u32> {
     (slot != NONE).then_some(slot)
 }
 
-/// The neighbours in a list.
+/// The neighbours of an entry in a list.
 #[derive(Clone, Copy)]
 pub(crate) struct Links {
     pub(crate) newer: u32,
     pub(crate) older: u32,
 }
 
-/// Where the links of each slot are. Made by [`linked`].
+/// A table whose entries have links. It is implemented by [`linked`].
 pub(crate) trait Linked {
     fn links(&self, slot: u32) -> Links;
     fn links_mut(&mut self, slot: u32) -> &mut Links;
 }
 
-/// Says where the links of each slot are: `linked!(|self: Vec<Links>, slot| self[slot as usize]);`.
+/// Implements [`Linked`], by saying where the links of a slot are: `linked!(|self: Vec<Links>, slot| self[slot as
+/// usize]);`.
 macro_rules! linked {
     ($([$parameter:ident])? |$this:ident: $slots:ty, $slot:ident| $links:expr) => {
         impl $(<$parameter>)? $crate::table::lists::Linked for $slots {
@@ -41,8 +43,8 @@ macro_rules! linked {
 
 pub(crate) use linked;
 
-/// A list of slots, newest first. The newest one's `newer` and the oldest one's `older` mean nothing: taking out the
-/// newest thus touches no other.
+/// A list of slots, newest first. The `newer` of the newest entry and the `older` of the oldest one mean nothing. So
+/// taking out the newest entry changes no other entry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List {
     pub(crate) newest: u32,
@@ -106,7 +108,7 @@ impl List {
         self.take_out(slots, slot, links);
     }
 
-    /// Takes `slot`, which is in this list with these links, out of it.
+    /// [`remove`](List::remove) for a caller that has the links of `slot` at hand.
     #[inline]
     pub(crate) fn take_out(&mut self, slots: &mut impl Linked, slot: u32, links: Links) {
         let Links { newer, older } = links;

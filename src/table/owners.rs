@@ -1,4 +1,4 @@
-//! Which active connections each owner has.
+//! The active connections of each owner.
 
 use crate::state::Owner;
 use crate::table::chains::{Heads, Mixer};
@@ -23,8 +23,8 @@ impl Owners {
         Owners { heads: Heads::with_room(capacity / TO_A_CHAIN), mixer }
     }
 
-    /// Makes a new connection its owner's. There is room for as many owners as there are connections: those who come
-    /// later to have them need not look.
+    /// Gives a new connection to its owner. It makes room for as many owners as there are connections, so that
+    /// [`push`](Owners::push) need not check that.
     pub(crate) fn add<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
         if slots.len() > TO_A_CHAIN * self.heads.room() {
             self.make_room(slots);
@@ -32,24 +32,24 @@ impl Owners {
         self.push(slots, owner, slot);
     }
 
-    /// Makes a connection that is here already its owner's.
+    /// Gives a connection that is in the tables already to its owner.
     #[inline]
     pub(crate) fn push<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
         self.heads.push(slots, hash(self.mixer, owner), slot);
     }
 
-    /// Takes a slot with these links, which `owner` has, from it.
+    /// Takes a connection, which has these links, from its owner.
     #[inline]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, owner: Owner, links: Links) {
         self.heads.remove(slots, links, || hash(self.mixer, owner));
     }
 
-    /// All that `owner` has. O(of them), on average.
+    /// The connections of `owner`. O(their number) on average.
     pub(crate) fn iter<C>(&self, slots: &Slots<C>, owner: Owner) -> impl Iterator<Item = u32> {
         self.heads.chain(slots, hash(self.mixer, owner)).filter(move |&slot| owner_of(slots, slot) == Some(owner))
     }
 
-    /// Gives back the memory that isn't needed for those that are there.
+    /// Gives back the memory that the present connections don't need.
     pub(crate) fn shrink_to_fit<C>(&mut self, slots: &mut Slots<C>) {
         self.make_room(slots);
     }

@@ -1,4 +1,5 @@
-//! All that is known of one connection, in two parts. The connection itself is in `slots.rs`.
+//! What is known of one connection, in two parts: the [`Record`], which every cycle needs, and the [`Rest`]. The
+//! connection itself is in `slots.rs`.
 
 use crate::reason::Reason;
 use crate::state::{ConnId, Owner, PrivateData};
@@ -11,81 +12,82 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Record {
-    /// A number that no other connection of the process has; in a vacant slot, one that none will have.
+    /// A number that no other connection of the process has. In a vacant slot, it is one that no connection will have.
     pub(crate) generation: NonZeroU64,
-    /// How many owners it has had, the present one included: the number of its lease.
+    /// How many owners it has had, with the present one. This is also the number of its lease.
     pub(crate) uses: u32,
+    /// The bucket of its peer and channel binding.
     pub(crate) bucket: u32,
     pub(crate) state: PackedState,
     pub(crate) lifetime_end: Tick,
-    /// Its place in a list: its owner's while active, its bucket's while inactive.
+    /// Its neighbours: while active, in the chain of its owner's hash; while inactive, in the list of its bucket.
     pub(crate) links: Links,
-    /// Its place among all inactive ones of its standing, by age.
+    /// While inactive, its neighbours in the order of age of its standing.
     pub(crate) age: Links,
     pub(crate) flags: Flags,
 }
 
-/// What a cycle doesn't need.
+/// What a usual cycle doesn't need.
 pub(crate) struct Rest {
-    /// What is kept with an inactive one.
+    /// The host's private data, while the connection is inactive.
     pub(crate) private: PrivateData,
     pub(crate) opened: Tick,
-    /// Its number in the cache, whose low bits are in its token.
+    /// Its number in the cache. The low bits of this number are in its token.
     pub(crate) serial: u32,
-    /// The second until which its false alarms are paid for: a leaky bucket.
+    /// The second in which the last of its false alarms is forgotten. Each of them takes one second: a leaky bucket.
     pub(crate) alarms: u32,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum State {
-    /// `until`: when its owner wants to have done with it.
-    Active {
-        owner: Owner,
-        until: Tick,
-    },
-    Inactive {
-        since: Tick,
-        until: Tick,
-    },
+    /// In use. `until` is the deadline that its owner has set.
+    Active { owner: Owner, until: Tick },
+    /// Not in use since `since`. `until` is its own deadline.
+    Inactive { since: Tick, until: Tick },
 }
 
-/// The two words of a [`State`]. Which of the two it is, [`Flags::inactive`] says.
+/// A [`State`] in two words. [`Flags::inactive`] says which of the two states it is.
 #[derive(Clone, Copy)]
 pub(crate) struct PackedState(u64, Tick);
 
-/// What is known of a connection besides. At most eight bytes: a record has no more to spare.
+/// The small parts of a record. They take eight bytes at most, because a record has no room for more.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Flags {
-    /// What has to be seen to when it becomes inactive.
+    /// What has to be checked or done when it becomes inactive.
     pub(crate) remarks: Remarks,
-    /// Registered for reading alone, as connections from a host's own table are while parked; and all inactive ones
-    /// where edges are emulated.
+    /// It is registered only for reading. Parked connections are; and so are all inactive ones where edges are emulated
+    /// or the loop is level-triggered.
     pub(crate) read_only: bool,
-    /// It has an entry among the deadlines of inactive connections, at the end of its lifetime or earlier.
+    /// It has an entry in the queue of deadlines of inactive connections, for the end of its lifetime or an earlier
+    /// time.
     pub(crate) armed: bool,
-    /// Its [`Rest`] holds private data or counted false alarms, which have to go when it is handed out.
+    /// Its [`Rest`] holds private data or false alarms, which have to be taken out when it is handed out.
     pub(crate) rest_matters: bool,
-    /// Written by [`set_state`](Record::set_state) alone.
+    /// Whether it is inactive. Only [`set_state`](Record::set_state) writes this.
     pub(crate) inactive: bool,
+    /// Its standing while it is inactive.
     pub(crate) standing: Standing,
-    /// It is to go for this reason, active or not, wherever it is moved: the host closed a peer or channel binding that
-    /// it went by; or it is condemned.
+    /// Why it has to leave, even if it is moved to another bucket: the host has closed a peer or channel binding that
+    /// it had, or it is condemned.
     pub(crate) doomed: Option<Reason>,
 }
 
-/// What has to be seen to when a connection becomes inactive: nothing, for most. A set, so that one comparison tells.
+/// What has to be checked or done when a connection becomes inactive. It is a set of bits. For most connections it is
+/// empty, and one comparison finds that out.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Remarks(u8);
 
 /// What an inactive connection is kept for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// For whoever comes.
+    /// It is kept for any request.
     #[default]
     Kept,
-    /// For somebody who waits: no limit on the number of inactive ones counts it.
+    /// It is promised to the requests in the line of its bucket. The limits on the number of inactive connections don't
+    /// count it.
     Promised,
-    /// To go: a limit was lowered, or at that time its peer had been closed. Nor does a limit count these.
+    /// It has to leave: it was beyond a limit, its peer was closed when a limit was lowered, or the policy didn't keep
+    /// it after a broken promise. It isn't handed out, and those limits don't count it either.
     Condemned,
 }
 
@@ -164,9 +166,9 @@ impl Rest {
 
 impl Remarks {
     pub(crate) const NONE: Remarks = Remarks(0);
-    /// It may still be connecting: it has to be asked.
+    /// It isn't known to be connected, and has to be asked.
     pub(crate) const UNCONNECTED: Remarks = Remarks(1);
-    /// It counts as one that is being opened.
+    /// It counts as a connection that is being opened, for `max_connecting_per_peer`.
     pub(crate) const CONNECTING: Remarks = Remarks(2);
     /// Its read side was reported closed while it was active.
     pub(crate) const READ_CLOSED: Remarks = Remarks(4);
@@ -179,7 +181,7 @@ impl Remarks {
         self.0 = if yes { self.0 | remark.0 } else { self.0 & !remark.0 };
     }
 
-    pub(crate) const fn and(self, other: Remarks) -> Remarks {
+    pub(crate) const fn union(self, other: Remarks) -> Remarks {
         Remarks(self.0 | other.0)
     }
 }
