@@ -58,6 +58,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         channel: ChannelBindingId,
         options: ParkOptions,
     ) -> Result<Parked<C>, ParkError<C>> {
+        // The checks work on copies of the clock and the jitter, so that an error changes nothing.
         let (mut clock, mut jitter) = (self.clock, self.jitter);
         let since = clock.advance(now);
         let now = clock.now();

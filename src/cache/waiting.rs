@@ -124,6 +124,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         if self.draining {
             return Err(RequestError::Draining);
         }
+        // The checks work on a copy of the clock, so that an error changes nothing.
         let mut clock = self.clock;
         let since = clock.advance(now);
         let until = clock.end(until);

@@ -131,5 +131,6 @@ impl<C> IndexMut<u32> for Slots<C> {
     }
 }
 
+// By default, a list of slots goes through `links`. Lists in the order of age go through `age`.
 linked!([C] |self: Slots<C>, slot| self[slot].links);
 linked!(|self: ByAge<'_>, slot| self.0[slot as usize].age);
