@@ -23,7 +23,7 @@ impl Owners {
         Owners { heads: Heads::with_room(capacity / TO_A_CHAIN), mixer }
     }
 
-    /// Gives a new connection to its owner. It makes room for as many owners as there are connections, so that
+    /// Gives a new connection to its owner. First makes room for as many owners as there are connections, so that
     /// [`push`](Owners::push) need not check that.
     pub(crate) fn add<C>(&mut self, slots: &mut Slots<C>, owner: Owner, slot: u32) {
         if slots.len() > TO_A_CHAIN * self.heads.room() {
@@ -68,7 +68,8 @@ impl Owners {
     }
 }
 
-/// Nobody can choose numbers that share a chain: where a block lies is random, and within it no two numbers do.
+/// The chain of an owner. The chains of a block are neighbours, and where the block begins is random. So nobody can
+/// choose numbers that share a chain.
 #[inline]
 fn hash(mixer: Mixer, owner: Owner) -> u64 {
     mixer.mix(owner.0 / BLOCK) ^ (owner.0 % BLOCK)
