@@ -130,7 +130,8 @@ impl Client {
         if exchange.body == Body::Chunked {
             write_last_chunk(self.outbox.open(pool));
         }
-        if !exchange.keep_alive {
+        // The client may still have something to say in a tunnel.
+        if !exchange.keep_alive && exchange.tunnel.is_none() {
             self.ending = Ending::AfterFlush;
         }
         let unasked = exchange.link.as_ref().is_some_and(|link| !link.inbox.is_empty());

@@ -152,6 +152,12 @@ impl Client {
         self.ending == Ending::Open && self.exchange.is_none() && self.outbox.waiting() == 0
     }
 
+    /// Whether nothing more is sent to it, and it has been told.
+    pub fn has_been_told_the_end(&self) -> bool {
+        let tunnel = self.exchange.as_ref().and_then(|exchange| exchange.tunnel.as_ref());
+        self.ending == Ending::Lingering || tunnel.is_some_and(|tunnel| tunnel.upstream_ended)
+    }
+
     /// Whether the head of the response has been passed on.
     pub fn has_begun(&self) -> bool {
         self.exchange.as_ref().is_some_and(|exchange| exchange.started)

@@ -56,9 +56,9 @@ impl Proxy {
     /// as nginx does by default, would have to close it. A reset is clear, and so is a write that fails.
     pub fn on_client(&mut self, key: usize, event: &Event) {
         let Some(client) = self.clients.get_mut(key) else { return };
-        // Both directions are gone: nobody is left to answer. While lingering, one of them is the proxy's own end, and what
-        // is on the way is still to arrive.
-        if event.is_error() || (event.is_write_closed() && client.ending != Ending::Lingering) {
+        // Both directions are gone: nobody is left to answer. If one of them is the proxy's own end, what is on the way in
+        // the other one is still to arrive.
+        if event.is_error() || (event.is_write_closed() && !client.has_been_told_the_end()) {
             return self.close(key);
         }
         client.inbox.tell(event);

@@ -1,7 +1,7 @@
 //! WebSocket connections: after the handshake the proxy passes on bytes that it doesn't understand.
 //!
 //! The upstream connection stays active in the cache, and counts for its limits, until it is closed: it never speaks HTTP
-//! again.
+//! again. Each side may end its sending: the other direction goes on until it ends, too, or falls silent.
 
 use crate::buffer::{Fill, Pool};
 use crate::client::{Client, Ending, Fault, Progress, Refusal};
@@ -23,7 +23,9 @@ pub const SILENCE: Duration = Duration::from_secs(75);
 #[derive(Default)]
 pub struct Tunnel {
     /// The client has ended its sending, and the upstream has been told.
-    half_closed: bool,
+    client_ended: bool,
+    /// The upstream has ended its sending, and the client has been told.
+    pub upstream_ended: bool,
 }
 
 pub fn asks_for_websocket(request: &Request<'_>) -> bool {
@@ -31,12 +33,10 @@ pub fn asks_for_websocket(request: &Request<'_>) -> bool {
         && request.upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
 }
 
-impl Tunnel {
-    /// Tells the upstream that the client has ended its sending, once.
-    fn half_close(&mut self, upstream: &TcpStream) {
-        if !std::mem::replace(&mut self.half_closed, true) {
-            let _ = upstream.shutdown(Shutdown::Write);
-        }
+/// Tells a side that the other one has ended its sending, once.
+fn tell_end(told: &mut bool, side: &TcpStream) {
+    if !std::mem::replace(told, true) {
+        let _ = side.shutdown(Shutdown::Write);
     }
 }
 
@@ -83,24 +83,41 @@ impl Proxy {
         let more = was_full && !client.to_upstream.is_full() && client.inbox.is_ready();
         let sent = client.to_upstream.waiting() == 0;
         let Some(exchange) = &mut client.exchange else { return Next::Wait };
-        if let (true, true, Some(tunnel)) = (exchange.request_done, sent, &mut exchange.tunnel) {
-            tunnel.half_close(upstream);
+        let client_ended = exchange.request_done && sent;
+        if let (true, Some(tunnel)) = (client_ended, &mut exchange.tunnel) {
+            tell_end(&mut tunnel.client_ended, upstream);
         }
-        let broken = exchange.unsent.is_some();
+        let upstream_ended = matches!(progress, Ok(Progress::Complete { .. }));
+        // Whoever has ended its sending isn't read from: only this shows that it takes nothing any more.
+        let reset = upstream_ended && !matches!(upstream.take_error(), Ok(None));
+        let broken = exchange.unsent.is_some() || reset;
         match progress {
-            Ok(Progress::Complete { .. }) => self.end_tunnel(key, End::Whole),
+            Ok(Progress::Complete { .. }) if client_ended || broken => self.end_tunnel(key, End::Whole),
             Ok(Progress::Yield) => Next::Yield,
             Ok(Progress::UpstreamSilent) if broken => self.end_tunnel(key, End::Cut),
-            Ok(Progress::UpstreamSilent | Progress::ClientFull | Progress::Switched) => match self.flush(key) {
-                Next::Wait if more => Next::Again,
-                next => next,
-            },
+            Ok(_) => {
+                let next = self.flush(key);
+                if upstream_ended {
+                    self.pass_on_end(key);
+                }
+                match next {
+                    Next::Wait if more => Next::Again,
+                    next => next,
+                }
+            }
             Err(Fault::Upstream(_)) => self.end_tunnel(key, End::Cut),
             Err(Fault::Client) => {
                 self.close(key);
                 Next::Wait
             }
         }
+    }
+
+    /// Tells the client that the upstream has ended its sending, once all of that is written.
+    fn pass_on_end(&mut self, key: usize) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| client.outbox.waiting() == 0) else { return };
+        let tunnel = client.exchange.as_mut().and_then(|exchange| exchange.tunnel.as_mut());
+        tunnel.into_iter().for_each(|tunnel| tell_end(&mut tunnel.upstream_ended, &client.stream));
     }
 
     /// Closes the upstream's end, and the client's once all is written.

@@ -51,6 +51,49 @@ fn a_websocket_passes_bytes_both_ways_until_each_side_has_ended() {
 }
 
 #[test]
+fn what_a_client_says_after_the_upstream_has_ended_arrives() {
+    const MUCH: usize = 4 << 20;
+    let (tell, told) = std::sync::mpsc::channel();
+    let upstream = Upstream::start(move |mut conn, _| {
+        conn.head();
+        conn.send(&format!("{SWITCHED}bye"));
+        conn.stream().shutdown(Shutdown::Write).unwrap();
+        tell.send(std::io::copy(&mut conn.reader, &mut std::io::sink()).unwrap()).unwrap();
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    // It may also close without a look at what comes.
+    for ends in [Shutdown::Write, Shutdown::Both] {
+        let mut client = proxy.client();
+        client.send(ASK);
+        client.head();
+        let mut rest = Vec::new();
+        client.reader.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"bye");
+        client.send(&"x".repeat(MUCH));
+        client.stream().shutdown(ends).unwrap();
+        assert_eq!(told.recv().unwrap(), MUCH as u64);
+        assert!(client.is_at_end());
+    }
+    proxy.wait_for_figure("passed_on", 2);
+    proxy.wait_for_figure("active", 0);
+}
+
+#[test]
+fn a_tunnel_ends_when_the_upstream_has_closed_and_the_client_goes_on() {
+    let upstream = Upstream::start(|mut conn, _| {
+        conn.head();
+        conn.send(SWITCHED);
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    client.send(ASK);
+    client.head();
+    assert!(client.is_at_end());
+    client.send("x");
+    proxy.wait_for_figure("active", 0);
+}
+
+#[test]
 fn much_passes_both_ways_at_once() {
     const MUCH: usize = 32 << 20;
     let upstream = echo();
