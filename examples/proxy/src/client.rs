@@ -196,7 +196,7 @@ impl Client {
                     if exchange.upgrade {
                         self.response.expect_upgrade(WEBSOCKET);
                     }
-                    if !self.status {
+                    if exchange.page.is_none() {
                         messages::request_head(self.to_upstream.append(pool), &head, &self.ip, additions);
                     }
                 }

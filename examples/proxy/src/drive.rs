@@ -117,10 +117,11 @@ impl Proxy {
         let Some(client) = self.clients.get_mut(key) else { return Next::Wait };
         let Some(exchange) = &mut client.exchange else { return self.flush_soon(key) };
         if let Some(page) = exchange.page {
-            if !exchange.request_done {
+            // Who waits to be told whether to send the body is told so by the answer.
+            if !exchange.request_done && !exchange.expects {
                 return self.flush(key);
             }
-            let close = close || !exchange.keep_alive;
+            let close = close || !exchange.keep_alive || !exchange.request_done;
             self.answer_page(key, page, close);
             self.record(key, 0, End::Whole);
             return self.end_exchange(key);

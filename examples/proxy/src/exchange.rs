@@ -2,7 +2,7 @@
 
 use crate::buffer::{BUFFER, Inbox, Outbox, Pool};
 use crate::journal::Record;
-use crate::messages::Body;
+use crate::messages::{Body, max_forwards};
 use crate::pinning::binds_connection;
 use crate::tunnel::{Tunnel, asks_for_websocket};
 use conncache::mio::net::TcpStream;
@@ -58,7 +58,7 @@ pub struct Exchange {
     /// Both sides have switched.
     pub tunnel: Option<Tunnel>,
     pub head_only: bool,
-    /// What a client of the status page asks for.
+    /// What the proxy itself answers, above all a client of the status page.
     pub page: Option<Page>,
     pub version: Version,
     /// The client's connection takes another request afterwards.
@@ -76,6 +76,10 @@ pub enum Page {
     Metrics,
     Missing,
     NotAllowed,
+    /// The request may go no further. It asks what is possible here.
+    LastHop,
+    /// The request may go no further. It asks what has come here, which may hold secrets.
+    NotTraced,
 }
 
 /// The upstream connection of an exchange.
@@ -114,6 +118,11 @@ impl Exchange {
             ("GET" | "HEAD", _) => Page::Missing,
             _ => Page::NotAllowed,
         });
+        let page = page.or_else(|| match (max_forwards(head), head.method) {
+            (Some(0), "OPTIONS") => Some(Page::LastHop),
+            (Some(0), _) => Some(Page::NotTraced),
+            _ => None,
+        });
         let upgrade = page.is_none() && asks_for_websocket(head);
         let binding = binds_connection(head.fields);
         let safe = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE");
@@ -127,7 +136,7 @@ impl Exchange {
             replayable: safe_to_repeat && short,
             fresh: false,
             request_done: false,
-            expects: head.expect_continue && page.is_none(),
+            expects: head.expect_continue,
             received: 0,
             rate_from: (now, 0),
             unsent: None,

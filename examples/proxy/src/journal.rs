@@ -2,12 +2,13 @@
 
 use crate::address::Upstream;
 use crate::client::Client;
+use crate::date;
 use crate::exchange::Exchange;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// How much of a request's method and target is remembered.
 const MOST_ASKED: usize = 1024;
@@ -110,9 +111,8 @@ impl Journal {
         }
         // As nginx has it: the client left before it was answered.
         let status = if status == 0 { 499 } else { status };
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let bytes = concerned.exchange.map_or(0, |exchange| exchange.record.bytes);
-        let (time, end) = (timestamp(since), end.as_str());
+        let (time, end) = (date::in_logs(date::now()), end.as_str());
         let _ = writeln!(self.lines, "{time} {concerned} status={status} bytes={bytes} end={end}");
     }
 
@@ -129,20 +129,4 @@ impl Journal {
         }
         self.failed = written.is_err();
     }
-}
-
-/// The time in UTC, as RFC 3339 has it.
-fn timestamp(since_1970: Duration) -> String {
-    let seconds = since_1970.as_secs();
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that the leap day is the last of its year.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let date = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = (era * 400 + year + u64::from(month >= 10), (month + 2) % 12 + 1);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since_1970.subsec_millis())
 }

@@ -14,6 +14,7 @@ mod buffer;
 mod client;
 mod counts;
 mod crew;
+mod date;
 mod demo;
 mod doors;
 mod drive;

@@ -1,10 +1,13 @@
 //! The heads that the proxy writes: requests for upstreams, responses for clients, and answers of its own.
 
+use crate::date;
 use crate::tunnel::asks_for_websocket;
 use http::framing::body::Framing;
 use http::framing::head::{Field, Version};
 use http::framing::request::Request;
 use http::framing::response::Response;
+
+const MAX_FORWARDS: &str = "max-forwards";
 
 /// What the proxy adds to requests.
 #[derive(Clone, Copy)]
@@ -31,8 +34,16 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
         Some(Identity::Proxy) => true,
         None => false,
     };
-    let passes = |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field);
+    let hops = max_forwards(request);
+    let counted = |field: &Field<'_>| hops.is_some() && field.is_named(MAX_FORWARDS);
+    let passes =
+        |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field) && !counted(field);
     forward(out, request.fields.forwarded().filter(passes));
+    if let Some(hops) = hops {
+        out.extend_from_slice(b"Max-Forwards: ");
+        decimal(out, hops.saturating_sub(1));
+        out.extend_from_slice(b"\r\n");
+    }
     // In one line: some servers read the first one only.
     out.extend_from_slice(b"X-Forwarded-For: ");
     if additions.trusted {
@@ -52,6 +63,15 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
         out.extend_from_slice(Persistence::Switched.line().as_bytes());
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// How often a request may still be passed on, if it is of a method for which that is counted, and says so (RFC 9110,
+/// 7.6.2).
+pub fn max_forwards(request: &Request<'_>) -> Option<u64> {
+    if !matches!(request.method, "OPTIONS" | "TRACE") {
+        return None;
+    }
+    std::str::from_utf8(request.fields.get(MAX_FORWARDS)?).ok()?.parse().ok()
 }
 
 /// What upstreams take a field for, though anybody can write it.
@@ -127,7 +147,11 @@ impl Persistence {
 /// Appends the head for the client.
 pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, persistence: Persistence) {
     status_line(out, response.status, response.reason);
-    forward(out, response.fields.forwarded());
+    let mut dated = false;
+    forward(out, response.fields.forwarded().inspect(|field| dated |= field.is_named("date")));
+    if !dated {
+        date(out);
+    }
     length(out, body == Body::Chunked, response.content_length);
     out.extend_from_slice(persistence.line().as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -143,6 +167,7 @@ pub fn interim(out: &mut Vec<u8>, response: &Response<'_>) {
 /// Appends a response of the proxy's own.
 pub fn answer(out: &mut Vec<u8>, answer: &Answer<'_>, body: &[u8]) {
     status_line(out, answer.status, reason(answer.status).as_bytes());
+    date(out);
     length(out, false, Some(body.len() as u64));
     if answer.status == 405 {
         out.extend_from_slice(b"Allow: GET, HEAD\r\n");
@@ -189,6 +214,12 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
     out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
     out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
+}
+
+fn date(out: &mut Vec<u8>) {
+    for part in ["Date: ", &date::in_http(date::now()), "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 fn forward<'a>(out: &mut Vec<u8>, fields: impl Iterator<Item = Field<'a>>) {

@@ -21,6 +21,10 @@ impl Proxy {
                 (200, "text/plain; version=0.0.4; charset=utf-8", text.as_str())
             }
             Page::Missing => (404, "text/plain", "404: try /, /status.json or /metrics\n"),
+            Page::LastHop => (200, "text/plain", ""),
+            Page::NotTraced => {
+                (501, "text/plain", "501: Max-Forwards has come to its end, and TRACE isn't answered here\n")
+            }
             Page::NotAllowed => (405, "text/plain", "405: only GET and HEAD\n"),
         };
         self.clients[key].answer(&mut self.pool, status, content_type, body.as_bytes(), close);

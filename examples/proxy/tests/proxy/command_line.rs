@@ -14,6 +14,7 @@ fn wrong_usage_names_the_option_and_the_value_before_anything_starts() {
         (&["--listen", "[::1:80"], "--listen [::1:80: "),
         (&["--status", "x"], "--status x: "),
         (&["--upstream", "a"], "--upstream a: "),
+        (&["--upstream", "a..b:80"], "--upstream a..b:80: failed to lookup address information: "),
         (&["--upstream", "127.0.0.1:1,"], "--upstream : no HOST:PORT"),
         (&["--upstream", "127.0.0.1:0"], "--upstream 127.0.0.1:0: there is no port 0"),
         (&["--upstream", "http://127.0.0.1:0/"], "--upstream http://127.0.0.1:0/: there is no port 0"),

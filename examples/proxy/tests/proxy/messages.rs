@@ -59,7 +59,7 @@ fn hop_by_hop_lines_go_no_further_in_either_direction() {
     let upstream = Upstream::answering(move |head, _| {
         tell.send(head.to_string()).unwrap();
         "HTTP/1.1 200 OK\r\nConnection: X-Own\r\nX-Own: 1\r\nKeep-Alive: timeout=9\r\nProxy-Authenticate: b\r\n\
-         Trailer: t\r\nUpgrade: h2c\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nhi"
+         Trailer: t\r\nUpgrade: h2c\r\nDate: d\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nhi"
             .into()
     });
     let proxy = Proxy::start(&[upstream.addr], &[]);
@@ -70,7 +70,10 @@ fn hop_by_hop_lines_go_no_further_in_either_direction() {
     );
     let response = client.response();
     assert_eq!(response.body, b"hi");
-    assert_eq!(response.head, "HTTP/1.1 200 OK\r\nX-End: 2\r\nContent-Length: 2\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        response.head,
+        "HTTP/1.1 200 OK\r\nDate: d\r\nX-End: 2\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
+    );
     let request = told.recv().unwrap();
     assert_eq!(request, format!("GET /x?y HTTP/1.1\r\nHost: example.org:81\r\nX-End: 3\r\n{VIA}\r\n"));
 }
@@ -182,6 +185,78 @@ fn the_upstream_decides_whether_an_expecting_client_sends_its_body() {
     assert_eq!(response.status, 413);
     assert_eq!(field(&response.head, "connection"), Some("close"));
     assert!(client.is_at_end());
+}
+
+#[test]
+#[cfg(unix)]
+fn every_response_has_a_date() {
+    let upstream = Upstream::answering(|head, _| match head.starts_with("GET /dated ") {
+        true => "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n".into(),
+        false => ok("x"),
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let now = || {
+        let mut command = std::process::Command::new("date");
+        let output = command.env("LC_ALL", "C").args(["-u", "+%a, %d %b %Y %H:%M:%S GMT"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_string()
+    };
+    for (addr, request) in [
+        (proxy.addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (proxy.addr, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"),
+        (proxy.status, "GET /status.json HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ] {
+        // The second may change between two looks at the clock.
+        let found = (0..10).any(|_| {
+            let mut client = Client::connect(addr);
+            let before = now();
+            client.send(request);
+            field(&client.response().head, "date") == Some(&before) && before == now()
+        });
+        assert!(found, "{request:?}");
+    }
+    let mut client = proxy.client();
+    client.send("GET /dated HTTP/1.1\r\nHost: a\r\n\r\n");
+    let head = client.response().head;
+    assert_eq!(head, "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n");
+}
+
+#[test]
+fn max_forwards_is_counted_down_where_it_counts() {
+    let upstream = Upstream::answering(|head, _| ok(field(head, "max-forwards").unwrap_or("none")));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    let mut ask = |method: &str, hops: &str| {
+        client.send(&format!("{method} / HTTP/1.1\r\nHost: a\r\n{hops}\r\n"));
+        let response = client.response();
+        (response.status, String::from_utf8(response.body).unwrap())
+    };
+    for (method, hops, status, body) in [
+        ("OPTIONS", "", 200, "none"),
+        ("OPTIONS", "Max-Forwards: 3\r\n", 200, "2"),
+        ("TRACE", "max-forwards: 1\r\nMax-Forwards: 5\r\n", 200, "0"),
+        ("OPTIONS", "Max-Forwards: many\r\n", 200, "many"),
+        ("GET", "Max-Forwards: 0\r\n", 200, "0"),
+        ("OPTIONS", "Max-Forwards: 0\r\n", 200, ""),
+    ] {
+        assert_eq!(ask(method, hops), (status, body.to_string()), "{method} {hops:?}");
+    }
+    assert_eq!(ask("TRACE", "Max-Forwards: 0\r\nCookie: secret\r\n").0, 501);
+    assert_eq!(ask("OPTIONS", "").0, 200);
+}
+
+#[test]
+fn who_waits_to_send_a_body_that_the_proxy_does_not_want_is_answered() {
+    let upstream = Upstream::answering(|_, _| ok("x"));
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    for (addr, request, status) in
+        [(proxy.status, "POST / HTTP/1.1", 405), (proxy.addr, "OPTIONS / HTTP/1.1\r\nMax-Forwards: 0", 200)]
+    {
+        let mut client = Client::connect(addr);
+        client.send(&format!("{request}\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"));
+        let response = client.response();
+        assert_eq!((response.status, field(&response.head, "connection")), (status, Some("close")));
+        assert!(client.is_at_end());
+    }
 }
 
 #[test]
