@@ -21,10 +21,12 @@
 //! Every event except `More` wants another call, even when no bytes are left: a
 //! message without a body is a `Head` and then, from an empty input, an `End`.
 //!
-//! The parsers are stricter than they have to be. Line ends are CRLF only, and
-//! folded header lines are refused instead of being unfolded: two programs that
-//! read such bytes differently disagree on where a message ends. Trailer fields
-//! are checked and then dropped.
+//! The parser of requests is stricter than it has to be. Line ends are CRLF
+//! only, and folded header lines are refused instead of being unfolded: two
+//! programs that read such bytes differently disagree on where a message ends.
+//! Of responses, heads of the old forms are accepted, since some servers still
+//! write them: lines that end in a bare LF, that are folded, or that have
+//! blanks before their colons. Trailer fields are checked and then dropped.
 
 pub mod body;
 pub mod error;

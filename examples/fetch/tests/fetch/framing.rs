@@ -82,6 +82,19 @@ fn responses_that_end_with_the_connection_are_complete_and_not_kept() {
 }
 
 #[test]
+fn heads_of_old_forms_are_understood() {
+    const SCRIPT: &[Good] = &[
+        ("/lf", "HTTP/1.1 200 OK\nContent-Length: 4\n\nbody", false),
+        ("/folded", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 4\r\n\r\nbody", false),
+        ("/blank", "HTTP/1.1 200 OK\r\nContent-Length : 4\r\n\r\nbody", false),
+    ];
+    let server = scripted(SCRIPT);
+    let urls: Vec<String> = SCRIPT.iter().map(|line| server.url(line.0)).collect();
+    let run = fetch(&["-c", "1", "-n", "2", &urls[0], &urls[1], &urls[2]]);
+    run.expect(&[("responses", 6), ("opened", 1), ("body_bytes", 24)]);
+}
+
+#[test]
 fn heads_alone_have_no_bodies() {
     const SCRIPT: &[Good] = &[
         ("/length", "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n", false),
@@ -116,7 +129,7 @@ fn bad_responses_fail_alone_with_a_message_and_their_connection_is_not_kept() {
         ),
         ("/coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", false, "Transfer-Encoding"),
         ("/chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false, "malformed chunk size"),
-        ("/folded", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", false, "folding"),
+        ("/folded", "HTTP/1.1 200 OK\r\n A: b\r\n\r\n", false, "folding"),
         ("/switched", "HTTP/1.1 101 Switching Protocols\r\n\r\n", false, "another protocol"),
         ("/long", LONG, false, "the head is too long"),
         ("/short", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbody", true, "in the middle of a body: 5 bytes short"),

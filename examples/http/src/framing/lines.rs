@@ -53,6 +53,9 @@ pub(super) struct Reader {
     pub spans: Vec<Span>,
 }
 
+/// The length of a head, the head, and what was read in its first line.
+pub(super) type Complete<'a, T> = (usize, &'a [u8], T);
+
 impl Reader {
     /// Gets ready for the next head; keeps the lines of this one.
     pub(super) fn restart(&mut self) {
@@ -61,26 +64,39 @@ impl Reader {
         self.line = 0;
     }
 
-    /// The head that `input` starts with and what `first` reads in its first line, once the head is complete.
+    /// The head that `input` starts with, once it is complete.
     ///
     /// Until then, the next call must pass the same bytes and more after them. Faults of a head are found when it is
     /// complete. Only a wrong line end is found at once, because it would hide whether the head is complete.
+    ///
+    /// With `tidied`, a head may have lines that end in a bare LF, that are folded, or that have blanks before their
+    /// colons. Then the head that comes back is a tidied copy.
     pub(super) fn read<'a, T>(
         &mut self,
         input: &'a [u8],
+        tidied: Option<&'a mut Vec<u8>>,
         first: impl Fn(&'a [u8]) -> Result<T, Error>,
-    ) -> Result<Option<(&'a [u8], T)>, Error> {
+    ) -> Result<Option<Complete<'a, T>>, Error> {
         let window = &input[..input.len().min(MAX_HEAD)];
+        let lenient = tidied.is_some();
         // The lines of a head that comes in many pieces aren't read again with each piece.
-        if self.scanned > 0 && self.find_end(window)?.is_none() {
+        if self.scanned > 0 && self.find_end(window, lenient)?.is_none() {
             return Ok(None);
         }
         if let Some((line, length)) = self.read_lines(window) {
             self.restart();
-            return Ok(Some((&window[..length], first(&window[..line])?)));
+            return Ok(Some((length, &window[..length], first(&window[..line])?)));
         }
-        let Some(length) = self.find_end(window)? else { return Ok(None) };
-        let head = &window[..length];
+        let Some(length) = self.find_end(window, lenient)? else { return Ok(None) };
+        let mut head = &window[..length];
+        if let Some(tidied) = tidied {
+            tidy(head, tidied);
+            head = tidied;
+            if let Some((line, _)) = self.read_lines(head) {
+                self.restart();
+                return Ok(Some((length, head, first(&head[..line])?)));
+            }
+        }
         first(first_line(head))?;
         Err(faulty_field(head).unwrap_or(Error::new(Kind::TooManyFields)))
     }
@@ -115,13 +131,15 @@ impl Reader {
     }
 
     /// The length of the head that `input` starts with, once it is complete. Looks at new bytes only.
-    fn find_end(&mut self, window: &[u8]) -> Result<Option<usize>, Error> {
+    fn find_end(&mut self, window: &[u8], lenient: bool) -> Result<Option<usize>, Error> {
         self.scanned = self.scanned.min(window.len());
         while let Some(found) = find_line_feed(&window[self.scanned..]) {
             let line_feed = self.scanned + found;
             let line = window.get(self.line..line_feed).unwrap_or_default();
-            let Some(line) = line.strip_suffix(b"\r") else {
-                return Err(Error::quoting(Kind::LineEnd, line));
+            let line = match line.strip_suffix(b"\r") {
+                Some(line) => line,
+                None if lenient => line,
+                None => return Err(Error::quoting(Kind::LineEnd, line)),
             };
             if line.is_empty() {
                 return Ok(Some(line_feed + 1));
@@ -134,6 +152,28 @@ impl Reader {
             return Err(Error::new(Kind::HeadTooLong));
         }
         Ok(None)
+    }
+}
+
+/// Copies a head, line by line: each ends in CRLF, folded ones become one, and blanks before a colon are left out.
+fn tidy(head: &[u8], tidied: &mut Vec<u8>) {
+    const END: &[u8] = b"\r\n";
+    tidied.clear();
+    for (at, line) in head.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let is_first = at == 0;
+        let colon = line.iter().position(|&byte| byte == b':').filter(|_| !is_first);
+        let (mut name, value) = line.split_at(colon.unwrap_or(line.len()));
+        // What follows the first line can't belong to it.
+        if at > 1 && matches!(line, [b' ' | b'\t', ..]) {
+            tidied.truncate(tidied.len() - END.len());
+        } else if colon.is_some() {
+            while let [shorter @ .., b' ' | b'\t'] = name {
+                name = shorter;
+            }
+        }
+        [name, value, END].iter().for_each(|part| tidied.extend_from_slice(part));
     }
 }
 

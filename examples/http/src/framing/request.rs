@@ -129,7 +129,7 @@ impl Parser {
             }
             _ => {}
         }
-        let Some((head, line)) = self.reader.read(input, request_line)? else {
+        let Some((length, head, line)) = self.reader.read(input, None, request_line)? else {
             return Ok((start, Event::More));
         };
         let RequestLine { method, target, version } = line;
@@ -164,7 +164,7 @@ impl Parser {
             upgrade: if facts.upgrade && version == Version::Http11 { fields.get("upgrade") } else { None },
             expect_continue: facts.expect_continue && waits,
         };
-        Ok((start + head.len(), Event::Head(request)))
+        Ok((start + length, Event::Head(request)))
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Parser {
     reader: Reader,
+    /// A head of an old form, in the present one.
+    tidied: Vec<u8>,
     head_only: bool,
     connect: bool,
     /// The protocol that the request asked to switch to.
@@ -69,6 +71,7 @@ impl Parser {
     pub fn new(method: &str) -> Self {
         Parser {
             reader: Reader::default(),
+            tidied: Vec::new(),
             head_only: method == "HEAD",
             connect: method == "CONNECT",
             upgrade: None,
@@ -82,9 +85,15 @@ impl Parser {
 
     /// Starts over with the response to a further request.
     pub fn reset(&mut self, method: &str) {
-        let mut reader = std::mem::take(&mut self.reader);
-        reader.restart();
-        *self = Parser { reader, ..Parser::new(method) };
+        self.reader.restart();
+        self.head_only = method == "HEAD";
+        self.connect = method == "CONNECT";
+        self.upgrade = None;
+        self.interim = 0;
+        self.closing = false;
+        self.body = None;
+        self.keep_alive = false;
+        self.done = false;
     }
 
     /// Takes a 101 response for the final one if it switches to this protocol, which the request has asked for. What
@@ -135,7 +144,7 @@ impl Parser {
     fn read_head<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), Error> {
         self.reader.started |= !input.is_empty();
         check_start(input)?;
-        let Some((head, line)) = self.reader.read(input, status_line)? else {
+        let Some((length, head, line)) = self.reader.read(input, Some(&mut self.tidied), status_line)? else {
             return Ok((0, Event::More));
         };
         let StatusLine { version, status, reason } = line;
@@ -181,11 +190,11 @@ impl Parser {
             keep_alive_max: facts.max,
         };
         if interim {
-            return Ok((head.len(), Event::Interim(response)));
+            return Ok((length, Event::Interim(response)));
         }
         self.keep_alive = response.keep_alive;
         self.body = Some(Body::new(framing));
-        Ok((head.len(), Event::Head(response)))
+        Ok((length, Event::Head(response)))
     }
 }
 

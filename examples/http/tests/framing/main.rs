@@ -285,6 +285,16 @@ fn forwarded(fields: Fields<'_>) -> String {
 }
 
 #[test]
+fn a_response_head_of_an_old_form_is_passed_on_in_the_present_one() {
+    let message = b"HTTP/1.1 200 OK\nA : b\r\n\t c: d\n  \nConnection: C\nC:d\n e\nE:\n\n";
+    let mut parser = response::Parser::new("GET");
+    let Ok((used, response::Event::Head(head))) = parser.next(message) else { panic!() };
+    assert_eq!(used, message.len());
+    let passed_on: Vec<u8> = head.fields.forwarded().flat_map(|field| field.line().to_vec()).collect();
+    assert_eq!(passed_on.escape_ascii().to_string(), "A: b\\t c: d  \\r\\nE:\\r\\n");
+}
+
+#[test]
 fn response_head_in_detail() {
     let mut parser = response::Parser::new("GET");
     let message = b"HTTP/1.1 503 Not \xe9 now\r\nKeep-Alive: timeout=5, max = 100\r\n\
@@ -443,7 +453,7 @@ fn errors_stay() {
     assert!(!parser.keep_alive());
 
     // Whoever asks in spite of the error is not told that nothing came.
-    for message in ["HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "220 smtp\r\n", "HTTP/1.1 200 OK\n"] {
+    for message in ["HTTP/1.1 200 OK\r\n: b\r\n\r\n", "220 smtp\r\n", "HTTP/1.1 200 OK\n: b\n\n"] {
         let mut parser = response::Parser::new("GET");
         let error = parser.next(message.as_bytes()).unwrap_err();
         assert_eq!(parser.next(message.as_bytes()).unwrap_err(), error);

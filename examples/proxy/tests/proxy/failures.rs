@@ -182,10 +182,11 @@ fn what_is_no_clear_http_response_is_a_502_and_no_connection_is_kept() {
     let refused = [
         "SSH-2.0-x\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
-        "HTTP/1.1 200 OK\nX: y\n\n",
+        "HTTP/1.1 200 OK\nX: y\rSet-Cookie: z\n\n",
         "HTTP/1.1 200 OK\rX: y\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: z\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: y\r\n Content-Length: 3\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n Content-Length: 3\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",

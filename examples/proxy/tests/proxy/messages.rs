@@ -275,6 +275,22 @@ fn interim_responses_reach_http_1_1_clients_alone() {
 }
 
 #[test]
+fn a_head_of_an_old_form_reaches_the_client_in_the_present_one() {
+    let upstream = Upstream::answering(|_, _| {
+        "HTTP/1.1 200 OK\nDate: d\nX : y\n z\r\nConnection: A\nA: b\n  c\nContent-Length: 2\n\nhi".into()
+    });
+    let proxy = Proxy::start(&[upstream.addr], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let response = client.response();
+        assert_eq!(response.head, "HTTP/1.1 200 OK\r\nDate: d\r\nX: y z\r\nContent-Length: 2\r\n\r\n");
+        assert_eq!(response.body, b"hi");
+    }
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[test]
 fn many_interim_responses_may_come() {
     let upstream = Upstream::answering(|_, _| "HTTP/1.1 102 Processing\r\n\r\n".repeat(500) + &ok("done"));
     let proxy = Proxy::start(&[upstream.addr], &[]);
