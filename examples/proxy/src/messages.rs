@@ -7,8 +7,6 @@ use http::framing::head::{Field, Version};
 use http::framing::request::Request;
 use http::framing::response::Response;
 
-const MAX_FORWARDS: &str = "max-forwards";
-
 /// What the proxy adds to requests.
 #[derive(Clone, Copy)]
 pub struct Additions<'a> {
@@ -27,22 +25,19 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
     out.extend_from_slice(request.host.unwrap_or(additions.host.as_bytes()));
     out.extend_from_slice(b"\r\n");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
-    let expects = |field: &Field<'_>| request.version == Version::Http10 && field.is_named("expect");
+    let expects = |field: &Field<'_>| request.version == Version::Http10 && field.is_named(b"expect");
     let untrusted = |field: &Field<'_>| match identity(field.name()) {
         // Whoever is trusted writes the names as they are.
         Some(Identity::Client) => !additions.trusted || field.name().contains(&b'_'),
         Some(Identity::Proxy) => true,
+        Some(Identity::Hops) => max_forwards(request).is_some(),
         None => false,
     };
-    let hops = max_forwards(request);
-    let counted = |field: &Field<'_>| hops.is_some() && field.is_named(MAX_FORWARDS);
-    let passes =
-        |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field) && !counted(field);
+    let passes = |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field);
     forward(out, request.fields.forwarded().filter(passes));
-    if let Some(hops) = hops {
+    if let Some(hops) = max_forwards(request) {
         out.extend_from_slice(b"Max-Forwards: ");
-        decimal(out, hops.saturating_sub(1));
-        out.extend_from_slice(b"\r\n");
+        number(out, hops.saturating_sub(1));
     }
     // In one line: some servers read the first one only.
     out.extend_from_slice(b"X-Forwarded-For: ");
@@ -67,11 +62,13 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
 
 /// How often a request may still be passed on, if it is of a method for which that is counted, and says so (RFC 9110,
 /// 7.6.2).
+#[inline]
 pub fn max_forwards(request: &Request<'_>) -> Option<u64> {
-    if !matches!(request.method, "OPTIONS" | "TRACE") {
-        return None;
+    let read = |hops| std::str::from_utf8(hops).ok()?.parse().ok();
+    match request.method {
+        "OPTIONS" | "TRACE" => request.fields.get("max-forwards").and_then(read),
+        _ => None,
     }
-    std::str::from_utf8(request.fields.get(MAX_FORWARDS)?).ok()?.parse().ok()
 }
 
 /// What upstreams take a field for, though anybody can write it.
@@ -81,6 +78,8 @@ enum Identity {
     Client,
     /// CGI programs find it in a variable that sets the proxy for their own requests.
     Proxy,
+    /// It says how often the request may be passed on, which the proxy itself counts.
+    Hops,
 }
 
 /// What a field of this name is taken for. In CGI, WSGI and the like an underscore in a name is as good as a hyphen.
@@ -91,6 +90,7 @@ fn identity(name: &[u8]) -> Option<Identity> {
         name.len() == known.len() && name.iter().zip(known).all(alike)
     };
     match (name.len(), name[0] | 0x20) {
+        (12, b'm') if is(name, b"max-forwards") => Some(Identity::Hops),
         (5, b'p') if is(name, b"proxy") => Some(Identity::Proxy),
         (9, b'f') if is(name, b"forwarded") => Some(Identity::Client),
         (9, b'x') if is(name, b"x-real-ip") => Some(Identity::Client),
@@ -100,7 +100,7 @@ fn identity(name: &[u8]) -> Option<Identity> {
 }
 
 fn is_forwarded_for(field: &Field<'_>) -> bool {
-    field.is_named("x-forwarded-for")
+    field.is_named(b"x-forwarded-for")
 }
 
 /// How the body of a response reaches the client.
@@ -147,9 +147,8 @@ impl Persistence {
 /// Appends the head for the client.
 pub fn response_head(out: &mut Vec<u8>, response: &Response<'_>, body: Body, persistence: Persistence) {
     status_line(out, response.status, response.reason);
-    let mut dated = false;
-    forward(out, response.fields.forwarded().inspect(|field| dated |= field.is_named("date")));
-    if !dated {
+    forward(out, response.fields.forwarded());
+    if !response.fields.iter().any(|field| field.is_named(b"date")) {
         date(out);
     }
     length(out, body == Body::Chunked, response.content_length);
@@ -209,9 +208,11 @@ pub fn reason(status: u16) -> &'static str {
 }
 
 fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
-    let digit = |of: u16| b'0' + (of % 10) as u8;
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(&[digit(status / 100), digit(status / 10), digit(status), b' ']);
+    let mut start = *b"HTTP/1.1 000 ";
+    for (at, unit) in [(9, 100), (10, 10), (11, 1)] {
+        start[at] += (status / unit % 10) as u8;
+    }
+    out.extend_from_slice(&start);
     out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
 }
@@ -231,14 +232,13 @@ fn length(out: &mut Vec<u8>, chunked: bool, content_length: Option<u64>) {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     } else if let Some(length) = content_length {
         out.extend_from_slice(b"Content-Length: ");
-        decimal(out, length);
-        out.extend_from_slice(b"\r\n");
+        number(out, length);
     }
 }
 
-/// Appends a number. Formatting takes several hundred instructions more.
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let (mut digits, mut start) = ([0; 20], 20);
+/// Appends a number and the end of its line. Formatting takes several hundred instructions more.
+fn number(out: &mut Vec<u8>, mut number: u64) {
+    let (mut digits, mut start) = (*b"00000000000000000000\r\n", 20);
     loop {
         start -= 1;
         digits[start] = b'0' + (number % 10) as u8;

@@ -23,14 +23,14 @@ pub struct Pin {
 /// Whether this head, of a request or a response, takes part in the authentication of a connection.
 pub fn binds_connection(fields: Fields<'_>) -> bool {
     fields.iter().any(|field| {
-        if field.is_named("www-authenticate") || field.is_named("proxy-authenticate") {
+        if field.is_named(b"www-authenticate") || field.is_named(b"proxy-authenticate") {
             // Several challenges may stand in one line. A comma in a quoted string is taken for the end of one: then
             // a connection may be pinned without need.
             field.value().split(|&byte| byte == b',').any(is_binding)
-        } else if field.is_named("authorization") {
+        } else if field.is_named(b"authorization") {
             is_binding(field.value())
         } else {
-            field.is_named("persistent-auth") && field.value().eq_ignore_ascii_case(b"true")
+            field.is_named(b"persistent-auth") && field.value().eq_ignore_ascii_case(b"true")
         }
     })
 }

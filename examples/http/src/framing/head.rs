@@ -34,10 +34,10 @@ impl<'a> Field<'a> {
         self.span.name(self.head)
     }
 
-    /// Whether this is its name, in any case.
+    /// Whether this is its name, in any case. `name` has to be in lower case.
     #[inline]
-    pub fn is_named(&self, name: &str) -> bool {
-        self.span.name_len() == name.len() && self.name().eq_ignore_ascii_case(name.as_bytes())
+    pub fn is_named<const N: usize>(&self, name: &[u8; N]) -> bool {
+        self.span.name_len() == N && eq_ignore_case(self.name(), name)
     }
 
     /// The value, without the whitespace around it.
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
 
     /// The value of the first line with this name, in any case.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
-        self.iter().find(|field| field.is_named(name)).map(|field| field.value())
+        self.iter().find(|field| field.name().eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value())
     }
 }
 
