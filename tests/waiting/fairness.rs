@@ -4,7 +4,7 @@ use super::*;
 use crate::common::TLS;
 use crate::common::random::{Random, for_seeds};
 use conncache::mio::{Interest, Token};
-use conncache::{Cause, ChannelBindingId, ConnState, Evicted, ParkOptions, Reason};
+use conncache::{Cause, ConnState, Evicted, ParkOptions, Reason};
 use std::collections::VecDeque;
 
 #[test]
@@ -413,4 +413,100 @@ fn no_connection_makes_room_for_another_channel_that_cannot_open_one() {
     });
     assert!(yielded);
     assert_eq!(host.granted_place().0, other);
+}
+
+/// The same for another peer: as many are being opened there as may, or it has as many connections as it may.
+#[test]
+fn no_connection_makes_room_for_another_peer_that_cannot_open_one() {
+    for is_full in [false, true] {
+        let mut host = host(|l| {
+            l.max_connections = Some(2);
+            if is_full { l.max_connections_per_peer = Some(1) } else { l.max_connecting_per_peer = Some(1) }
+        });
+        let mut id = host.open(1);
+        host.cache.established(id).unwrap();
+        let _place = host.place(2);
+        host.wait_under(2, TLS);
+        for _ in 0..20 {
+            host.wait(1);
+            assert!(host.checkin(id), "it was closed in vain");
+            id = host.granted_reuse().1;
+        }
+    }
+}
+
+/// The other line has one connection, which doesn't come back.
+#[test]
+fn a_connection_makes_room_for_a_line_with_two_fewer_and_not_for_one_with_one_fewer() {
+    for (to, channel) in [(2, PLAIN), (1, TLS)] {
+        for ours in [2, 3] {
+            let mut host = host(|l| l.max_connections = Some(ours + 1));
+            let mut busy: Vec<ConnId> = (0..ours).map(|_| host.open(1)).collect();
+            host.cache.insert(host.now, Light, &peer(to), channel, ME).unwrap();
+            let last = host.wait_under(to, channel);
+            if ours == 3 {
+                assert_eq!(services_until_served(&mut host, busy, &[(1, PLAIN); 3], last), 9);
+                continue;
+            }
+            for _ in 0..30 {
+                host.wait(1);
+                let id = busy.remove(0);
+                assert!(host.checkin(id));
+                busy.push(host.granted_reuse().1);
+            }
+        }
+    }
+}
+
+/// Its connection doesn't come back.
+#[test]
+fn a_channel_without_a_connection_is_served_though_one_with_a_connection_is_ahead_of_it() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(2));
+    let busy = host.open(1);
+    host.cache.insert(host.now, Light, &peer(1), TLS, ME).unwrap();
+    host.wait_under(1, TLS);
+    let last = host.wait_under(1, ChannelBindingId(2));
+    assert_eq!(services_until_served(&mut host, vec![busy], &[(1, PLAIN)], last), 10);
+}
+
+#[test]
+fn room_made_for_another_channel_is_for_that_one_even_if_other_peers_are_ahead() {
+    let mut host = host(|l| l.max_connections = Some(3));
+    let busy = [1, 2, 3].map(|to| host.open(to))[0];
+    host.wait(2);
+    host.wait(3);
+    let last = host.wait_under(1, TLS);
+    assert_eq!(services_until_served(&mut host, vec![busy], &[(1, PLAIN)], last), 9);
+}
+
+/// While nobody waits for the peer, nobody is passed over there.
+#[test]
+fn only_those_are_passed_over_who_wait() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let mut id = host.open(1);
+    host.open(2);
+    host.wait(2);
+    for _ in 0..20 {
+        assert!(host.checkin(id));
+        id = host.reuse(1).id;
+    }
+    let last = host.wait_under(1, TLS);
+    assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
+}
+
+/// While the peer has room, and it is another limit that keeps somebody waiting, nobody is passed over there.
+#[test]
+fn nobody_is_passed_over_while_there_is_room() {
+    let mut host = host(|l| (l.max_connections_per_peer, l.max_connecting_per_peer) = (Some(3), Some(1)));
+    let mut id = host.open(1);
+    host.cache.established(id).unwrap();
+    let place = host.place(1);
+    let last = host.wait_under(1, TLS);
+    for _ in 0..20 {
+        assert!(host.checkin(id));
+        id = host.reuse(1).id;
+    }
+    host.insert_at(place);
+    host.cache.set_limits(common::limits(|l| l.max_connections_per_peer = Some(2))).unwrap();
+    assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
 }

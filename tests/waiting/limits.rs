@@ -256,6 +256,18 @@ fn those_who_wait_for_a_full_peer_keep_no_other_from_opening() {
     host.wait(5);
 }
 
+/// Without a limit on all connections, nobody takes another peer's room.
+#[test]
+fn those_who_wait_for_a_peer_with_room_keep_no_other_from_opening_if_only_peers_are_limited() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(1));
+    let id = host.open(1);
+    let waiter = host.wait(1);
+    drop(host.cache.close_connection(id).unwrap());
+    host.open(2);
+    assert!(host.cache.insert(host.now, Light, &peer(3), PLAIN, ME).is_ok());
+    assert_eq!(host.granted_place().0, waiter);
+}
+
 #[test]
 fn a_line_whose_connection_has_run_out_keeps_no_other_from_opening() {
     let mut host = host(|l| {
@@ -322,6 +334,20 @@ fn somebody_who_waits_gets_room_though_a_lowered_limit_is_exceeded_by_inactive_o
         assert_eq!(gone.iter().map(|gone| gone.id).collect::<Vec<_>>(), ids[..3]);
         assert!(gone.iter().all(|gone| gone.reason == Reason::MadeRoom));
     }
+}
+
+/// Those that another limit has condemned already count.
+#[test]
+fn a_grant_condemns_no_more_than_are_beyond_a_peers_lowered_limit() {
+    let mut host = host(|l| l.max_connections_per_peer = Some(5));
+    let ids: Vec<ConnId> = (0..5).map(|_| host.open(1)).collect();
+    assert!(ids[1..].iter().all(|&id| host.checkin(id)));
+    let lowered = common::limits(|l| (l.max_connections_per_peer, l.max_inactive) = (Some(3), Some(2)));
+    host.cache.set_limits(lowered).unwrap();
+    assert_eq!(host.cache.counts().condemned, 2);
+    host.wait_under(1, TLS);
+    assert!(host.grant().is_none());
+    assert_eq!(host.cache.counts().condemned, 2);
 }
 
 /// However many are beyond the limit, a grant condemns a few of them, and stays due for the others.

@@ -15,7 +15,9 @@ mod stumbling;
 use common::light::Light;
 use common::{ME, PLAIN};
 use conncache::mio::Poll;
-use conncache::{AggressiveCache, ConnId, Found, Grant, Granted, Limits, Owner, Peer, Place, Requested, WaiterId};
+use conncache::{
+    AggressiveCache, ChannelBindingId, ConnId, Found, Grant, Granted, Limits, Owner, Peer, Place, Requested, WaiterId,
+};
 use std::time::{Duration, Instant};
 
 /// A host with peers by number, whose answers are unwrapped.
@@ -65,7 +67,11 @@ impl Host {
     }
 
     fn wait(&mut self, to: u16) -> WaiterId {
-        match self.request(to, None) {
+        self.wait_under(to, PLAIN)
+    }
+
+    fn wait_under(&mut self, to: u16, channel: ChannelBindingId) -> WaiterId {
+        match self.cache.request(self.now, &peer(to), channel, ME, None).unwrap() {
             Requested::Wait(waiter) => waiter,
             other => panic!("{other:?}"),
         }

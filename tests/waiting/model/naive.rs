@@ -230,7 +230,7 @@ impl Naive {
         let (heads, most_connecting) = (self.heads(), self.limits.max_connecting_per_peer.unwrap_or(usize::MAX));
         let may_open = |peer| self.room(peer, None) == Room::Yes || self.can_shrink_to(peer);
         let is_turn = |peer| may_open(peer) && self.connecting_to(peer) < most_connecting;
-        heads.len() > 16 || heads.iter().any(|head| is_turn(head.pair.0))
+        self.limits.max_connections.is_some() && (heads.len() > 16 || heads.iter().any(|head| is_turn(head.pair.0)))
     }
 
     /// Whether more connections lead to a peer than a lowered limit allows, but enough can go to leave room for one.
