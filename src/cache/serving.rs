@@ -207,7 +207,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
 
     /// Refuses all requests in the line of this bucket, and breaks all promises to them.
     pub(super) fn refuse_line(&mut self, bucket: u32) {
-        while let broken @ Some(_) = self.promise_beyond(bucket, 0) {
+        while let broken @ Some(_) = self.promise_beyond(bucket, 0, None) {
             self.end_promise(broken);
         }
         self.table.refuse_line(bucket);
@@ -218,24 +218,26 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// has to be broken.
     #[inline]
     fn broken_promise(&mut self, bucket: u32, with: Option<u32>) -> Option<Broken> {
-        let with = with.map(|slot| self.table.at(slot));
-        match with.is_some_and(|it| it.flags.standing == Standing::Promised && it.bucket == bucket) {
+        let it = with.map(|slot| self.table.at(slot));
+        match it.is_some_and(|it| it.flags.standing == Standing::Promised && it.bucket == bucket) {
             true => None,
-            false => self.promise_beyond(bucket, self.table.waiting_in(bucket) - 1),
+            false => self.promise_beyond(bucket, self.table.waiting_in(bucket) - 1, with),
         }
     }
 
-    /// The promise that has to be broken if only `waiting` requests wait in this bucket. The policy is asked about its
-    /// connection, and may panic. So this has to be called before anything changes.
+    /// The promise that has to be broken if only `waiting` requests wait in this bucket. `with` is the inactive
+    /// connection that leaves at the same time. The policy is asked about the connection of the promise, and may panic.
+    /// So this has to be called before anything changes.
     #[inline(never)]
-    fn promise_beyond(&mut self, bucket: u32, waiting: u32) -> Option<Broken> {
+    fn promise_beyond(&mut self, bucket: u32, waiting: u32, with: Option<u32>) -> Option<Broken> {
         let slot = self.table.promised_beyond(bucket, waiting)?;
         let (record, home) = (self.table.at(slot), self.table.buckets.get(bucket));
         let to = (&home.peer, home.channel);
         let mut candidate = self.table.candidate(self.clock.now(), to, Some(bucket), record.uses, 0);
-        // The connection itself is inactive already, but isn't counted.
-        candidate.inactive -= 1;
-        candidate.inactive_to_peer -= 1;
+        // The connection itself is inactive already, but isn't counted; nor is the one that leaves.
+        candidate.inactive -= 1 + usize::from(with.is_some());
+        let leaves_here = with.is_some_and(|with| self.table.at(with).bucket == bucket);
+        candidate.inactive_to_peer -= 1 + usize::from(leaves_here);
         Some((slot, verdict(&mut self.policy, &self.clock, &candidate, Tick::NEVER)))
     }
 

@@ -8,6 +8,8 @@ use conncache::{
     Cache, Candidate, Cause, ConnState, KeepResidents, NotFound, Reason, RequestError, RestrictiveCache, StateError,
     Verdict,
 };
+use std::cell::RefCell;
+use std::rc::Rc;
 
 #[test]
 fn a_request_reuses_else_opens_else_waits() {
@@ -299,6 +301,33 @@ fn keep_residents_keeps_one_more_for_whoever_waits() {
     assert!(grant.waiter == waiter && found.id.same_connection(id));
     let gone = cache.checkin(now, found.id).unwrap().expect("nobody waits for it");
     assert_eq!((gone.id, gone.reason), (found.id, Reason::Policy));
+}
+
+/// Two connections are kept for two requests, one of which leaves. The other one gets the older connection.
+#[test]
+fn a_policy_that_is_asked_again_is_not_told_of_the_connection_that_leaves() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = Rc::clone(&told);
+    let policy = move |candidate: &Candidate<'_>| {
+        tells.borrow_mut().push((candidate.inactive, candidate.inactive_to_peer));
+        Verdict::Keep
+    };
+    let poll = Poll::new().unwrap();
+    let builder = Cache::with_policy(policy).max_connections_per_peer(2).oldest_first(true);
+    let mut cache: Cache<Light, _> = builder.build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let [resident, older, newer] = [2, 1, 1].map(|to| cache.insert(now, Light, &peer(to), PLAIN, ME).unwrap());
+    let [first, _] = [1, 1].map(|to| match cache.request(now, &peer(to), PLAIN, ME, None) {
+        Ok(Requested::Wait(waiter)) => waiter,
+        other => panic!("{other:?}"),
+    });
+    for id in [resident, older, newer] {
+        assert!(cache.checkin(now, id).unwrap().is_none());
+    }
+    cache.withdraw(first).unwrap();
+    let Some(Grant { granted: Granted::Reuse(found), .. }) = cache.grant(now) else { panic!() };
+    assert!(found.id.same_connection(older));
+    assert_eq!(*told.borrow(), [(0, 0), (1, 0), (2, 1), (2, 1), (1, 0)]);
 }
 
 #[test]

@@ -24,8 +24,8 @@ use run::Run;
 
 fuzz_target!(|choices: &[u8]| {
     let mut random = Random::of(choices);
-    let (peers, restrictive) = (random.pick(&[4, 24]), random.one_in(2));
-    let mut run = Run::new(&mut random, peers, restrictive);
+    let (peers, residents) = (random.pick(&[4, 24]), random.one_in(2).then_some(0));
+    let mut run = Run::new(&mut random, peers, residents);
     while !random.is_spent() {
         run.step(&mut random);
     }

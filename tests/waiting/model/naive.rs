@@ -71,7 +71,8 @@ pub struct Naive {
     pub limits: Limits,
     /// The peer to which the policy lets so many connections lead.
     pub special: Option<(usize, usize)>,
-    pub restrictive: bool,
+    /// How many inactive connections the policy keeps that nobody waits for; `None` if all.
+    pub residents: Option<usize>,
     /// For how long the policy keeps an inactive connection.
     pub keeps_for: Option<Duration>,
     pub oldest_first: bool,
@@ -273,6 +274,12 @@ impl Naive {
         }
     }
 
+    /// Whether the policy keeps this connection, or a new one, though nobody waits for it.
+    pub fn is_resident(&self, conn: Option<ConnId>) -> bool {
+        let others = self.conns.iter().filter(|other| other.is_inactive() && Some(other.id) != conn).count();
+        self.residents.is_none_or(|most| others < most)
+    }
+
     /// What a connection that is made inactive there leaves for, unless it has to yield; and whether it is promised.
     pub fn giving_back(&self, at: usize, pair: Pair, until: Option<Instant>) -> (Option<Reason>, bool, bool) {
         let (conn, waited) = (&self.conns[at], self.unmatched_in(pair, Some(self.conns[at].id)) > 0);
@@ -287,7 +294,7 @@ impl Naive {
         let drained = self.draining.then_some(Reason::Drained);
         let barred = conn.closed.or(drained).or(until.filter(|&until| until <= self.now).map(|_| Reason::Deadline));
         let barred = barred.or((!waited && self.limits.max_inactive == Some(0)).then_some(Reason::MaxInactive));
-        let policy = (self.restrictive && !waited).then_some(Reason::Policy);
+        let policy = (!waited && !self.is_resident(Some(conn.id))).then_some(Reason::Policy);
         (barred.or(far).or(policy), barred.or(policy).is_none(), waited)
     }
 
@@ -366,7 +373,7 @@ impl Naive {
         while !self.draining && self.promised_in(pair).count() > self.waiting_in(pair) {
             let oldest = self.promised_in(pair).min_by_key(|conn| conn.since).expect("there are some").id;
             let at = self.at(oldest);
-            if self.restrictive {
+            if !self.is_resident(Some(oldest)) {
                 self.conns[at].standing = Standing::Condemned(Reason::Policy);
             } else {
                 let until = self.kept_until(self.conns[at].until);

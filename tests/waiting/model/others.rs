@@ -171,7 +171,7 @@ impl Run {
         let room = self.naive.room(pair.0, None);
         let waited = self.naive.unmatched_in(pair, None) > 0;
         let limited = !waited && self.naive.limits.max_inactive == Some(0);
-        let refused = self.naive.draining || limited || self.naive.restrictive && !waited;
+        let refused = self.naive.draining || limited || !waited && !self.naive.is_resident(None);
         match self.cache.park(now, conn, &self.peers[pair.0], channel(pair), ParkOptions::default()) {
             Err(error) => {
                 let yields = matches!(error.cause, Cause::OthersWait) && self.naive.may_yield(pair, 1);

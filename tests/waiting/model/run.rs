@@ -5,8 +5,8 @@ use crate::common::random::Random;
 use crate::common::scripted::{Far, Scripted, Shared};
 use conncache::mio::Poll;
 use conncache::{
-    Aggressive, Cache, Candidate, ConnId, Counts, Evicted, Limits, Owner, Peer, Place, Policy, Reason, Restrictive,
-    Verdict,
+    Aggressive, Cache, Candidate, ConnId, Counts, Evicted, KeepResidents, Limits, Owner, Peer, Place, Policy, Reason,
+    Restrictive, Verdict,
 };
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub fn ms(ms: usize) -> Duration {
     Duration::from_millis(ms as u64)
 }
 
-/// One of the two policies, with another number of connections for one peer.
+/// One of the policies, with another number of connections for one peer.
 struct Special {
     of: Box<dyn Policy>,
     peer: Peer,
@@ -80,16 +80,18 @@ pub fn some_limits(random: &mut Random) -> Limits {
 }
 
 impl Run {
-    pub fn new(random: &mut Random, peers: usize, restrictive: bool) -> Run {
+    /// The policy keeps so many inactive connections that nobody waits for: all of them if that is `None`.
+    pub fn new(random: &mut Random, peers: usize, residents: Option<usize>) -> Run {
         let poll = Poll::new().unwrap();
         let peers: Vec<Peer> = (0..peers).map(|port| Peer::direct("peer", port as u16)).collect();
         let oldest_first = random.one_in(3);
         let clock = Rc::new(Cell::new(Instant::now()));
-        let keeps_for = (!restrictive && random.one_in(4)).then(|| ms(20));
-        let of: Box<dyn Policy> = match keeps_for {
-            _ if restrictive => Box::new(Restrictive),
-            None => Box::new(Aggressive),
-            Some(time) => {
+        let keeps_for = (residents.is_none() && random.one_in(4)).then(|| ms(20));
+        let of: Box<dyn Policy> = match (residents, keeps_for) {
+            (Some(0), _) => Box::new(Restrictive),
+            (Some(most), _) => Box::new(KeepResidents(most)),
+            (None, None) => Box::new(Aggressive),
+            (None, Some(time)) => {
                 let clock = Rc::clone(&clock);
                 Box::new(move |_: &Candidate<'_>| Verdict::KeepUntil(clock.get() + time))
             }
@@ -107,7 +109,7 @@ impl Run {
         let naive = Naive {
             limits,
             special,
-            restrictive,
+            residents,
             keeps_for,
             oldest_first,
             draining: false,
