@@ -4,7 +4,7 @@ use crate::common::light::Light;
 use crate::common::{ME, PLAIN, SECOND, Same};
 use crate::host;
 use conncache::mio::Poll;
-use conncache::{Cache, Candidate, Peer, Reason, Verdict};
+use conncache::{Cache, Candidate, Peer, Reason, Requested, Verdict};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -22,6 +22,17 @@ fn a_clock_going_backwards_expires_nothing_early_and_nothing_for_ever() {
     assert_eq!(host.checkin(found.id), None);
     host.now = start + 11 * SECOND;
     assert_eq!(host.expire(), Some((found.id, Reason::IdleTimeout)));
+}
+
+#[test]
+fn a_request_that_is_served_at_once_tells_the_time_too() {
+    let mut host = host(|l| l.idle_timeout = Some(100 * SECOND));
+    let start = host.now;
+    host.keep(Light);
+    let requested = host.cache.request(start + 10 * SECOND, &host.peer, PLAIN, ME, None);
+    let Ok(Requested::Reuse(found)) = requested else { panic!("{requested:?}") };
+    assert_eq!(host.checkin(found.id), None);
+    assert_eq!(host.cache.next_deadline(), Some(start + 110 * SECOND));
 }
 
 #[test]
