@@ -193,13 +193,38 @@ fn what_leaves_after_its_peer_was_closed_is_not_kept_where_it_is_adopted() {
     assert_eq!(new.checkin(id), Some((id, Reason::ClosedPeer)));
 }
 
+/// One cache's limits are nothing to another cache.
 #[test]
-fn what_was_reported_closed_while_active_is_not_parked() {
-    let mut host = host(|_| ());
+fn what_a_lowered_limit_has_condemned_is_kept_where_it_is_adopted() {
+    let (mut old, mut new) = (host(|_| ()), host(|_| ()));
+    let id = old.keep(Light);
+    old.cache.set_limits(limits(|l| l.max_inactive = Some(0))).unwrap();
+    assert_eq!(old.cache.counts().condemned, 1);
+    let evicted = old.cache.remove(id).unwrap();
+    let id = new.cache.adopt(new.now, evicted, ME).unwrap();
+    assert_eq!(new.checkin(id), None);
+}
+
+/// It leaves its cache.
+fn reported_closed_while_active(host: &mut Host<Light>) -> Evicted<Light> {
     let id = host.insert(Light);
     let token = host.cache.token(id).unwrap();
     assert!(matches!(host.cache.handle_readiness(token, true), Handled::Active { .. }));
-    let evicted = host.cache.remove(id).unwrap();
+    host.cache.remove(id).unwrap()
+}
+
+#[test]
+fn what_was_reported_closed_while_active_is_not_kept_where_it_is_adopted() {
+    let (mut old, mut new) = (host(|_| ()), host(|_| ()));
+    let evicted = reported_closed_while_active(&mut old);
+    let id = new.cache.adopt(new.now, evicted, ME).unwrap();
+    assert_eq!(new.checkin(id), Some((id, Reason::HungUp)));
+}
+
+#[test]
+fn what_was_reported_closed_while_active_is_not_parked() {
+    let mut host = host(|_| ());
+    let evicted = reported_closed_while_active(&mut host);
     let (to, options) = (host.peer.clone(), ParkOptions::default().history(evicted.history));
     assert_eq!(refused(host.cache.park(host.now, evicted.conn, &to, PLAIN, options)), Reason::HungUp);
 }
