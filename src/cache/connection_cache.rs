@@ -206,3 +206,18 @@ interface! {
         fn stats(&self) -> Stats;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It compiles only if nothing else can be a cache.
+    #[test]
+    fn every_connection_cache_is_sealed() {
+        fn is_sealed<T: sealed::Sealed + ?Sized>() {}
+        fn check<C, T: ConnectionCache<C> + ?Sized>() {
+            is_sealed::<T>();
+        }
+        check::<(), dyn ConnectionCache<()>>();
+    }
+}
