@@ -109,6 +109,22 @@ fn ending_many_requests_costs_what_they_had_and_not_what_others_have() {
     }
 }
 
+#[test]
+fn a_request_costs_the_same_however_long_its_line_is() {
+    const MANY: u64 = 40_000;
+    let mut alone = None;
+    for lines in [MANY, 1] {
+        let mut host = Host::<Light>::new(limits(|l| l.max_connections = Some(0)));
+        let begin = Instant::now();
+        for at in 0..MANY {
+            let waits = host.cache.request(host.now, &host.peer, ChannelBindingId(at % lines), ME, None);
+            assert!(matches!(waits, Ok(Requested::Wait(_))));
+        }
+        let took = begin.elapsed();
+        is_no_walk(took, *alone.get_or_insert(took));
+    }
+}
+
 /// One connection and one request are left of very many. Walking the tables as large as they were took seconds here.
 #[test]
 fn after_a_peak_a_walk_costs_what_is_there_and_not_what_was_there() {
