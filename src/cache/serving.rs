@@ -74,10 +74,10 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         self.hand_out(now, slot, owner)
     }
 
-    /// Whether this cache holds this place.
+    /// Whether this cache holds this place. It doesn't hold those of other caches: no two requests of the process have
+    /// the same number.
     pub(super) fn is_held(&self, place: &Place) -> bool {
-        let request = self.table.lines.get(place.waiter).filter(|_| place.cache == self.tokens.cache());
-        request.is_some_and(|request| matches!(request.at, At::Place(_)))
+        self.table.lines.get(place.waiter).is_some_and(|request| matches!(request.at, At::Place(_)))
     }
 
     /// Ends the request that has this place, if it is held.
