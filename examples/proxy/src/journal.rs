@@ -2,8 +2,8 @@
 
 use crate::address::Upstream;
 use crate::client::Client;
-use crate::date;
 use crate::exchange::Exchange;
+use jiff::Timestamp;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
@@ -112,8 +112,8 @@ impl Journal {
         // As nginx has it: the client left before it was answered.
         let status = if status == 0 { 499 } else { status };
         let bytes = concerned.exchange.map_or(0, |exchange| exchange.record.bytes);
-        let (time, end) = (date::in_logs(date::now()), end.as_str());
-        let _ = writeln!(self.lines, "{time} {concerned} status={status} bytes={bytes} end={end}");
+        let (time, end) = (Timestamp::now(), end.as_str());
+        let _ = writeln!(self.lines, "{time:.3} {concerned} status={status} bytes={bytes} end={end}");
     }
 
     /// Writes what was added. A log that can't be written to is complained of once, and doesn't keep the proxy from its

@@ -14,7 +14,6 @@ mod buffer;
 mod client;
 mod counts;
 mod crew;
-mod date;
 mod demo;
 mod doors;
 mod drive;

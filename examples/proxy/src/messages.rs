@@ -1,11 +1,12 @@
 //! The heads that the proxy writes: requests for upstreams, responses for clients, and answers of its own.
 
-use crate::date;
 use crate::tunnel::asks_for_websocket;
 use http::framing::body::Framing;
 use http::framing::head::{Field, Version};
 use http::framing::request::Request;
 use http::framing::response::Response;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 /// What the proxy adds to requests.
 #[derive(Clone, Copy)]
@@ -218,8 +219,11 @@ fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 }
 
 fn date(out: &mut Vec<u8>) {
-    for part in ["Date: ", &date::in_http(date::now()), "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
+    // Fails for years that `Date` can't name.
+    if let Ok(now) = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now()) {
+        for part in ["Date: ", &now, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
     }
 }
 
