@@ -17,7 +17,7 @@ struct Order {
 }
 
 impl Ages {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_newest<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing) {
         let order = &mut self.0[standing as usize];
         order.list.push_newest(&mut slots.by_age(), slot);
@@ -32,7 +32,7 @@ impl Ages {
     }
 
     /// Takes out a slot that has this standing.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove<C>(&mut self, slots: &mut Slots<C>, slot: u32, standing: Standing) {
         let order = &mut self.0[standing as usize];
         order.list.remove(&mut slots.by_age(), slot);

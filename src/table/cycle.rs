@@ -12,7 +12,7 @@ use crate::table::record::{Standing, State};
 impl<C> Table<C> {
     /// The connection to this peer under this channel binding that a checkout tries first. `None` also while any
     /// request waits, for whatever peer: then the checkout takes the long way.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first_for(&self, peer: &Peer, channel: ChannelBindingId, oldest: bool) -> Option<u32> {
         let bucket = self.buckets.find(peer, channel)?;
         if self.lines.waiting() > 0 { None } else { self.first_in(bucket, oldest) }

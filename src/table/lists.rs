@@ -109,7 +109,7 @@ impl List {
     }
 
     /// [`remove`](List::remove) for a caller that has the links of `slot` at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_out(&mut self, slots: &mut impl Linked, slot: u32, links: Links) {
         let Links { newer, older } = links;
         match (self.newest == slot, self.oldest == slot) {
