@@ -25,18 +25,20 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_>, client: &str, addi
     }
     out.extend_from_slice(request.host.unwrap_or(additions.host.as_bytes()));
     out.extend_from_slice(b"\r\n");
+    let hops = max_forwards(request);
+    let counted = |field: &Field<'_>| hops.is_some() && field.is_named(b"max-forwards");
     // In HTTP/1.0 nothing is expected, and nobody waits for an interim response.
     let expects = |field: &Field<'_>| request.version == Version::Http10 && field.is_named(b"expect");
     let untrusted = |field: &Field<'_>| match identity(field.name()) {
         // Whoever is trusted writes the names as they are.
         Some(Identity::Client) => !additions.trusted || field.name().contains(&b'_'),
         Some(Identity::Proxy) => true,
-        Some(Identity::Hops) => max_forwards(request).is_some(),
         None => false,
     };
-    let passes = |field: &Field<'_>| !expects(field) && !untrusted(field) && !is_forwarded_for(field);
+    let passes =
+        |field: &Field<'_>| !expects(field) && !untrusted(field) && !counted(field) && !is_forwarded_for(field);
     forward(out, request.fields.forwarded().filter(passes));
-    if let Some(hops) = max_forwards(request) {
+    if let Some(hops) = hops {
         out.extend_from_slice(b"Max-Forwards: ");
         number(out, hops.saturating_sub(1));
     }
@@ -79,8 +81,6 @@ enum Identity {
     Client,
     /// CGI programs find it in a variable that sets the proxy for their own requests.
     Proxy,
-    /// It says how often the request may be passed on, which the proxy itself counts.
-    Hops,
 }
 
 /// What a field of this name is taken for. In CGI, WSGI and the like an underscore in a name is as good as a hyphen.
@@ -91,7 +91,6 @@ fn identity(name: &[u8]) -> Option<Identity> {
         name.len() == known.len() && name.iter().zip(known).all(alike)
     };
     match (name.len(), name[0] | 0x20) {
-        (12, b'm') if is(name, b"max-forwards") => Some(Identity::Hops),
         (5, b'p') if is(name, b"proxy") => Some(Identity::Proxy),
         (9, b'f') if is(name, b"forwarded") => Some(Identity::Client),
         (9, b'x') if is(name, b"x-real-ip") => Some(Identity::Client),
