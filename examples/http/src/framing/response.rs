@@ -85,15 +85,9 @@ impl Parser {
 
     /// Starts over with the response to a further request.
     pub fn reset(&mut self, method: &str) {
-        self.reader.restart();
-        self.head_only = method == "HEAD";
-        self.connect = method == "CONNECT";
-        self.upgrade = None;
-        self.interim = 0;
-        self.closing = false;
-        self.body = None;
-        self.keep_alive = false;
-        self.done = false;
+        let (mut reader, tidied) = (std::mem::take(&mut self.reader), std::mem::take(&mut self.tidied));
+        reader.restart();
+        *self = Parser { reader, tidied, ..Parser::new(method) };
     }
 
     /// Takes a 101 response for the final one if it switches to this protocol, which the request has asked for. What
