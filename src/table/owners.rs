@@ -69,7 +69,7 @@ impl Owners {
 }
 
 /// The chain of an owner. The chains of a block are neighbours, and where the block begins is random. So nobody can
-/// choose numbers that share a chain.
+/// choose numbers that share a chain, except a few of one block in a table with fewer chains than a block has.
 #[inline]
 fn hash(mixer: Mixer, owner: Owner) -> u64 {
     mixer.mix(owner.0 / BLOCK) ^ (owner.0 % BLOCK)
