@@ -114,6 +114,9 @@ start_proxies() {
         ours-reuse)
             start ours-reuse $proxy_core "$ours" --listen "127.0.0.1:${port[ours-reuse]}" \
                 --upstream "127.0.0.1:${port[upstream]}" --unsafe-requests reuse ;;
+        ours-threads-*)
+            start "$name" $proxy_core "$ours" --listen "127.0.0.1:${port[$name]}" \
+                --upstream "127.0.0.1:${port[upstream]}" --threads "${name##*-}" ;;
         ours-probe-after-*)
             port[status-$name]=$(free_port)
             start "$name" $proxy_core "$ours" --listen "127.0.0.1:${port[$name]}" \

@@ -7,7 +7,8 @@
 #   tests/bench/proxy/run.sh [ROUNDS [SECONDS [CLIENTS...]]]        (default: 5 3 1 64 1000)
 #
 # CLIENTS may be 8x16, say: 8 clients, each of which sends 16 requests at once (pipelined). With PROXY_CORE=0 in the
-# environment, all three share one core, so that none is ever idle.
+# environment, all three share one core, so that none is ever idle. PROXIES names what is compared, for example
+# PROXIES='ours ours-threads-2' PROXY_CORE=0,1.
 #
 # Needs nginx, haproxy, wrk and taskset, and two cores with nothing else to do.
 set -euo pipefail
@@ -18,7 +19,8 @@ clients=("${@:3}")
 [ ${#clients[@]} -gt 0 ] || clients=(1 64 1000)
 source "$here/peers.sh"
 start_upstream
-start_proxies ours nginx haproxy pingora
+read -ra compared <<< "${PROXIES:-ours nginx haproxy pingora}"
+start_proxies "${compared[@]}"
 
 for round in $(seq "$rounds"); do
     for c in "${clients[@]}"; do
