@@ -23,8 +23,9 @@ mkdir -p "$corpus" "$work/chosen"
 # Counters and value profiles are off: it matters whether an edge is reached, not how often.
 for run in 1 2 3; do
     mkdir "$work/$run"
-    cargo fuzz run "$target" --fuzz-dir "$fuzz" "$work/$run" "$corpus" "$@" -- -set_cover_merge=1 -use_counters=0 \
-        -use_value_profile=0 -merge_control_file="$work/control$run" >"$work/log" 2>&1 || true
+    cargo fuzz run -s none --no-trace-compares "$target" --fuzz-dir "$fuzz" "$work/$run" "$corpus" "$@" -- \
+        -set_cover_merge=1 -use_counters=0 -use_value_profile=0 -merge_control_file="$work/control$run" \
+        >"$work/log" 2>&1 || true
     grep -q '^MERGE-OUTER: successful in 1 attempt' "$work/log" || {
         # A backtrace of cargo-fuzz may follow the reason.
         { grep -aA3 'panicked\|ERROR\|^error' "$work/log" || tail "$work/log"; } >&2

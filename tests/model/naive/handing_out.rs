@@ -118,6 +118,17 @@ impl Naive {
         fault.map(|reason| self.leave(at, reason))
     }
 
+    /// A sweep found this one: that is right if it is inactive and dead.
+    pub fn swept(&mut self, id: ConnId) -> Option<Gone> {
+        let at = self.at(id)?;
+        let fault = self.conns[at].waiting().and_then(|_| self.conns[at].probe());
+        fault.map(|reason| self.leave(at, reason))
+    }
+
+    pub fn any_dead(&self) -> bool {
+        self.conns.iter().any(|conn| conn.waiting().is_some() && conn.probe().is_some())
+    }
+
     /// The host has written to an inactive connection.
     pub fn forgive(&mut self, at: usize) {
         self.conns[at].waiting_mut().unwrap().alarms = 0;

@@ -31,6 +31,21 @@ impl Run {
         self.same_gone(done, expected);
     }
 
+    /// Which of the inactive ones are probed first is the cache's own matter.
+    pub(super) fn sweep(&mut self, random: &mut Random) {
+        let most = random.pick(&[0, 1, 2, 5, usize::MAX]);
+        let (before, inactive) = (self.cache.stats().probes, self.cache.counts().inactive);
+        let swept = self.cache.sweep(most);
+        let (probes, found_none) = (self.cache.stats().probes - before, swept.is_none());
+        assert!(probes as usize <= most.min(inactive), "{probes} probes instead of {most}");
+        self.naive.counts.probes += probes;
+        let gone = swept.as_ref().and_then(|evicted| self.naive.swept(evicted.id));
+        self.same_gone(swept, gone);
+        if found_none && probes as usize == inactive {
+            assert!(!self.naive.any_dead(), "a dead one is left");
+        }
+    }
+
     pub(super) fn readiness(&mut self, random: &mut Random) {
         let read_closed = random.one_in(4);
         let token = match random.below(8) {

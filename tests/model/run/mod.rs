@@ -215,6 +215,7 @@ impl Run {
             97 => self.misfortune(random),
             98 if random.one_in(3) => self.false_alarms(random),
             98 if random.one_in(3) => self.close(random),
+            98 if random.one_in(2) => self.sweep(random),
             99 if random.one_in(2) => self.limits(random),
             _ if random.one_in(150) => {
                 self.cache.drain();

@@ -160,6 +160,8 @@ impl Run {
             let ends = self.naive.waiting.iter().chain(&self.naive.refused).map(|waiter| waiter.until);
             assert!(!ends.chain(self.naive.places.iter().map(|held| Some(held.end))).any(|end| over(&end)));
             assert!(self.naive.refused.is_empty());
+            let longest = self.naive.waiting.iter().map(|waiter| now - waiter.since).max();
+            assert_eq!(self.cache.longest_wait(), longest.unwrap_or_default());
             let expirable = self.naive.conns.iter().any(|conn| self.naive.unfit(conn).is_some());
             if self.naive.servable().is_none() && !expirable && self.naive.overdue().is_none() && self.is_due() {
                 // A deadline that was replaced or has ended, or work left.

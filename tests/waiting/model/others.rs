@@ -278,6 +278,23 @@ impl Run {
         }
     }
 
+    /// Finds some dead connections, or all of them.
+    pub fn sweep(&mut self, random: &mut Random) {
+        let most = random.pick(&[0, 1, 2, usize::MAX]);
+        // Vacant slots may make a round take more than one call.
+        let mut calls_left = if most == usize::MAX { 20 } else { 1 };
+        while calls_left > 0 {
+            let Some(evicted) = self.cache.sweep(most) else {
+                calls_left -= 1;
+                continue;
+            };
+            let conn = self.naive.conns.remove(self.naive.at(evicted.id));
+            assert!(conn.is_inactive() && conn.is_dead(), "{} was fit", conn.id);
+        }
+        let dead = self.naive.conns.iter().any(|conn| conn.is_inactive() && conn.is_dead());
+        assert!(most < usize::MAX || !dead, "a dead one is left");
+    }
+
     pub fn close_peer(&mut self, random: &mut Random) {
         let peer = random.below(self.peers.len());
         self.cache.close_peer(&self.peers[peer]);

@@ -159,6 +159,7 @@ impl Run {
             77 => self.set_active(random),
             78 => self.readiness(random),
             79 if random.one_in(2) => self.close_peer(random),
+            79 => self.sweep(random),
             80 if random.one_in(8) => self.close_channel(random),
             80 => self.set_deadline(random),
             81..83 => self.leave(random),
