@@ -510,3 +510,28 @@ fn nobody_is_passed_over_while_there_is_room() {
     host.cache.set_limits(common::limits(|l| l.max_connections_per_peer = Some(2))).unwrap();
     assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
 }
+
+/// It takes no room that a waiting request could have, because another one leaves for it.
+#[test]
+fn what_is_parked_in_exchange_for_another_makes_no_room_for_those_who_were_passed_over() {
+    for (to, channel, per_peer) in [(2, PLAIN, false), (1, TLS, false), (1, TLS, true)] {
+        let limit = |l: &mut Limits| match per_peer {
+            true => l.max_connections_per_peer = Some(2),
+            false => l.max_connections = Some(2),
+        };
+        let mut host = host(limit);
+        let [old, mut id] = [host.open(1), host.open(1)];
+        let Requested::Wait(other) = host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() else {
+            panic!()
+        };
+        assert!(host.checkin(old));
+        for _ in 0..8 {
+            assert!(host.checkin(id));
+            id = checkout(&mut host, &peer(1), PLAIN).id;
+        }
+        let parked = host.cache.park(host.now, Light, &peer(1), PLAIN, ParkOptions::default()).unwrap();
+        assert_eq!(parked.evicted.map(|evicted| evicted.reason), Some(Reason::MadeRoom));
+        assert!(!host.checkin(id), "the others were passed over often enough");
+        assert_eq!(host.granted_place().0, other);
+    }
+}
