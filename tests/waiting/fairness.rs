@@ -535,3 +535,18 @@ fn what_is_parked_in_exchange_for_another_makes_no_room_for_those_who_were_passe
         assert_eq!(host.granted_place().0, other);
     }
 }
+
+/// There is room for another line, too, but the last grant was a place already.
+#[test]
+fn after_a_place_a_connection_that_came_back_is_next() {
+    let mut host = host(|l| l.max_connections = Some(3));
+    let [own, second, third] = [1, 1, 1].map(|to| host.open(to));
+    let [first, last, reuses] = [2, 3, 1].map(|to| host.wait(to));
+    drop(host.cache.close_connection(second).unwrap());
+    let (served, _place) = host.granted_place();
+    assert_eq!(served, first);
+    drop(host.cache.close_connection(third).unwrap());
+    assert!(host.checkin(own));
+    assert_eq!(host.granted_reuse().0, reuses);
+    assert_eq!(host.granted_place().0, last);
+}
