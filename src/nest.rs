@@ -136,6 +136,7 @@ impl Nest {
     /// Polls without waiting.
     fn poll_now(&mut self) -> io::Result<()> {
         while let Err(error) = self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+            // With a signal pending, `poll` is interrupted though it doesn't wait. `epoll_wait` isn't: no test sees it.
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }

@@ -75,6 +75,7 @@ impl<C: Connection, P: Policy> Cache<C, P> {
         let waiting = bucket.map_or(0, |bucket| self.table.unmatched_in(bucket, None));
         let candidate = self.table.candidate(now, (peer, channel), bucket, uses, waiting);
         let Some(victim) = self.room(since, &site, None) else {
+            // Only a limit denies room, so there is always one. The default is there because nothing here may panic.
             let cause = self.limit_reached(&site, false).unwrap_or(Cause::OthersWait);
             return Err(ParkError::new(conn, options, cause));
         };

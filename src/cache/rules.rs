@@ -97,16 +97,18 @@ mod tests {
     /// Otherwise the number in its lease would come back, and a former owner's id with it.
     #[test]
     fn a_connection_whose_uses_have_no_more_numbers_is_not_kept() {
-        let mut cache: AggressiveCache<Unwatched<Quiet>> = AggressiveCache::builder().build_unwatched().unwrap();
-        let (now, peer, plain) = (Instant::now(), Peer::direct("host", 1), ChannelBindingId::PLAIN);
-        let mut park = |uses| {
-            let history = History { uses, ..History::opened_at(now) };
-            cache.park(now, Unwatched(Quiet), &peer, plain, ParkOptions::default().history(history))
-        };
-        assert!(matches!(park(u32::MAX - 1).unwrap_err().cause, Cause::Refused(Reason::MaxUses)));
-        assert!(park(u32::MAX - 2).is_ok());
-        let last = cache.checkout(now, &peer, plain, Owner(1)).unwrap();
-        assert_eq!(last.uses, u32::MAX - 1);
-        assert_eq!(cache.checkin(now, last.id).unwrap().map(|gone| gone.reason), Some(Reason::MaxUses));
+        for builder in [AggressiveCache::builder(), AggressiveCache::builder().max_uses(u32::MAX)] {
+            let mut cache: AggressiveCache<Unwatched<Quiet>> = builder.build_unwatched().unwrap();
+            let (now, peer, plain) = (Instant::now(), Peer::direct("host", 1), ChannelBindingId::PLAIN);
+            let mut park = |uses| {
+                let history = History { uses, ..History::opened_at(now) };
+                cache.park(now, Unwatched(Quiet), &peer, plain, ParkOptions::default().history(history))
+            };
+            assert!(matches!(park(u32::MAX - 1).unwrap_err().cause, Cause::Refused(Reason::MaxUses)));
+            assert!(park(u32::MAX - 2).is_ok());
+            let last = cache.checkout(now, &peer, plain, Owner(1)).unwrap();
+            assert_eq!(last.uses, u32::MAX - 1);
+            assert_eq!(cache.checkin(now, last.id).unwrap().map(|gone| gone.reason), Some(Reason::MaxUses));
+        }
     }
 }

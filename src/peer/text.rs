@@ -157,9 +157,9 @@ fn parse_path(text: &str) -> Option<String> {
 /// `@`, and the characters that Unicode's compatibility mappings turn into it.
 const AT: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
 
-/// Whether a host name may contain `c`, as far as the grammar needs to know.
+/// Whether a host name may contain `c`, as far as the grammar needs to know. [`AT`] is refused or cut off before.
 fn fits_host(c: char) -> bool {
-    is_visible(c) && !AT.contains(&c) && !matches!(c, ':' | '/' | '[' | ']' | '?' | '#' | '\\')
+    is_visible(c) && !matches!(c, ':' | '/' | '[' | ']' | '?' | '#' | '\\')
 }
 
 /// Whether `c` is neither whitespace nor a control, formatting, unassigned or otherwise invisible character.

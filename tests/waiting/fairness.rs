@@ -510,3 +510,43 @@ fn nobody_is_passed_over_while_there_is_room() {
     host.cache.set_limits(common::limits(|l| l.max_connections_per_peer = Some(2))).unwrap();
     assert_eq!(services_until_served(&mut host, vec![id], &[(1, PLAIN)], last), 9);
 }
+
+/// It takes no room that a waiting request could have, because another one leaves for it.
+#[test]
+fn what_is_parked_in_exchange_for_another_makes_no_room_for_those_who_were_passed_over() {
+    for (to, channel, per_peer) in [(2, PLAIN, false), (1, TLS, false), (1, TLS, true)] {
+        let limit = |l: &mut Limits| match per_peer {
+            true => l.max_connections_per_peer = Some(2),
+            false => l.max_connections = Some(2),
+        };
+        let mut host = host(limit);
+        let [old, mut id] = [host.open(1), host.open(1)];
+        let Requested::Wait(other) = host.cache.request(host.now, &peer(to), channel, ME, None).unwrap() else {
+            panic!()
+        };
+        assert!(host.checkin(old));
+        for _ in 0..8 {
+            assert!(host.checkin(id));
+            id = checkout(&mut host, &peer(1), PLAIN).id;
+        }
+        let parked = host.cache.park(host.now, Light, &peer(1), PLAIN, ParkOptions::default()).unwrap();
+        assert_eq!(parked.evicted.map(|evicted| evicted.reason), Some(Reason::MadeRoom));
+        assert!(!host.checkin(id), "the others were passed over often enough");
+        assert_eq!(host.granted_place().0, other);
+    }
+}
+
+/// There is room for another line, too, but the last grant was a place already.
+#[test]
+fn after_a_place_a_connection_that_came_back_is_next() {
+    let mut host = host(|l| l.max_connections = Some(3));
+    let [own, second, third] = [1, 1, 1].map(|to| host.open(to));
+    let [first, last, reuses] = [2, 3, 1].map(|to| host.wait(to));
+    drop(host.cache.close_connection(second).unwrap());
+    let (served, _place) = host.granted_place();
+    assert_eq!(served, first);
+    drop(host.cache.close_connection(third).unwrap());
+    assert!(host.checkin(own));
+    assert_eq!(host.granted_reuse().0, reuses);
+    assert_eq!(host.granted_place().0, last);
+}

@@ -368,3 +368,19 @@ fn a_grant_condemns_no_more_than_16_beyond_a_lowered_limit() {
         assert_eq!((place.waiter(), host.all(), turns), (waiter, 2, 98_usize.div_ceil(16)));
     }
 }
+
+/// Neither a lowered limit nor eight passes over a line that has as many makes one go that nobody waits for: a grant
+/// can evict it.
+#[test]
+fn beyond_a_lowered_limit_a_connection_stays_if_only_others_with_as_many_wait() {
+    let mut host = host(|l| l.max_connections = Some(2));
+    let [mut id, _other] = [host.open(1), host.open(2)];
+    host.wait(2);
+    for _ in 0..8 {
+        host.wait(1);
+        assert!(host.checkin(id));
+        id = host.granted_reuse().1;
+    }
+    host.cache.set_limits(common::limits(|l| l.max_connections = Some(1))).unwrap();
+    assert!(host.checkin(id));
+}

@@ -330,6 +330,29 @@ fn a_policy_that_is_asked_again_is_not_told_of_the_connection_that_leaves() {
     assert_eq!(*told.borrow(), [(0, 0), (1, 0), (2, 1), (2, 1), (1, 0)]);
 }
 
+/// The connection kept for the request has run out, so another peer's makes room for a new one.
+#[test]
+fn a_policy_that_is_asked_again_is_told_of_no_other_peers_connection_as_one_to_its_own() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = Rc::clone(&told);
+    let policy = move |candidate: &Candidate<'_>| {
+        tells.borrow_mut().push((candidate.inactive, candidate.inactive_to_peer));
+        Verdict::Keep
+    };
+    let poll = Poll::new().unwrap();
+    let builder = Cache::with_policy(policy).max_connections(2).idle_timeout(2 * SECOND);
+    let mut cache: Cache<Light, _> = builder.build(poll.registry()).unwrap();
+    let now = Instant::now();
+    let [own, other] = [1, 2].map(|to| cache.insert(now, Light, &peer(to), PLAIN, ME).unwrap());
+    assert!(matches!(cache.request(now, &peer(1), PLAIN, ME, None), Ok(Requested::Wait(_))));
+    assert!(cache.checkin(now, own).unwrap().is_none());
+    assert!(cache.checkin(now + SECOND, other).unwrap().is_none());
+    let granted = cache.grant(now + 2 * SECOND).map(|grant| grant.granted);
+    let Some(Granted::Open { evicted: Some(evicted), .. }) = granted else { panic!("{granted:?}") };
+    assert!(evicted.id.same_connection(other));
+    assert_eq!(*told.borrow(), [(0, 0), (1, 0), (0, 0)]);
+}
+
 #[test]
 fn an_aggressive_cache_keeps_what_nobody_waits_for_any_more() {
     let mut host = host(|l| (l.max_connections_per_peer, l.max_inactive) = (Some(1), Some(1)));
