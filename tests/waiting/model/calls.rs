@@ -245,7 +245,9 @@ impl Run {
     fn condemned_for_waiters(&mut self, grant: &Option<Grant<Scripted>>) {
         let victim = match grant.as_ref().map(|grant| &grant.granted) {
             None => None,
-            Some(Granted::Open { evicted, .. }) => evicted.as_ref().map(|evicted| evicted.id),
+            Some(Granted::Open { evicted, .. }) => {
+                evicted.as_ref().filter(|evicted| evicted.reason == Reason::MadeRoom).map(|evicted| evicted.id)
+            }
             // Found before anybody's room was looked at. What was condemned was so by the end of a promise.
             Some(_) => return,
         };
@@ -254,13 +256,9 @@ impl Run {
         let naive = &mut self.naive;
         let gone = |conn: &Conn| conn.standing == Standing::Kept && !kept.contains(&conn.id);
         let condemned = naive.conns.iter().filter(|conn| gone(conn) && is_here(conn.id));
-        let condemned: Vec<ConnId> = condemned.map(|conn| conn.id).collect();
-        if condemned.is_empty() {
-            return;
-        }
-        let condemned =
-            condemned.into_iter().chain(victim.filter(|&id| naive.conns[naive.at(id)].standing == Standing::Kept));
-        for id in condemned.collect::<Vec<_>>() {
+        // The victim may be one that this grant condemned before, perhaps the only one.
+        let victim = victim.filter(|&id| naive.conns[naive.at(id)].standing == Standing::Kept);
+        for id in condemned.map(|conn| conn.id).chain(victim).collect::<Vec<_>>() {
             let (at, peer) = (naive.at(id), naive.conns[naive.at(id)].pair.0);
             let exceeds_all = naive.total() > naive.most() && !naive.waiting.is_empty();
             let waits = naive.waiting.iter().any(|waiter| waiter.pair.0 == peer);
