@@ -303,15 +303,24 @@ fn keep_residents_keeps_one_more_for_whoever_waits() {
     assert_eq!((gone.id, gone.reason), (found.id, Reason::Policy));
 }
 
-/// Two connections are kept for two requests, one of which leaves. The other one gets the older connection.
-#[test]
-fn a_policy_that_is_asked_again_is_not_told_of_the_connection_that_leaves() {
-    let told = Rc::new(RefCell::new(Vec::new()));
+/// How many connections were inactive whenever a policy was asked, and how many of them led to the peer.
+type Told = Rc<RefCell<Vec<(usize, usize)>>>;
+
+/// A policy that keeps everything, and notes what it is told.
+fn noting_policy() -> (Told, impl FnMut(&Candidate<'_>) -> Verdict) {
+    let told = Told::default();
     let tells = Rc::clone(&told);
     let policy = move |candidate: &Candidate<'_>| {
         tells.borrow_mut().push((candidate.inactive, candidate.inactive_to_peer));
         Verdict::Keep
     };
+    (told, policy)
+}
+
+/// Two connections are kept for two requests, one of which leaves. The other one gets the older connection.
+#[test]
+fn a_policy_that_is_asked_again_is_not_told_of_the_connection_that_leaves() {
+    let (told, policy) = noting_policy();
     let poll = Poll::new().unwrap();
     let builder = Cache::with_policy(policy).max_connections_per_peer(2).oldest_first(true);
     let mut cache: Cache<Light, _> = builder.build(poll.registry()).unwrap();
@@ -333,12 +342,7 @@ fn a_policy_that_is_asked_again_is_not_told_of_the_connection_that_leaves() {
 /// The connection kept for the request has run out, so another peer's makes room for a new one.
 #[test]
 fn a_policy_that_is_asked_again_is_told_of_no_other_peers_connection_as_one_to_its_own() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = Rc::clone(&told);
-    let policy = move |candidate: &Candidate<'_>| {
-        tells.borrow_mut().push((candidate.inactive, candidate.inactive_to_peer));
-        Verdict::Keep
-    };
+    let (told, policy) = noting_policy();
     let poll = Poll::new().unwrap();
     let builder = Cache::with_policy(policy).max_connections(2).idle_timeout(2 * SECOND);
     let mut cache: Cache<Light, _> = builder.build(poll.registry()).unwrap();
